@@ -1,22 +1,22 @@
-//! Reads JSON that a platform wrote. Platforms cut texts by the unit and not by the character: half an emoji, written as a
-//! lone surrogate, makes a document that strict readers refuse whole. Here it costs a character.
+//! Reads JSON from a platform. Platforms truncate texts by code unit and not by character: half an emoji, written as a
+//! lone surrogate, makes a document that strict parsers reject as a whole. Here it costs only that character.
 
 use std::borrow::Cow;
 
 use serde_json::{Error, Value};
 
-/// What stands for something that is no character, as [`String::from_utf8_lossy`] has it.
+/// The replacement character for invalid input, as in [`String::from_utf8_lossy`].
 const REPLACEMENT: &str = "\u{fffd}";
 
-/// Reads a document. Lone surrogates, bytes that are no UTF-8, and bare control characters in its texts become U+FFFD (a bare
-/// tab or line break stays what it is); a number beyond a double becomes `null`. A document that needs none of this is read once.
+/// Parses a document. Lone surrogates, invalid UTF-8, and bare control characters in its strings become U+FFFD (a bare
+/// tab or line break is kept); a number beyond a double becomes `null`. A valid document is parsed only once.
 ///
 /// # Errors
 /// It is not JSON for another reason.
 pub fn from_slice(text: &[u8]) -> Result<Value, Error> {
     let strict = serde_json::from_slice(text);
     match strict {
-        // Only syntax can be mended; what ends early stays short.
+        // Only syntax can be repaired; a truncated text stays truncated.
         Err(error) if !error.is_eof() => match mend(text) {
             Some(mended) => serde_json::from_slice(mended.as_bytes()),
             None => Err(error),
@@ -25,7 +25,7 @@ pub fn from_slice(text: &[u8]) -> Result<Value, Error> {
     }
 }
 
-/// The same text with what no reader takes replaced; none if there is nothing of the kind.
+/// The same text with invalid parts replaced; `None` if there are none.
 fn mend(bytes: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
     let mut mended = String::with_capacity(text.len());
@@ -54,7 +54,7 @@ fn mend(bytes: &[u8]) -> Option<String> {
     changed.then_some(mended)
 }
 
-/// The length of the escape at the beginning of `text`, and what replaces it if it is half of a pair.
+/// The length of the escape at the beginning of `text`, and its replacement if it is half of a pair.
 fn escape(text: &str) -> (usize, Option<&'static str>) {
     const ESCAPED: usize = 6;
     match unit(text) {
@@ -63,19 +63,19 @@ fn escape(text: &str) -> (usize, Option<&'static str>) {
         }
         Some(0xd800..0xe000) => (ESCAPED, Some(REPLACEMENT)),
         Some(_) => (ESCAPED, None),
-        // The character after the backslash belongs to it, most of all a quotation mark.
+        // The character after the backslash belongs to it, in particular a quotation mark.
         None => (1 + text[1..].chars().next().map_or(0, char::len_utf8), None),
     }
 }
 
-/// The UTF-16 unit that `text` begins with, written as `\uXXXX`.
+/// The UTF-16 unit at the beginning of `text`, written as `\uXXXX`.
 fn unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_hex.then(|| u16::from_str_radix(digits, 16).ok()).flatten()
 }
 
-/// The length of the number at the beginning of `text`, and `null` for it if no double holds it.
+/// The length of the number at the beginning of `text`; `null` replaces it if no double can represent it.
 fn number(text: &str) -> (usize, Option<&'static str>) {
     let part = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E');
     let length = text.find(|c| !part(c)).unwrap_or(text.len());
@@ -140,7 +140,7 @@ mod tests {
         }
     }
 
-    /// A JSON text in which any UTF-16 unit may be escaped, whole pairs or not.
+    /// A JSON text in which any UTF-16 unit may be escaped, in pairs or not.
     fn units() -> impl Strategy<Value = Vec<u16>> {
         let unit = prop_oneof![any::<u16>(), 0xd800..0xe000u16, 0x20..0x7fu16];
         proptest::collection::vec(unit, 0..24)

@@ -1,4 +1,4 @@
-//! Building what the chores need, with cargo's own progress on the terminal.
+//! Builds the programs that xtask's commands need, with cargo's own progress on the terminal.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub(crate) fn target() -> anyhow::Result<PathBuf> {
     })
 }
 
-/// An empty folder of this name in the target directory, in the place of the last run's.
+/// An empty directory of this name in the target directory, replacing the last run's.
 pub(crate) fn empty_folder(name: &str) -> anyhow::Result<PathBuf> {
     let folder = target()?.join(name);
     if folder.exists() {
@@ -38,22 +38,22 @@ pub(crate) fn empty_folder(name: &str) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Builds the programs and the connectors, unless what is built already is to be taken.
+/// Builds the programs and the connectors, unless existing ones are to be used.
 pub(crate) fn unless(built: bool) -> anyhow::Result<()> {
     if built { Ok(()) } else { everything() }
 }
 
 /// Builds the programs and the connectors.
 ///
-/// By the names of the programs, not of their packages: cargo then chooses features for all packages at once, as it did for this
-/// program, and builds what they share once.
+/// By the names of the programs, not of their packages: cargo then selects features for all packages at once, as it did
+/// for this program, and builds shared ones once.
 pub(crate) fn everything() -> anyhow::Result<()> {
     connectors()?;
     show::step("Building weir and TikTok's sandbox (the first time takes some minutes)");
     cargo(["build", "--locked", "--bin", "weir", "--bin", "tiktok-sandbox"])
 }
 
-/// Builds the connectors as components and puts them where the tests and the demo look.
+/// Builds the connectors as components and puts them where the tests and the demo expect them.
 pub(crate) fn connectors() -> anyhow::Result<()> {
     ensure_target()?;
     show::step("Building the connectors");
@@ -74,14 +74,14 @@ pub(crate) fn connectors() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the connectors that only tests run, and copies them to where the tests look: the hostile ones, one for each threat, and
-/// variants of the others.
+/// Builds the connectors for tests only, and copies them where the tests expect them: the hostile ones, one for each
+/// threat, and variants of the others.
 pub(crate) fn for_tests() -> anyhow::Result<()> {
     ensure_target()?;
     let before = ["--package", "weir-echo", "--features", "v0_1"];
     let mut arguments = vec!["build", "--locked", "--target", TARGET, "--profile", "connector"];
     arguments.extend(before);
-    show::step("Building Echo for the version of the interface before the newest");
+    show::step("Building Echo for the previous version of the interface");
     cargo(arguments)?;
     let connectors = target()?.join("connectors");
     std::fs::create_dir_all(connectors.join("variants"))?;
@@ -106,7 +106,7 @@ pub(crate) fn for_tests() -> anyhow::Result<()> {
         std::fs::create_dir_all(&to).with_context(|| format!("{} cannot be made", to.display()))?;
         for source in std::fs::read_dir(root()?.join("plugins").join(name).join("examples"))? {
             let file = source?.file_name();
-            // What rustc makes of a name with a hyphen.
+            // rustc's form of a name with a hyphen.
             let made = file.to_string_lossy().replace('-', "_");
             let from = built.join(Path::new(&made).with_extension("wasm"));
             let to = to.join(Path::new(&file).with_extension("wasm"));

@@ -1,4 +1,4 @@
-//! `cargo xtask crash`: the power fails while the programs are under load, again and again, and what is left is compared.
+//! `cargo xtask crash`: repeatedly kills the programs under load, and compares the remaining data.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use weir_tests::{ACTS, Crash, Figures, HangUpPlan, HangUps, NodesPlan, Plan, SKE
 
 use crate::{build, show, test};
 
-/// Plays the rounds; the seed is the time's if none is given. As JSON, the figures are the only thing on the output.
+/// Plays the rounds; the seed defaults to the time. As JSON, the figures are the only output.
 pub(crate) fn run(rounds: u32, seed: Option<u64>, nodes: Option<usize>, json: bool) -> anyhow::Result<()> {
     let seed = seed.unwrap_or_else(time);
     let data = build::empty_folder("crash")?;
@@ -18,7 +18,7 @@ pub(crate) fn run(rounds: u32, seed: Option<u64>, nodes: Option<usize>, json: bo
     let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
     let figures = runtime.block_on(async {
         show::note(&format!(
-            "{rounds} kills with seed {seed}; the record and the logs are in {}",
+            "{rounds} kills with seed {seed}; the database and the logs are in {}",
             data.display()
         ));
         let began = Instant::now();
@@ -54,12 +54,12 @@ pub(crate) fn run(rounds: u32, seed: Option<u64>, nodes: Option<usize>, json: bo
     Ok(())
 }
 
-/// Tries wrong clocks and prints the row R10; fails if a promise broke.
+/// Runs with wrong clocks and prints the row R10; fails if a guarantee is violated.
 pub(crate) fn skew(json: bool) -> anyhow::Result<()> {
     let data = build::empty_folder("skew")?;
     let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
     show::note(&format!(
-        "{} clocks; the record and the logs are in {}",
+        "{} clocks; the database and the logs are in {}",
         SKEWS_S.len(),
         data.display()
     ));
@@ -68,7 +68,7 @@ pub(crate) fn skew(json: bool) -> anyhow::Result<()> {
         anstream::println!("{}", serde_json::to_string(&figures)?);
     } else {
         anstream::println!(
-            "R10 skew: {} clocks from 600 s behind to 600 s ahead, {} messages sent, {} answers lost, {} of them sent again, {} in the \
+            "R10 skew: {} clocks from 600 s behind to 600 s ahead, {} messages sent, {} responses lost, {} of them sent again, {} in the \
              last minute of a window, offset shown within {} ms, {}",
             figures.skews,
             figures.sent,
@@ -81,19 +81,19 @@ pub(crate) fn skew(json: bool) -> anyhow::Result<()> {
     }
     anyhow::ensure!(
         figures.breaches.is_empty(),
-        "promises broken:\n{}",
+        "guarantees violated:\n{}",
         figures.breaches.join("\n")
     );
     Ok(())
 }
 
-/// Ends Weir at each kill point and prints the row R9; fails if a promise broke.
+/// Ends Weir at each kill point and prints the row R9; fails if a guarantee is violated.
 pub(crate) fn steps(json: bool) -> anyhow::Result<()> {
     let folder = build::empty_folder("steps")?;
     let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
     let figures = runtime.block_on(async {
         show::note(&format!(
-            "{} acts; the records and the logs are in {}",
+            "{} acts; the databases and the logs are in {}",
             ACTS.len(),
             folder.display()
         ));
@@ -116,11 +116,11 @@ pub(crate) fn steps(json: bool) -> anyhow::Result<()> {
             if is_ok { "ok" } else { "short" }
         );
     }
-    anyhow::ensure!(is_ok, "promises broken:\n{}", figures.breaches.join("\n"));
+    anyhow::ensure!(is_ok, "guarantees violated:\n{}", figures.breaches.join("\n"));
     Ok(())
 }
 
-/// `cargo xtask crash --hang-ups`: callers hang up on everything that changes something, and ask again.
+/// `cargo xtask crash --hang-ups`: clients disconnect during every state-changing request, and repeat it.
 pub(crate) fn hang_ups(rounds: u32, seed: Option<u64>, json: bool) -> anyhow::Result<()> {
     const SHOWN_EVERY: u32 = 50;
     let seed = seed.unwrap_or_else(time);
@@ -128,7 +128,7 @@ pub(crate) fn hang_ups(rounds: u32, seed: Option<u64>, json: bool) -> anyhow::Re
     let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
     let figures = runtime.block_on(async {
         show::note(&format!(
-            "{rounds} requests with seed {seed}; the record and the logs are in {}",
+            "{rounds} requests with seed {seed}; the database and the logs are in {}",
             data.display()
         ));
         let mut hang_ups = HangUps::begin(HangUpPlan { rounds, seed }, &data).await?;
@@ -136,7 +136,10 @@ pub(crate) fn hang_ups(rounds: u32, seed: Option<u64>, json: bool) -> anyhow::Re
             hang_ups.round().await?;
             let so_far = hang_ups.figures();
             if so_far.rounds.is_multiple_of(SHOWN_EVERY) {
-                show::note(&format!("{:>4} of {rounds}, {} cut off", so_far.rounds, so_far.cut_off));
+                show::note(&format!(
+                    "{:>4} of {rounds}, {} disconnected",
+                    so_far.rounds, so_far.cut_off
+                ));
             }
         }
         hang_ups.end().await
@@ -145,7 +148,7 @@ pub(crate) fn hang_ups(rounds: u32, seed: Option<u64>, json: bool) -> anyhow::Re
         anstream::println!("{}", serde_json::to_string(&figures)?);
     } else {
         anstream::println!(
-            "{} R8 hang-ups: {} with seed {seed}, {} cut off, {} of them done before they were asked for again: ok",
+            "{} R8 hang-ups: {} with seed {seed}, {} disconnected, {} of them completed before they were repeated: ok",
             show::good("✓"),
             figures.rounds,
             figures.cut_off,
@@ -162,7 +165,7 @@ fn time() -> u64 {
 
 fn line(figures: &Figures) -> String {
     format!(
-        "{} servers killed, {} nodes stopped, {} written, {} accepted, {} cut off, {} in flight, {} uncertain, {} sent again, {} failed, {} events handed over {} times, \
+        "{} servers killed, {} nodes stopped, {} written, {} accepted, {} cut off, {} in flight, {} uncertain, {} sent again, {} failed, {} events delivered {} times, \
          longest start {} ms",
         figures.servers,
         figures.frozen,

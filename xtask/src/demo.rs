@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the real programs, an account connected through the whole OAuth flow, and what to open.
+//! `cargo xtask demo`: the real programs, an account connected through the whole OAuth flow, and the links to open.
 
 use std::path::PathBuf;
 
@@ -10,10 +10,10 @@ use weir_tests::{Events, Nodes, Options, Stack, until};
 
 use crate::{build, script, show, test};
 
-/// Where the interactive demo listens: sandbox, Weir.
+/// The addresses of the interactive demo: sandbox, Weir.
 const PORTS: (u16, u16) = (9100, 8080);
 
-/// Where Weir keeps its database.
+/// Weir's database engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DemoStore {
     #[default]
@@ -29,7 +29,7 @@ pub(crate) fn run(once: bool, data: Option<PathBuf>, store: DemoStore, count: us
     );
     anyhow::ensure!(
         data.is_none() || store == DemoStore::Sqlite,
-        "the database in PostgreSQL ends with the demo, and the folder would hold a part of a record; leave --data out"
+        "the database in PostgreSQL ends with the demo, and the directory would contain a part of a database; omit --data"
     );
     let data = match data {
         Some(data) => data,
@@ -55,7 +55,7 @@ pub(crate) fn run(once: bool, data: Option<PathBuf>, store: DemoStore, count: us
                 (stack, Some(nodes))
             }
         };
-        show::step("Installing the TikTok connector and saying yes to what it asks for");
+        show::step("Installing the TikTok connector and granting its requests");
         stack.install("tiktok").await?;
         stack.put_app().await?;
         show::step("Connecting the business account: authorize page, code, token, profile, webhook subscription");
@@ -71,14 +71,14 @@ pub(crate) fn run(once: bool, data: Option<PathBuf>, store: DemoStore, count: us
         };
         show::step("Stopping");
         if let Some(nodes) = nodes {
-            // Before the sandbox, whose clock they follow. Some may have been killed by who watched.
+            // Before the sandbox, whose clock they follow. The user may have killed some of them.
             nodes.stop_running().await?;
         }
         stack.stop().await
     })
 }
 
-/// Starts a server with an empty database; its URL.
+/// Starts a server with an empty database; returns its URL.
 fn on_postgres() -> anyhow::Result<String> {
     test::ensure_postgres()?;
     show::step("Starting PostgreSQL");
@@ -89,7 +89,7 @@ fn on_postgres() -> anyhow::Result<String> {
     Ok(url)
 }
 
-/// Says what to open, and shows events as they come, until Ctrl-C.
+/// Prints the links to open, and shows events as they arrive, until Ctrl-C.
 async fn stay(stack: &Stack, nodes: Option<&Nodes>, channel: &Value) -> anyhow::Result<()> {
     let mut events = stack.api.listen().await?;
     let first = stack.hears(&mut events, "Hi! Is the blue one still in stock?").await?;
@@ -105,7 +105,7 @@ async fn stay(stack: &Stack, nodes: Option<&Nodes>, channel: &Value) -> anyhow::
         _ = tokio::signal::ctrl_c() => Ok(()),
     };
     anstream::println!();
-    // The events end here: an open stream would hold the host's end up to its deadline.
+    // The events end here: an open stream would delay the host's shutdown up to its deadline.
     ended
 }
 
@@ -144,7 +144,7 @@ fn greet(stack: &Stack, channel: &Value, conversation: &str) {
 }
 
 fn greet_nodes(nodes: &Nodes) {
-    anstream::println!("  Kill a node; the conversation goes on:");
+    anstream::println!("  Kill a node; the conversation continues:");
     anstream::println!();
     for (number, process) in (0..nodes.count()).filter_map(|number| Some((number, nodes.process(number)?))) {
         anstream::println!("    kill -9 {process}    {}", show::quiet(&format!("node-{number}")));
@@ -152,7 +152,7 @@ fn greet_nodes(nodes: &Nodes) {
     anstream::println!();
 }
 
-/// Shows events as they come. With several nodes the stream goes on at another one when its own is killed.
+/// Shows events as they arrive. With several nodes the stream continues at another one when its own is killed.
 async fn tail(stack: &Stack, events: &mut Events, goes_on: bool) -> anyhow::Result<()> {
     let mut last: Option<String> = None;
     loop {
@@ -161,7 +161,7 @@ async fn tail(stack: &Stack, events: &mut Events, goes_on: bool) -> anyhow::Resu
                 last = event["id"].as_str().map(str::to_owned);
                 line(&event);
             }
-            // Silence is no fault here: nobody has to write.
+            // Silence is not an error here: there may be no messages.
             Err(error) if error.to_string().contains("no event came") => {}
             Err(_) if goes_on => {
                 *events = until("another node", async || {
@@ -183,7 +183,7 @@ fn line(event: &Value) {
     anstream::println!("  {} {kind:<24} {}", show::quiet(time), summary(&event["data"]));
 }
 
-/// What an event tells, in a few words.
+/// A short description of an event.
 fn summary(data: &Value) -> String {
     let content = &data["content"];
     match content["type"].as_str() {

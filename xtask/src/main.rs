@@ -1,4 +1,4 @@
-//! The chores of this repository: `cargo xtask demo | crash | bench | test | build | build-connectors`.
+//! The commands of this repository: `cargo xtask demo | crash | bench | test | build | build-connectors`.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Weir's own chores.
+/// Weir's development commands.
 #[derive(Parser)]
 #[command(name = "cargo xtask", version)]
 struct Arguments {
@@ -24,82 +24,83 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Start TikTok's sandbox and Weir, connect an account, and say what to open.
+    /// Start TikTok's sandbox and Weir, connect an account, and print the links to open.
     Demo {
-        /// Play one scripted conversation instead, print it, and exit 0 only if every step was seen.
+        /// Play one scripted conversation instead, print it, and exit 0 only if every step was observed.
         #[arg(long)]
         once: bool,
-        /// Where Weir keeps its record; a fresh folder under `target` if none is given.
+        /// Weir's data directory; by default a new one under `target`.
         #[arg(long)]
         data: Option<std::path::PathBuf>,
-        /// The database: `sqlite`, a file in the folder, or `postgres`, a server that ends with the demo.
+        /// The database: `sqlite`, a file in the directory, or `postgres`, a server that ends with the demo.
         #[arg(long, value_enum, default_value_t)]
         store: demo::DemoStore,
-        /// How many hosts use the database; more than one with PostgreSQL.
+        /// Number of hosts that use the database; more than one requires PostgreSQL.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
         nodes: u8,
     },
-    /// Kill Weir again and again under load, and compare what the platform, Weir and the endpoint then know.
+    /// Repeatedly kill Weir under load, and compare the data of the platform, Weir and the endpoint.
     Crash {
-        /// How often it is killed, 10 if not given; or hung up on, 300 if not given.
+        /// Number of kills, default 10, or of disconnections, default 300.
         #[arg(long)]
         rounds: Option<u32>,
-        /// Makes every choice; the time's if none is given.
+        /// Seed of every choice; default: the time.
         #[arg(long)]
         seed: Option<u64>,
-        /// Instead of killing Weir, hang up on it: cut off each kind of request that changes something, and repeat it.
+        /// Instead of killing Weir, disconnect: interrupt each kind of state-changing request, and repeat it.
         #[arg(long)]
         hang_ups: bool,
-        /// Take the programs that are built already, beside this one.
+        /// Use the existing programs next to this one instead of building them.
         #[arg(long)]
         built: bool,
-        /// Set Weir's clock apart from the platform's instead, by seconds and minutes in both directions (R10).
+        /// Offset Weir's clock from the platform's instead, by seconds and minutes in both directions (R10).
         #[arg(long, conflicts_with_all = ["rounds", "seed", "hang_ups"])]
         skew: bool,
-        /// End Weir at each step of each act instead, and start it again: the act must be finished or undone (R9).
+        /// Instead, end Weir at each step of each act, and start it again: the act must be completed or undone (R9).
         #[arg(long, conflicts_with_all = ["rounds", "seed", "hang_ups", "skew"])]
         steps: bool,
-        /// Kill, stop or cut off one of so many nodes on a PostgreSQL instead (R11).
+        /// Kill, stop or disconnect one of this many nodes on a PostgreSQL instead (R11).
         #[arg(long, conflicts_with_all = ["hang_ups", "skew", "steps"], value_parser = clap::value_parser!(u8).range(1..=8))]
         nodes: Option<u8>,
         /// Print the figures as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Measure what Weir costs, beside the barest program that does the same; see bench/README.md.
+    /// Measure the cost of Weir, compared with the simplest program that does the same; see bench/README.md.
     Bench {
-        /// The rows, all if none is named: boundary, inbound, outbound, pacing, latency, memory, start, swap, neighbors, growth, nodes.
+        /// The rows to run, default all: boundary, inbound, outbound, pacing, latency, memory, start, swap, neighbors,
+        /// growth, nodes.
         names: Vec<String>,
-        /// Another release build of `weir`: inbound and outbound run it beside this one, in turns.
+        /// Another release build of `weir`: inbound and outbound alternate between it and this one.
         #[arg(long)]
         against: Option<std::path::PathBuf>,
     },
-    /// Load Weir for a while, and say whether its memory and open files grow.
+    /// Load Weir for a while, and report whether its memory and open files grow.
     Soak {
-        /// How long.
+        /// The duration.
         #[arg(long, default_value_t = 30)]
         minutes: u64,
-        /// Webhooks in a second.
+        /// Webhooks per second.
         #[arg(long, default_value_t = 200)]
         per_second: u32,
-        /// Messages sent in a second; above 10 the platform's rate is lifted on both sides.
+        /// Messages sent per second; above 10 the platform's rate limit is lifted on both sides.
         #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         sends: u32,
-        /// Hand the events over to no endpoint: the benchmarks of webhooks and sends have none.
+        /// Deliver the events to no endpoint: the benchmarks of webhooks and sends have none.
         #[arg(long)]
         no_endpoint: bool,
-        /// Take the programs that are built already, beside this one.
+        /// Use the existing programs next to this one instead of building them.
         #[arg(long)]
         built: bool,
         /// Print the samples as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Run everything that CI runs.
+    /// Run all checks of CI.
     Test,
     /// Build the programs and the connectors.
     Build,
-    /// Build the connectors, those that only tests run too, into `target/connectors`.
+    /// Build the connectors, including those for tests only, into `target/connectors`.
     BuildConnectors,
 }
 

@@ -1,5 +1,5 @@
-//! One scripted conversation, played against the real programs and printed as a transcript. Every line that is printed was
-//! seen: on the phone, in the event stream, or in an answer of the API.
+//! One scripted conversation, played against the real programs and printed as a transcript. Every printed line was
+//! observed: on the phone, in the event stream, or in a response of the API.
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -7,10 +7,10 @@ use weir_tests::{Answer, Events, HOUR_MS, Phone, Stack, until};
 
 use crate::show;
 
-/// How many answers TikTok allows in a window.
+/// How many messages TikTok allows in a window.
 const BUDGET: u64 = 10;
 
-/// Plays the script to its end. Gives the programs back.
+/// Plays the script to its end. Returns the programs.
 pub(crate) async fn play(stack: Stack, channel: &Value) -> anyhow::Result<Stack> {
     let events = stack.api.listen().await?;
     let mut script = Script { stack, events, step: 0 };
@@ -25,7 +25,7 @@ pub(crate) async fn play(stack: Stack, channel: &Value) -> anyhow::Result<Stack>
     script.customer_writes_again(&thread).await?;
     let steps = script.step;
     say(&format!("\n{} all {steps} steps were seen", show::good("✓")));
-    // The events end here: an open stream would hold the host's end up to its deadline.
+    // The events end here: an open stream would delay the host's shutdown up to its deadline.
     Ok(script.stack)
 }
 
@@ -147,7 +147,7 @@ impl Script {
     }
 
     async fn click_on_an_ad(&mut self) -> anyhow::Result<()> {
-        self.begin("Somebody else clicks on an ad, and writes nothing");
+        self.begin("Another person clicks on an ad, and writes nothing");
         self.other().does("ad-click", json!({})).await?;
         let created = self.events.wait_for("contact.created").await?;
         let referral = self.events.wait_for("referral.received").await?;
@@ -186,7 +186,7 @@ impl Script {
         same(&eleventh.problem(409)?.into(), "message_budget_exhausted")?;
         ensure!(
             !eleventh.headers.contains_key("retry-after"),
-            "only the contact can give a budget back, not time"
+            "only the contact's next message restores the budget, not time"
         );
         let on_phone = self.stack.phone.from_business().await?;
         let answers = on_phone

@@ -1,4 +1,4 @@
-//! How the chores look on a terminal: color where there is one, plain text elsewhere.
+//! Terminal output of xtask's commands: color where it is supported, plain text elsewhere.
 
 use anstyle::{AnsiColor, Style};
 
@@ -6,32 +6,32 @@ fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// What went well.
+/// Success.
 pub(crate) fn good(text: &str) -> String {
     paint(AnsiColor::Green.on_default().bold(), text)
 }
 
-/// What did not.
+/// Failure.
 pub(crate) fn bad(text: &str) -> String {
     paint(AnsiColor::Red.on_default().bold(), text)
 }
 
-/// What is only said beside.
+/// Secondary text.
 pub(crate) fn quiet(text: &str) -> String {
     paint(AnsiColor::BrightBlack.on_default(), text)
 }
 
-/// What the eye should find.
+/// Highlighted text.
 pub(crate) fn bright(text: &str) -> String {
     paint(AnsiColor::Cyan.on_default().bold(), text)
 }
 
-/// The beginning of something that takes a while.
+/// The start of a longer operation.
 pub(crate) fn step(text: &str) {
     anstream::eprintln!("{} {text}", bright("▸"));
 }
 
-/// How something that takes a while is getting on.
+/// The progress of a longer operation.
 pub(crate) fn note(text: &str) {
     anstream::eprintln!("  {}", quiet(text));
 }

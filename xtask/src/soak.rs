@@ -5,13 +5,13 @@ use weir_tests::SoakPlan;
 
 use crate::{build, show};
 
-/// Plays it and shows each look; as JSON, the samples are the only thing on the output.
+/// Plays the soak test and shows each sample; as JSON, the samples are the only output.
 pub(crate) fn run(plan: SoakPlan, json: bool) -> anyhow::Result<()> {
     let data = build::empty_folder("soak")?;
     let runtime = tokio::runtime::Runtime::new().context("the async runtime cannot be started")?;
     let soaked = runtime.block_on(weir_tests::soak(plan, &data, |sample| {
         show::note(&format!(
-            "{:>5} s: {} KiB resident, {} files, {} webhooks taken of {} written, {} answers accepted",
+            "{:>5} s: {} KiB resident, {} files, {} webhooks accepted of {} written, {} responses accepted",
             sample.second, sample.resident_kib, sample.files, sample.delivered, sample.written, sample.accepted
         ));
     }))?;

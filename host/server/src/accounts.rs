@@ -32,9 +32,9 @@ pub struct Accounts {
     connectors: Arc<Connectors>,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) renewer: Renewer,
-    /// Connect sessions at work.
+    /// Connect sessions in progress.
     connecting: AtWork,
-    /// When channels were last looked at for warnings, if anybody knows.
+    /// When channels were last checked for warnings, if known.
     last_look: Mutex<Option<Timestamp>>,
 }
 

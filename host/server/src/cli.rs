@@ -1,6 +1,6 @@
 //! The command line: `weir`. `serve` is the host; most other commands call the API of a running one.
 //!
-//! It promises one line for each failure with what to do, exit codes that scripts can rely on ([`Exit`]), and `--json` for
+//! Guarantees: one line for each failure, which includes the fix; exit codes for scripts ([`Exit`]); and `--json` for
 //! every command: the API's own documents, one per line in lists and streams.
 
 mod app;
@@ -161,7 +161,7 @@ enum Exit {
     Unreachable = 4,
 }
 
-/// Why a command failed, in one line with what to do.
+/// Why a command failed, in one line with the fix.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 struct Failure {

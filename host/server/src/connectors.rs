@@ -1,4 +1,4 @@
-//! Connectors: their versions and apps, which version serves an account, and the outcome of calls.
+//! Connectors: their versions and apps, which version serves an account, and the results of calls.
 
 pub mod apps;
 pub(crate) mod caches;
@@ -45,18 +45,18 @@ pub struct Connectors {
     pub(crate) runtime: Runtime,
     pub(crate) registry: Registry,
     pub(crate) apps: Apps,
-    /// What is known of webhooks whose proof did not hold.
+    /// Webhooks with an invalid signature, by app.
     pub(crate) forged: ForgedWebhooks,
     pub(crate) pacers: Arc<Pacers>,
     pub(crate) quarantine: Arc<Quarantine>,
-    /// Versions that failed and are not marked in the record yet.
+    /// Failed versions that are not marked in the database yet.
     pub(crate) version_failures: Arc<VersionFailures>,
-    /// Who uses the states of channels.
+    /// Locks on channels' states.
     pub(crate) state_turns: StateTurns,
     pub(crate) transcripts: Arc<Transcripts>,
-    /// What calls were refused, until the loop that keeps it takes this.
+    /// Refusals in calls, until the background task stores them.
     pub(crate) refused: Mutex<Option<mpsc::Receiver<ActRefused>>>,
-    /// The same for what was written down of calls.
+    /// The same for recorded calls.
     pub(crate) transcribed: Mutex<Option<mpsc::Receiver<Taken>>>,
 }
 
@@ -64,7 +64,7 @@ impl Connectors {
     /// Starts the runtime and loads the versions that serve. `bodies` are the stored files that requests can carry.
     ///
     /// # Errors
-    /// One line that says what is in the way.
+    /// One line that names the obstacle.
     pub(crate) async fn open(core: Arc<Core>, bodies: Arc<dyn Bodies>, master: &[u8; 32]) -> anyhow::Result<Self> {
         let (refusals, refused) = mpsc::channel(REFUSALS_WAITING);
         let version_failures = Arc::new(VersionFailures::default());

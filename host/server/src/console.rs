@@ -1,8 +1,8 @@
-//! The console: what a person looks at. One page, some script modules and one style sheet, all inside the binary.
+//! The console: the web interface for people. One page, some script modules and one style sheet, all inside the binary.
 //!
-//! It calls the public API with the session of [`crate::http`] and nothing else: what it can do, a key can do. Nothing on it
-//! comes from another host, no script or style stands in the markup, and what people wrote is only ever text: the policy below
-//! has browsers refuse the rest.
+//! It calls the public API with the session of [`crate::http`] and nothing else: a key can do everything that the
+//! console can. It loads nothing from other hosts, its markup contains no inline script or style, and user content is
+//! only inserted as text: the policy below makes browsers block everything else.
 
 use axum::Router;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH};
@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use sha2::{Digest as _, Sha256};
 
-/// Scripts, styles, pictures and calls of this origin only. Trusted Types (W3C) without any policy: no text becomes markup,
-/// whatever a script may try.
+/// Scripts, styles, images and calls of this origin only. Trusted Types (W3C) without any policy: no script can turn
+/// text into markup.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
@@ -43,7 +43,7 @@ const FILES: &[(&str, &str, &str)] = files! {
         "message.js" "metrics.js" "reference.js" "thread.js" "transcripts.js" "versions.js";
 };
 
-/// The paths of the console's pages: all of them are the same document, which reads its address.
+/// The paths of the console's pages: all of them return the same document, which reads its address.
 const PATHS: [&str; 13] = [
     "/",
     "/inbox",
@@ -60,7 +60,7 @@ const PATHS: [&str; 13] = [
     "/settings",
 ];
 
-/// Where the console's document and its files are.
+/// The path of the console's document and its files.
 pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let pages = PATHS.iter().map(|path| (*path, HTML, PAGE));
     pages
@@ -74,7 +74,8 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
         })
 }
 
-/// Browsers ask each time and get the text only when it changed, so that a new release is never half an old one.
+/// Browsers revalidate each time and download a file only when it changed, so that a new release is never mixed with an
+/// old one.
 fn file(request: &HeaderMap, kind: &'static str, text: &'static str, tag: &str) -> Response {
     let is_known = request
         .get(IF_NONE_MATCH)
@@ -102,7 +103,7 @@ mod tests {
 
     const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/console");
 
-    /// The files that a browser loads, as bytes: the document, and those of these names.
+    /// The files that a browser loads, as bytes: the document, and those with these names.
     fn size_of(names: &[&str]) -> usize {
         let loaded = FILES
             .iter()
@@ -112,7 +113,7 @@ mod tests {
 
     #[test]
     fn first_page_is_small() {
-        // Pages are fetched when they are visited; the inbox is the largest that people work in.
+        // Pages are fetched when they are visited; the inbox is the largest of those used all day.
         let frame = ["console.css", "icon.svg", "main.js", "api.js", "dom.js", "format.js"];
         let inbox = ["inbox.js", "conversation.js", "composer.js", "thread.js", "message.js"];
         let (frame, inbox) = (size_of(&frame), size_of(&[&frame[..], &inbox].concat()));

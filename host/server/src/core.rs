@@ -1,4 +1,5 @@
-//! What every service needs: the store, the network, time, ids, metrics and wake-ups. Imports no service.
+//! The infrastructure that every service needs: the store, the network, time, ids, metrics and wake-ups. Imports no
+//! service.
 
 pub mod backup;
 mod channels;
@@ -40,23 +41,24 @@ use crate::core::node::{Moment, ThisNode};
 use crate::core::platform_clocks::PlatformClocks;
 use crate::core::wakes::Wakes;
 
-/// What every service needs: the store, the network, time, ids, metrics, and what ends a worker's sleep.
+/// The infrastructure that every service needs: the store, the network, time, ids, metrics, and signals that end a
+/// worker's sleep.
 pub struct Core {
     pub(crate) config: Config,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) mint: Arc<Mint>,
     pub(crate) clock: Arc<HostClock>,
-    /// Held while a step of the clock is set right.
+    /// Held while a step of the clock is handled.
     clock_turn: tokio::sync::Mutex<()>,
     pub(crate) platform_clocks: PlatformClocks,
     pub(crate) egress: Egress,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) wakes: Wakes,
-    /// Rises when a key or session ends.
+    /// Incremented when a key or session ends.
     pub(crate) keys: watch::Sender<u64>,
-    /// Work that ends though nobody waits for it.
+    /// Work that completes even if its caller stops waiting.
     pub(crate) detached: TaskTracker,
-    /// This host among those that use the record: what it leases and claims has its id.
+    /// This node of the database: its leases and claims have this id.
     pub(crate) node: ThisNode,
 }
 
@@ -87,7 +89,7 @@ impl Core {
         }
     }
 
-    /// The record.
+    /// The database.
     pub(crate) fn store(&self) -> &dyn Store {
         &*self.store
     }
@@ -97,28 +99,29 @@ impl Core {
         self.clock.now()
     }
 
-    /// Now by the clock that all nodes share, also where ours follows a sandbox's: of heartbeats, duties, and who is dead.
+    /// The current time by the clock that all nodes share, even if ours follows a sandbox's: for heartbeats, duties,
+    /// and the detection of dead nodes.
     pub(crate) fn node_time(&self) -> Timestamp {
         clock::of_server(self.store()).unwrap_or_else(|| self.now())
     }
 
-    /// Removes this node from the record: it holds nothing any more, and nobody waits for it.
+    /// Removes this node from the database: it holds no leases any more, so others need not wait for it to expire.
     pub(crate) async fn leave_nodes(&self) {
         self.node.current().end(Moment::now());
         let (id, node_time) = (self.node.id(), self.node_time());
         if let Err(error) = self.store().remove_node(&id, node_time, self.now()).await {
-            tracing::warn!("The end of this node was not noted: {error}");
+            tracing::warn!("The end of this node was not stored: {error}");
         }
     }
 
-    /// A number in 0..1 that spreads retries.
+    /// A number in 0..1 for the jitter of retries.
     pub(crate) fn jitter(&self) -> f64 {
         let mut bytes = [0; 4];
         self.mint.fill(&mut bytes);
         f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
     }
 
-    /// To be called after a write that ends a key or a session: what it still reads ends at once.
+    /// To be called after a write that ends a key or a session: ends its open reads immediately.
     pub(crate) fn keys_ended(&self) {
         self.keys.send_modify(|count| *count += 1);
     }

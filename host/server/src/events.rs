@@ -1,4 +1,4 @@
-//! Events: delivery to the operator's endpoints, and events that time alone causes.
+//! Events: delivery to the operator's endpoints, and events caused only by time.
 
 pub(crate) mod publisher;
 
@@ -13,7 +13,7 @@ use weir_store::StoreError;
 use crate::connectors::Connectors;
 use crate::core::Core;
 
-/// Events that time alone causes, and recovery of endpoints.
+/// Events caused only by time, and recovery of endpoints.
 pub struct Events {
     core: Arc<Core>,
     connectors: Arc<Connectors>,
@@ -24,7 +24,7 @@ impl Events {
         Self { core, connectors }
     }
 
-    /// Tells of endpoints that fail, and goes on with recoveries whose caller was lost.
+    /// Reports failing endpoints, and continues recoveries whose caller was lost.
     pub(crate) async fn endpoints_round(&self, now: Timestamp) -> Result<(), StoreError> {
         self.core.store().tell_failing(now).await?;
         for (workspace, endpoint) in self.core.store().recoveries(now.before(limits::RECOVERY_STEP)).await? {
@@ -33,7 +33,8 @@ impl Events {
         Ok(())
     }
 
-    /// Takes the steps of an endpoint's recovery; how many deliveries came of them. Ends when it does: the intent says where it is.
+    /// Performs the steps of an endpoint's recovery; returns how many deliveries resulted. Ends when the recovery does:
+    /// its progress is stored.
     pub(crate) async fn recover_to_the_end(&self, workspace: &str, endpoint: EndpointId) -> Result<u32, StoreError> {
         let mut recovered = 0_u32;
         loop {
@@ -50,11 +51,11 @@ impl Events {
         }
     }
 
-    /// Tells which windows close and which conversations ended with their channel, all that is due.
+    /// Emits all due events about closing windows and about conversations that ended with their channel.
     pub(crate) async fn news_round(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut books = BTreeMap::new();
         for app in self.core.store().apps().await? {
-            // The rules of a version that was quarantined hold still.
+            // The rules of a quarantined version still apply.
             if let Ok(serving) = self.connectors.installed(&app.name).await {
                 books.insert(app.name, serving.book);
             }

@@ -1,4 +1,4 @@
-//! Builds the services in their order, and hands them to the API and the loops.
+//! Constructs the services in order, and passes them to the API and the background tasks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,9 +52,9 @@ pub struct Services {
     pub(crate) events: Events,
     pub(crate) workspaces: Arc<Workspaces>,
     pub(crate) retention: Retention,
-    /// The loops, as far as they live.
+    /// The background tasks, while they are alive.
     pub(crate) pulses: Pulses,
-    /// When the record was last written only to see whether it can be.
+    /// When the last test write to the database was made.
     last_probe: tokio::sync::Mutex<Option<Instant>>,
 }
 
@@ -69,45 +69,46 @@ impl std::ops::Deref for Host {
 /// Why the host is not ready.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
-    /// The record.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// An active version cannot be loaded.
-    #[error("{0}; it is tried again within minutes, or install the same file again")]
+    #[error("{0}; loading is retried within minutes, or install the same file again")]
     Connector(String),
-    /// A loop does not turn.
+    /// A background task has stalled.
     #[error("the {name} has been silent for {} s; nothing is lost, but restart the host", silent.as_secs())]
     Stalled {
-        /// Which.
+        /// The task.
         name: &'static str,
-        /// For how long.
+        /// The duration.
         silent: Duration,
     },
-    /// It may not act: other nodes may take it for dead.
+    /// It is fenced: other nodes may have ended it.
     #[error(
         "this node could not write its heartbeat to the database for {} s: it sends nothing until it can, and other nodes take over \
-         its work; check the database and the way to it",
+         its work; check the database and the network path to it",
         limits::NODE_FENCED.as_secs()
     )]
     Fenced,
     /// Credentials are in memory only.
     #[error(
-        "{count} credentials that platforms have given are not on the disk yet: the record is locked or the disk is full. They are \
-         written as soon as it takes them; do not end the host before"
+        "{count} credentials that platforms have issued are not on the disk yet: the database is locked or the disk is full. They \
+         are stored as soon as it accepts them; do not stop the host before"
     )]
     Unwritten {
-        /// How many.
+        /// Their number.
         count: usize,
     },
 }
 
-/// How often the record is written only to see whether it can be: as often as a busy load balancer asks.
+/// Minimum interval between two test writes to the database, which check only whether it is writable: as often as a
+/// load balancer queries.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 impl Host {
-    /// Opens the record, the way out, the runtime and the connectors that serve. Starts no loops.
+    /// Opens the database, the outgoing network, the runtime and the connectors that serve. Starts no background tasks.
     ///
     /// # Errors
-    /// One line that says what is in the way.
+    /// One line that names the obstacle.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         folder::prepare(&config.data)?;
         backup::restore(&config.data)?;
@@ -118,12 +119,12 @@ impl Host {
             StoreConfig::Sqlite => {
                 let path = folder::record(&config.data);
                 let store = SqliteStore::open(&path, &MasterKey::new(master), Arc::clone(&mint))
-                    .with_context(|| format!("the record at {} cannot be opened", path.display()))?;
+                    .with_context(|| format!("the database at {} cannot be opened", path.display()))?;
                 Arc::new(store)
             }
             StoreConfig::Postgres(url) => {
                 let store = PostgresStore::open(url.expose(), &MasterKey::new(master), Arc::clone(&mint))
-                    .context("the record in PostgreSQL cannot be opened")?;
+                    .context("the PostgreSQL database cannot be opened")?;
                 Arc::new(store)
             }
         };
@@ -147,13 +148,13 @@ impl Host {
         let core = Arc::new(Core::new(config, store, mint, clock, platform_clocks, egress, node));
         let host = Self::go_on(Arc::clone(&core), &master, &ended).await;
         if host.is_err() {
-            // The others need not wait until it is dead, nor a person wonder why it is.
+            // The others need not wait until it is dead, and its absence is explained.
             core.leave_nodes().await;
         }
         host
     }
 
-    /// Goes on as a registered node, with what was ended of those that died.
+    /// Continues as a registered node, with the work released from dead nodes.
     async fn go_on(core: Arc<Core>, master: &[u8; 32], ended: &EndedNodes) -> anyhow::Result<Self> {
         let is_shared = core.node.is_shared();
         core.metrics.node(&core.node.id());
@@ -168,13 +169,13 @@ impl Host {
             host.beat().await?;
             host.core.node.take_duties(host.store(), host.core.node_time()).await?;
         } else {
-            // With other nodes those that were cut off are due at their time.
+            // With other nodes, interrupted ones are due at their time.
             host.store().resume_set_ups(host.now()).await?;
         }
         Ok(host)
     }
 
-    /// Says what was ended of nodes that died, and wakes who goes on with it.
+    /// Reports the work released from dead nodes, and wakes the workers that continue it.
     pub(crate) fn report_ended(&self, ended: &EndedNodes, sessions: u32) {
         let EndedNodes {
             nodes,
@@ -183,18 +184,18 @@ impl Host {
         } = ended;
         if leases + requests + sessions > 0 {
             tracing::info!(
-                "{requests} requests, {sessions} connect sessions and {leases} leases were ended: their host ended before they did"
+                "{requests} requests, {sessions} connect sessions and {leases} leases were ended: their host stopped before they completed"
             );
         }
         if self.core.node.is_shared() && !nodes.is_empty() {
-            tracing::warn!("Nodes died: {}; the others go on with their work", nodes.join(", "));
+            tracing::warn!("Nodes died: {}; the others take over their work", nodes.join(", "));
         }
         if leases > &0 || !nodes.is_empty() {
             self.core.wakes.all();
         }
     }
 
-    /// Says that this node is alive.
+    /// Writes this node's heartbeat.
     pub(crate) async fn beat(&self) -> Result<(), StoreError> {
         let node = &self.core.node;
         let goes_on = node.beat(self.store(), self.core.node_time()).await?;
@@ -207,12 +208,12 @@ impl Host {
         Ok(())
     }
 
-    /// The record.
+    /// The database failed.
     pub fn store(&self) -> &dyn Store {
         self.core.store()
     }
 
-    /// What the operator set.
+    /// The operator's settings.
     pub fn config(&self) -> &Config {
         &self.core.config
     }
@@ -222,13 +223,13 @@ impl Host {
         self.core.now()
     }
 
-    /// The maker of ids and secrets.
+    /// The source of ids and secrets.
     pub fn mint(&self) -> &Mint {
         &self.core.mint
     }
 
-    /// Whether the record can be written. Anybody may ask that, so it is tried once in [`PROBE_EVERY`]; others get the answer of
-    /// that try, unless it failed.
+    /// Whether the database is writable. Any client may request this, so it is tested once in [`PROBE_EVERY`]; other
+    /// requests share that result, unless it is a failure.
     async fn probe(&self) -> Result<(), StoreError> {
         let mut last = self.last_probe.lock().await;
         if last.is_some_and(|at| at.elapsed() < PROBE_EVERY) {
@@ -240,17 +241,18 @@ impl Host {
         Ok(())
     }
 
-    /// Whether requests can be served, and what is accepted goes on.
+    /// Whether requests can be served, and accepted work is processed.
     ///
     /// # Errors
-    /// What is amiss.
+    /// The problems.
     pub async fn ready(&self) -> Result<(), NotReady> {
-        // First, since the record may be out of reach for the same reason, and this says what follows from it.
+        // First, since the database may be unreachable for the same reason, and this names the consequence.
         if !self.core.node.current().stands(Moment::now()) {
             return Err(NotReady::Fenced);
         }
         self.core.store.ping().await?;
-        // Before the probe: that the record takes no write is why they wait, and they are what must not be lost.
+        // Before the test write: a database that accepts no writes is the reason why they wait, and they must not be
+        // lost.
         let count = self.accounts.credentials.count();
         if count > 0 {
             return Err(NotReady::Unwritten { count });

@@ -1,8 +1,9 @@
-//! The HTTP API: every route on this page, one file per noun behind it.
+//! The HTTP API: all routes in this file, one file per resource behind it.
 //!
-//! It promises that whatever comes in, what goes out is an answer of its kind or a problem document with a documented code
-//! ([`codes`]); that what was begun ends, whether or not its caller waits; that nothing below `/v1` but its description is reached without a key; and that a request with an
-//! `Idempotency-Key` acts once. What is allowed is judged in the domain, what happens is done by the host's services.
+//! Guarantees: every request gets a response of the documented type or a problem document with a documented code
+//! ([`codes`]); an operation that was started completes, whether or not its caller waits; below `/v1`, only the API
+//! description is served without a key; and a request with an `Idempotency-Key` takes effect once. The domain decides
+//! what is allowed, and the host's services act.
 
 mod acts;
 mod apps;
@@ -79,11 +80,11 @@ pub(crate) use failures::network;
 use crate::http::share::Shares;
 use crate::{Host, console};
 
-/// How long a caller is kept waiting for the work behind its request: a connector's call, and as much again for what stands
-/// around it. A stream's head is out long before. What changes something goes on after that.
+/// The longest that a caller waits for its request: a connector's call, and the same again for everything else. A
+/// stream sends its headers long before. An operation that changes state continues after that.
 const WORK: Duration = Duration::from_secs(120);
 
-/// What the handlers share beside the host.
+/// State that the handlers share in addition to the host.
 #[derive(Clone)]
 pub(crate) struct Api {
     host: Host,
@@ -115,7 +116,7 @@ impl FromRef<Api> for Host {
     }
 }
 
-/// Routes that want a key.
+/// Routes that require a key.
 fn v1() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(apps::list))
@@ -196,7 +197,7 @@ fn v1() -> OpenApiRouter<Api> {
         .routes(routes!(audit::list))
 }
 
-/// Routes that prove themselves in another way, or have nothing to hide.
+/// Routes with another authentication, or without secrets.
 fn open() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(hooks::post, hooks::get))
@@ -211,12 +212,12 @@ fn open() -> OpenApiRouter<Api> {
         .route("/oauth/callback", get(pages::callback))
 }
 
-/// What the host counts, with a key or without one as the configuration says.
+/// The host's metrics; the configuration decides whether they require a key.
 fn metrics() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(health::metrics))
 }
 
-/// The whole API. `closing` is cancelled when the host is about to end, so that streams do not hold it up.
+/// The whole API. `closing` is cancelled when the host is about to stop, so that streams do not delay it.
 pub fn router(host: Host, closing: CancellationToken) -> Router {
     let api = Api::new(host, closing);
     let (v1, _) = v1().split_for_parts();
@@ -245,7 +246,7 @@ pub fn router(host: Host, closing: CancellationToken) -> Router {
         .layer(Extension(catalog))
         .layer(from_fn(finish::note_route))
         .fallback(|| async { StatusCode::NOT_FOUND })
-        // Each body is bounded where it is read, and uploads while they stream in.
+        // Each body is bounded where it is read, and uploads while they are streamed.
         .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyTimeoutLayer::new(limits::REQUEST_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, WORK))
@@ -254,7 +255,7 @@ pub fn router(host: Host, closing: CancellationToken) -> Router {
         .with_state(api)
 }
 
-/// What all these routes take and give.
+/// Request and response handling common to all these routes.
 fn description() -> OpenApi {
     let mut api = openapi::head();
     api.merge(v1().into_openapi());
@@ -263,7 +264,7 @@ fn description() -> OpenApi {
     openapi::finish(api)
 }
 
-/// A bug of ours brings one request down, not the process.
+/// A panic fails one request, not the process.
 fn panicked(payload: Box<dyn std::any::Any + Send>) -> Response {
     let words = payload
         .downcast_ref::<&str>()

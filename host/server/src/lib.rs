@@ -1,10 +1,10 @@
 //! The host: one process that connects platforms, through connectors, to the operator's programs.
 //!
-//! [`core`] holds what every service needs and imports none of them. The services are in [`connectors`], [`accounts`],
-//! [`messages`] and [`events`]: each is a struct that owns its state and names the services it uses. [`host::Host`] builds them in
-//! order; [`http`], [`cli`] and `console` serve the API, the command line and the web console, and [`loops`] runs what goes on by
-//! itself. What is allowed is judged in `weir-domain`, what is remembered lives in `weir-store`, connectors run in `weir-runtime`,
-//! and what leaves goes through `weir-egress`.
+//! [`core`] contains the infrastructure that every service needs, and imports none of them. The services are in
+//! [`connectors`], [`accounts`], [`messages`] and [`events`]: each is a struct that owns its state and names the
+//! services it uses. [`host::Host`] builds them in order; [`http`], [`cli`] and `console` serve the API, the command
+//! line and the web console, and [`loops`] runs the background tasks. `weir-domain` decides what is allowed,
+//! `weir-store` stores data, `weir-runtime` runs connectors, and all outgoing requests pass through `weir-egress`.
 #![forbid(unsafe_code)]
 
 pub mod accounts;

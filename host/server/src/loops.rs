@@ -1,4 +1,4 @@
-//! The loops of a running host, and their end.
+//! The background tasks of a running host, and their shutdown.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,52 +25,52 @@ use crate::messages::fetcher::Fetcher;
 use crate::messages::history::NOTE_EVERY;
 use crate::messages::poller::Poller;
 
-/// How often leases that ran out and windows that close are looked for: a crash and hours are their causes, so seconds do not
-/// matter.
+/// Interval of checks for expired leases and closing windows: their causes are crashes and periods of hours, so seconds
+/// do not matter.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// How often nodes that died are looked for: their work waits for it.
+/// Interval of checks for dead nodes: their work waits for it.
 const NODES_EVERY: Duration = Duration::from_secs(1);
-/// How often connecting that was cut off and set-ups that failed are looked for; a start finds them at once.
+/// Interval of checks for interrupted connect sessions and failed set-ups; a start checks immediately.
 const CONNECT_EVERY: Duration = Duration::from_secs(10);
-/// How often credentials that die soon are looked for; they are renewed hours ahead.
+/// Interval of checks for credentials that expire soon; they are renewed hours ahead.
 const REFRESH_EVERY: Duration = Duration::from_secs(60);
-/// How often messages in doubt are looked at; the grace time before the first look is two minutes.
+/// Interval of checks of uncertain messages; the grace time before the first check is two minutes.
 const RECONCILE_EVERY: Duration = Duration::from_secs(10);
-/// How often what is too old is looked for; ages are counted in days.
+/// Interval of the retention sweep; ages are counted in days.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
-/// How often the depths of the queues are counted for the metrics.
+/// Interval of counting the queue depths for the metrics.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 
-/// The wait after a round that failed.
+/// The delay after a failed round.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How often versions are looked at that finish what they began, or run a canary; calls end within seconds.
+/// Interval of checks of draining versions and canaries; calls end within seconds.
 const ROLL_EVERY: Duration = Duration::from_secs(5);
 
-/// The loops of a running host.
+/// The background tasks of a running host.
 #[must_use = "the loops stop when this is dropped"]
 pub struct Loops {
     host: Host,
     stop: CancellationToken,
     tasks: JoinSet<()>,
-    /// Beats until everything else has ended.
+    /// Sends heartbeats until everything else has ended.
     heartbeat: JoinSet<()>,
 }
 
 impl Loops {
-    /// Stops taking work, and waits up to `deadline` for what is in hand, detached work too. What is left then is settled at the
-    /// next start, or by another node.
+    /// Stops leasing work, and waits up to `deadline` for work in progress, including detached work. The rest is
+    /// settled at the next start, or by another node.
     pub async fn stop(mut self, deadline: Duration) {
         self.stop.cancel();
         let ended = tokio::time::timeout(deadline, async { while self.tasks.join_next().await.is_some() {} });
         let (ended, ()) = tokio::join!(ended, self.host.core.finish_detached(deadline));
         if ended.is_err() {
             tracing::warn!(
-                "{} loops did not end in {deadline:?}; their work goes on at the next start",
+                "{} background tasks did not end within {deadline:?}; their work continues at the next start",
                 self.tasks.len()
             );
         }
-        // What others are about to take over must not go on here.
+        // Work that others are about to take over must not continue here.
         self.tasks.shutdown().await;
         self.heartbeat.shutdown().await;
         self.host.core.leave_nodes().await;
@@ -78,8 +78,8 @@ impl Loops {
 }
 
 impl Host {
-    /// Starts everything that goes on by itself: deliverer, publisher, fetcher, poller, refresher, reconciler, sweeper, and the
-    /// look at the clock.
+    /// Starts all background tasks: deliverer, publisher, fetcher, poller, refresher, reconciler, sweeper, and the
+    /// clock check.
     pub fn start(&self) -> Loops {
         let mut loops = Loops {
             host: self.clone(),
@@ -147,7 +147,7 @@ impl Host {
         });
         loops.rounds("retention", FORGET_EVERY, &wakes.retention, |host, now| async move {
             if !host.has_duty(Duty::Retention) {
-                // Files are each node's own.
+                // Files are local to each node.
                 return host.retention.remove_leftovers().await;
             }
             host.retention
@@ -213,12 +213,12 @@ impl Host {
         )
     }
 
-    /// The loop `name` lives, and says so again within `allowed`.
+    /// The task `name` is alive, and reports again within `allowed`.
     fn lives(&self, name: &'static str, allowed: Duration) {
         self.pulses.beat(name, allowed, Instant::now());
     }
 
-    /// How long each loop has been silent.
+    /// How long each task has been silent.
     fn silent_loops(&self) -> Vec<(&'static str, Duration)> {
         self.pulses.silence(Instant::now())
     }
@@ -227,25 +227,25 @@ impl Host {
         self.core.node.has(duty, Moment::now())
     }
 
-    /// Ends the nodes that died, and divides what the others share.
+    /// Ends dead nodes, and redistributes shared work.
     async fn nodes_round(&self) -> Result<(), StoreError> {
-        // No node is dead because the clock was set.
+        // A step of the clock must not declare a node dead.
         let turn = self.core.look_at_clock(None).await?;
         let (own, node_time) = (self.core.node.current(), self.core.node_time());
         let ended = self.store().end_dead_nodes(&own.id, node_time, self.now()).await?;
         drop(turn);
         self.report_ended(&ended, 0);
         let alive = self.store().count_nodes(node_time).await?;
-        // Until the others have seen this one they take its share.
+        // Until the others have detected this node they use its share.
         if own.began.elapsed() > 2 * NODES_EVERY {
             self.connectors.pacers.divide_among(alive);
         }
         Ok(())
     }
 
-    /// Messages whose lease ran out become uncertain, and queued ones past their end fail.
+    /// Messages with an expired lease become uncertain, and queued ones past their deadline fail.
     async fn sweep_round(&self) -> Result<(), StoreError> {
-        // A lease is not over because the clock was set.
+        // A step of the clock must not expire a lease.
         let turn = self.core.look_at_clock(None).await?;
         let swept = self.store().sweep_messages(self.now()).await?;
         drop(turn);
@@ -268,21 +268,21 @@ impl Loops {
             .spawn(worker.run(move || host.now(), lives, Arc::clone(wake), self.stop.clone()));
     }
 
-    /// Says that the host is alive, also while the other loops end.
+    /// Reports that the host is alive, also while the other tasks end.
     fn heartbeat(&mut self) {
         let host = self.host.clone();
         self.heartbeat.spawn(async move {
             loop {
                 host.lives("heartbeat", limits::LOOP_SILENCE);
                 if let Err(error) = host.beat().await {
-                    tracing::error!("The heartbeat failed, and tries again: {error}");
+                    tracing::error!("The heartbeat failed, and is retried: {error}");
                 }
                 tokio::time::sleep(limits::NODE_BEAT).await;
             }
         });
     }
 
-    /// A round now, and one each `every`, or sooner when woken.
+    /// One round now, and one every `every`, or sooner when woken.
     fn rounds<F>(
         &mut self,
         name: &'static str,
@@ -297,8 +297,8 @@ impl Loops {
             while !stop.is_cancelled() {
                 host.lives(name, every + limits::ROUND);
                 if let Err(error) = round(host.clone(), host.now()).await {
-                    tracing::error!("The {name} failed, and tries again: {error}");
-                    // Whatever wakes it: what failed is due still.
+                    tracing::error!("The {name} failed, and is retried: {error}");
+                    // Whatever wakes it: failed work is still due.
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = tokio::time::sleep(AGAIN.min(every)) => {}
@@ -313,7 +313,7 @@ impl Loops {
         });
     }
 
-    /// Writes down what calls tell of themselves, which cannot wait for the record; in the end, what waits still.
+    /// Stores what calls report, since calls cannot wait for the database; at the end, also what is still queued.
     fn notes<T: Send + 'static, F>(
         &mut self,
         told: &Mutex<Option<mpsc::Receiver<T>>>,
@@ -341,7 +341,7 @@ impl Loops {
         });
     }
 
-    /// Wakes the publisher when the log grows, and who else may find work in what another host wrote.
+    /// Wakes the publisher when the log grows, and other workers that may have work from another host's write.
     fn log(&mut self) {
         self.follow(self.host.store().log_end(), |wakes| wakes.deliveries.notify_one());
         self.follow(self.host.store().log_end_of_others(), Wakes::written_elsewhere);
@@ -362,7 +362,8 @@ impl Loops {
         });
     }
 
-    /// Writes credentials until the record takes them. Ends when there are none and nothing is at work that could bring one.
+    /// Stores credentials until the database accepts them. Ends when there are none and no work in progress could
+    /// produce one.
     fn credentials(&mut self) {
         let (host, stop) = (self.host.clone(), self.stop.clone());
         self.tasks.spawn(async move {
@@ -380,7 +381,7 @@ impl Loops {
         });
     }
 
-    /// Marks versions that failed until the record takes it, also after the stop.
+    /// Marks failed versions until the database accepts it, also after the stop.
     fn version_failures(&mut self) {
         let (host, stop) = (self.host.clone(), self.stop.clone());
         self.tasks.spawn(async move {
@@ -396,7 +397,7 @@ impl Loops {
         });
     }
 
-    /// Looks at the clock: the followed one, the server's of the record, or the system's.
+    /// Reads the clock: the followed one, the database server's, or the system's.
     fn clock(&mut self) {
         let url = self.host.config().clock.clone();
         let (host, stop) = (self.host.clone(), self.stop.clone());
@@ -409,10 +410,10 @@ impl Loops {
                 match said {
                     Ok(said) => {
                         if let Err(error) = host.core.look_at_clock(said).await {
-                            tracing::error!("The clock was set, and what waits cannot be set right yet: {error}");
+                            tracing::error!("The clock was set, and scheduled work cannot be adjusted yet: {error}");
                         }
                     }
-                    Err(error) => tracing::debug!("The followed clock is not read: {error}"),
+                    Err(error) => tracing::debug!("The followed clock cannot be read: {error}"),
                 }
                 tokio::select! {
                     () = stop.cancelled() => {}

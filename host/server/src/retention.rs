@@ -1,7 +1,7 @@
-//! Deletes what is older than the operator keeps it: messages with their attempts and events, files, dead letters, refusals, and
-//! changes in the audit log; and the keys of facts that no platform tells again.
+//! Deletes data past its retention period: messages with their attempts and events, files, dead letters, refusals, and
+//! audit log entries; and the keys of events that no platform redelivers.
 //!
-//! In small steps with pauses between them, so that what comes in and goes out never waits for more than one step.
+//! In small steps with pauses between them, so that receiving and sending never wait for more than one step.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,11 +17,11 @@ use crate::core::Core;
 use crate::messages::media::Media;
 use crate::workspaces::Workspaces;
 
-/// Rows of a kind in one step: some milliseconds of the record's writer.
+/// Rows of a kind in one step: some milliseconds of the database's writer.
 const STEP: u32 = 200;
-/// Steps of one round; the rest waits for the next, so that a first round over years does not go on for hours.
+/// Steps of one round; the rest waits for the next, so that a first round over years does not last for hours.
 const STEPS: u32 = 500;
-/// Between two steps: the writer is left to others for most of the time.
+/// Pause between two steps: leaves the writer to others for most of the time.
 const PAUSE: Duration = Duration::from_millis(50);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
@@ -51,10 +51,10 @@ impl Retention {
         }
     }
 
-    /// Deletes what is too old at `now`. How many messages, events, dead letters and files.
+    /// Deletes data past its retention at `now`. Returns the numbers of messages, events, dead letters and files.
     ///
     /// # Errors
-    /// The record.
+    /// The database failed.
     pub(crate) async fn retention_round(&self, now: Timestamp) -> Result<u64, StoreError> {
         let retention = self.core.config.retention;
         let since = |days: Option<u32>| days.or(retention.messages_days).map(|days| now.before(DAY * days));
@@ -69,7 +69,7 @@ impl Retention {
         self.remove_leftovers().await?;
         self.workspaces.clear().await?;
         self.forget_ledgers(now).await?;
-        // What a message says stands in the transcript of its call too.
+        // A message's text is also in the transcript of its call.
         let days = retention
             .transcripts_days
             .min(retention.messages_days.unwrap_or(u32::MAX));
@@ -95,25 +95,26 @@ impl Retention {
         for (endpoint, count) in missed {
             tracing::warn!(
                 endpoint.id = %endpoint,
-                "{count} events became too old to be kept before the disabled endpoint {endpoint} took them"
+                "{count} events exceeded their retention before the disabled endpoint {endpoint} accepted them"
             );
         }
         if deleted > 0 {
-            tracing::info!("{deleted} messages, events, dead letters and files were deleted by their age");
+            tracing::info!("{deleted} messages, events, dead letters and files past their retention were deleted");
         }
         Ok(deleted)
     }
 
-    /// Removes the files that nobody knows.
+    /// Removes orphaned files.
     pub(crate) async fn remove_leftovers(&self) -> Result<(), StoreError> {
         let removed = self.media.remove_leftovers().await? + self.connectors.remove_components().await?;
         if removed > 0 {
-            tracing::info!("{removed} files were removed that nothing in the record names");
+            tracing::info!("{removed} orphaned files were removed");
         }
         Ok(())
     }
 
-    /// The moment that ages are counted at: `now`, unless the clock jumped ahead. A followed clock jumps as it is told to.
+    /// The moment from which ages are counted: `now`, unless the clock jumped ahead. A followed clock may be advanced
+    /// on purpose.
     pub(crate) async fn aged(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
         if self.core.config.clock.is_some() {
             return Ok(now);
@@ -124,7 +125,7 @@ impl Retention {
         self.core.store().age(passed, now).await
     }
 
-    /// Refusals and changes that are older than the operator wants them, or more than are kept, go.
+    /// Deletes refusals and audit log entries that are past their retention period, or beyond the maximum number.
     async fn forget_ledgers(&self, now: Timestamp) -> Result<(), StoreError> {
         let retention = self.core.config.retention;
         let (refusals, changes) = (

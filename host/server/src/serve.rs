@@ -1,7 +1,9 @@
-//! The accept loop. Ours, since `axum::serve` sets no time for a request's head or an answer, and no bound on connections.
+//! The accept loop. Our own, since `axum::serve` limits neither the time of a request's head or a response, nor the
+//! number of connections.
 //!
-//! It promises that a client which is slow or silent, or takes nothing of its answer, costs one bounded slot for a bounded time, that no address takes the slots of others,
-//! and that at the end requests in hand are finished, up to a deadline.
+//! Guarantees: a client that is slow or silent, or does not read its response, occupies one of a bounded number of
+//! slots for a bounded time; no address takes the slots of others; and at shutdown requests in progress are finished,
+//! up to a deadline.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -30,11 +32,12 @@ use weir_domain::limits;
 use crate::core::config::Limits;
 use crate::http::{ClientAddress, network};
 
-/// Wait after a failed `accept`: the usual cause, no file descriptor left, does not end at once.
+/// Delay after a failed `accept`: the usual cause, no free file descriptor, does not clear immediately.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Serves until `closing` is cancelled, then finishes what is in hand for at most `deadline`. At most `bounds.connections` at
-/// once; one more waits in the kernel's queue. One more of an address than it may have is closed unread.
+/// Serves until `closing` is cancelled, then finishes the requests in progress for at most `deadline`. At most
+/// `bounds.connections` at once; one more waits in the kernel's queue. A connection beyond its address's limit is
+/// closed unread.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -60,7 +63,7 @@ pub async fn serve(
         };
         let Ok(peer) = stream.peer_addr() else { continue };
         let Some(place) = limiter.acquire(peer.ip(), bounds.connections_per_address) else {
-            tracing::debug!(address = %peer.ip(), "A connection was closed: its address has as many as it may");
+            tracing::debug!(address = %peer.ip(), "A connection was closed: its address has reached its limit");
             continue;
         };
         let service = TowerToHyperService::new(Addressed {
@@ -75,7 +78,7 @@ pub async fn serve(
             .serve_connection(TokioIo::new(Stalls::new(stream, limits::ANSWER_STALL)), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            // Clients that break off are no news.
+            // Client disconnects are normal.
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "A connection ended early");
             }
@@ -96,7 +99,7 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<(T
     Ok((stream, slot))
 }
 
-/// Bounds how many connections one network has open.
+/// Limits the number of open connections of one network.
 #[derive(Clone, Default)]
 struct ConnectionLimiter(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
@@ -107,7 +110,7 @@ struct ConnectionSlot {
 }
 
 impl ConnectionLimiter {
-    /// A slot for one more connection from `address`; none if its network has `most` already.
+    /// A slot for one more connection from `address`; `None` if its network has `most` already.
     fn acquire(&self, address: IpAddr, most: usize) -> Option<ConnectionSlot> {
         let network = network(address);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,7 +131,7 @@ impl Drop for ConnectionSlot {
         let mut counts = self.limiter.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Entry::Occupied(mut count) = counts.entry(self.network) {
             *count.get_mut() -= 1;
-            // Addresses that are gone are not remembered.
+            // Addresses without a connection are removed.
             if *count.get() == 0 {
                 count.remove();
             }
@@ -136,7 +139,7 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// The router, with the client's address beside each request.
+/// The router, with the client's address as an extension of each request.
 #[derive(Clone)]
 struct Addressed {
     router: Router,

@@ -23,7 +23,7 @@ use crate::core::platform_clocks::PlatformClocks;
 use crate::core::{Core, folder};
 use crate::{Config, Host};
 
-/// What services need, without any of them: neither runtime nor connector.
+/// The dependencies of services, without any service: neither runtime nor connector.
 pub(crate) fn core(folder: &TempDir) -> Arc<Core> {
     let config = Config::for_testing(folder.path());
     folder::furnish(&config.data, &config.store).expect("its folders");
@@ -33,10 +33,10 @@ pub(crate) fn core(folder: &TempDir) -> Arc<Core> {
         &MasterKey::new([1; 32]),
         Arc::clone(&mint),
     );
-    let egress = Egress::new(weir_egress::Config::default()).expect("a way out");
+    let egress = Egress::new(weir_egress::Config::default()).expect("outgoing network");
     Arc::new(Core::new(
         config,
-        Arc::new(store.expect("a record")),
+        Arc::new(store.expect("a database")),
         mint,
         Arc::new(HostClock::system()),
         PlatformClocks::new(BTreeMap::new()),
@@ -56,9 +56,10 @@ pub(crate) fn component(name: &str) -> Bytes {
         .into()
 }
 
-/// Puts other bytes in the place of these components (all whose digests begin so), in the record and on the disk; none removes them.
+/// Replaces these components (all whose digests start with it) by other bytes, in the database and on the disk; `None`
+/// removes them.
 pub(crate) fn damage_components(data: &Path, digests: &str, bytes: Option<&[u8]>) {
-    let record = rusqlite::Connection::open(folder::record(data)).expect("a record");
+    let record = rusqlite::Connection::open(folder::record(data)).expect("a database");
     let these = format!("{digests}%");
     let damaged = match bytes {
         Some(bytes) => record.execute("UPDATE components SET bytes = ?2 WHERE digest LIKE ?1", (these, bytes)),
@@ -68,9 +69,9 @@ pub(crate) fn damage_components(data: &Path, digests: &str, bytes: Option<&[u8]>
     damage_files(data, digests.trim_start_matches("sha256:"), bytes);
 }
 
-/// The same on the disk only.
+/// The same, only on the disk.
 pub(crate) fn damage_files(data: &Path, names: &str, bytes: Option<&[u8]>) {
-    for file in std::fs::read_dir(data.join("components")).expect("a folder") {
+    for file in std::fs::read_dir(data.join("components")).expect("a directory") {
         let path = file.expect("a file").path();
         let is_meant = path
             .file_name()
@@ -90,7 +91,7 @@ pub(crate) async fn with_echo(folder: &TempDir) -> Host {
     serving_echo(Config::for_testing(folder.path())).await
 }
 
-/// The same, as it is configured.
+/// The same, with this configuration.
 pub(crate) async fn serving_echo(config: Config) -> Host {
     let echo = component("echo");
     let host = Host::open(config).await.expect("a host");
@@ -128,7 +129,7 @@ pub(crate) fn webhook(host: &Host, text: &str) -> RawWebhook {
     webhook_at(host, text, 1)
 }
 
-/// The same, of a message that was written then, in milliseconds.
+/// The same, with a message written at this time, in milliseconds.
 pub(crate) fn webhook_at(host: &Host, text: &str, written_at: i64) -> RawWebhook {
     let body = serde_json::json!({"account": "acme", "events": [{"type": "message", "id": text,
         "conversation": "c1", "contact": {"id": "u1"}, "text": text, "at": written_at}]})
@@ -167,7 +168,7 @@ pub(crate) fn account(platform_id: &str) -> NewChannel {
     }
 }
 
-/// A credential that nothing renews.
+/// A credential that cannot be renewed.
 pub(crate) fn token(host: &Host) -> Credential {
     Credential {
         access_token: Secret::new("token"),
@@ -178,13 +179,13 @@ pub(crate) fn token(host: &Host) -> Credential {
     }
 }
 
-/// An account of the app `echo`, connected without asking anybody, with this state.
+/// An account of the app `echo`, connected without calling a platform, with this state.
 pub(crate) async fn with_account(host: &Host, platform_id: &str, state: &[(&str, &str)]) -> Channel {
     let connected = host
         .store()
         .connect_channel(account(platform_id), token(host), host.now())
         .await;
-    let (channel, _) = connected.expect("a record");
+    let (channel, _) = connected.expect("a database");
     let writes = state.iter().map(|(key, value)| StateWrite {
         by: "0.1.0".to_owned(),
         key: (*key).to_owned(),
@@ -194,6 +195,6 @@ pub(crate) async fn with_account(host: &Host, platform_id: &str, state: &[(&str,
         .store()
         .commit_state(&channel.workspace_id, channel.id, writes.collect())
         .await;
-    kept.expect("a record");
+    kept.expect("a database");
     channel
 }

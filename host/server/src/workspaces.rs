@@ -1,4 +1,4 @@
-//! Removing a workspace: a mark ends it at once, and what is in it is deleted in steps.
+//! Deletion of a workspace: a mark disables it immediately, and its contents are deleted in steps.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::connectors::Connectors;
 use crate::core::Core;
 use crate::messages::media::Media;
 
-/// Rows of a kind in one step, steps of one round, and the pause between two: as for what is deleted by its age.
+/// Rows of a kind in one step, steps of one round, and the pause between two: as for deletion by age.
 const STEP: u32 = 200;
 const STEPS: u32 = 500;
 const PAUSE: Duration = Duration::from_millis(50);
@@ -30,8 +30,8 @@ impl Workspaces {
         }
     }
 
-    /// Removes a workspace that has no channels. False if there is none. Its keys and sessions open nothing from then on, and its
-    /// apps take no webhook; what is left of it goes with the next rounds of the sweep.
+    /// Removes a workspace that has no channels. False if it does not exist. Its keys and sessions stop working
+    /// immediately, and its apps accept no webhooks; the next rounds of the sweep delete the rest.
     ///
     /// # Errors
     /// It is in use.
@@ -45,7 +45,7 @@ impl Workspaces {
         Ok(removed)
     }
 
-    /// Deletes what is left in removed workspaces.
+    /// Deletes the remaining data of removed workspaces.
     pub(crate) async fn clear(&self) -> Result<(), StoreError> {
         for _ in 0..STEPS {
             if !self.core.store().clear_workspaces(self.core.now(), STEP).await? {
@@ -71,18 +71,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_start_goes_on_with_a_removal() {
-        let folder = TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a directory");
         let host = testing::with_echo(&folder).await;
         let (id, at) = ("acme".to_owned(), Timestamp::from_millis(0));
         let made = host.store().insert_workspace(Workspace { id, created_at: at }).await;
-        assert!(made.expect("a record"));
+        assert!(made.expect("a database"));
         let mut account = testing::account("acme");
         "acme".clone_into(&mut account.workspace_id);
         let connected = host
             .store()
             .connect_channel(account, testing::token(&host), host.now())
             .await;
-        let channel = connected.expect("a record").0.id;
+        let channel = connected.expect("a database").0.id;
         host.inbound
             .receive("echo", testing::webhook(&host, "hello"))
             .await
@@ -90,8 +90,8 @@ mod tests {
         host.store()
             .delete_channel("acme", channel, host.now())
             .await
-            .expect("a record");
-        // The process dies right after the mark.
+            .expect("a database");
+        // The process is killed right after the mark.
         assert!(
             host.store()
                 .remove_workspace("acme", host.now())
@@ -106,11 +106,17 @@ mod tests {
             host.store()
                 .contacts("acme", BTreeSet::new(), page())
                 .await
-                .expect("a record")
+                .expect("a database")
         };
         assert_eq!(contacts().await.rows.len(), 1);
-        host.retention.retention_round(host.now()).await.expect("a record");
+        host.retention.retention_round(host.now()).await.expect("a database");
         assert_eq!(contacts().await.rows.len(), 0);
-        assert!(host.store().channel_of_any(channel).await.expect("a record").is_none());
+        assert!(
+            host.store()
+                .channel_of_any(channel)
+                .await
+                .expect("a database")
+                .is_none()
+        );
     }
 }

@@ -1,8 +1,8 @@
-//! The smallest connector: what an author copies, and the double that the host's tests talk to.
+//! The smallest connector: a template for authors, and the test double of the host's tests.
 //!
-//! Its platform, Echo, is made up: an account has one token, webhooks are signed, and one URL takes messages. Read
-//! [`manifest`](mod@manifest), then [`receive`](mod@receive), then `send` below; that is a whole connector. [`poll`](mod@poll) is
-//! an ability that a connector may have besides. The module [`mischief`] is not part of the example.
+//! Its platform, Echo, is fictional: an account has one token, webhooks are signed, and one URL accepts messages. Read
+//! [`manifest`](mod@manifest), then [`receive`](mod@receive), then `send` below; that is a whole connector.
+//! [`poll`](mod@poll) is an optional capability. The module [`mischief`] is not part of the example.
 
 // As a component, the generated exports are the one exception.
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
@@ -39,7 +39,10 @@ impl Connector for Echo {
 
     fn send(_channel: Channel, conversation: Conversation, draft: Draft) -> Result<Sent, Failure> {
         let Content::Text(text) = &draft.content else {
-            return Err(Failure::permanent("content_type_not_supported", "Echo takes text only"));
+            return Err(Failure::permanent(
+                "content_type_not_supported",
+                "Echo accepts only text",
+            ));
         };
         let answer = http::post(manifest::MESSAGES_URL)
             .json(&json!({ "to": conversation.platform_id, "text": text, "reply_to": draft.reply_to }))
@@ -48,17 +51,17 @@ impl Connector for Echo {
         match answer.status {
             200..=299 => match answer.json().and_then(|mut message| message.id("id")) {
                 Some(platform_id) => Ok(Sent { platform_id, at: None }),
-                // The platform has acted, and only its echo or its history can tell under which id.
-                None => Err(Failure::uncertain("the answer names no message")),
+                // The platform has acted, and only its echo or its history can return the id.
+                None => Err(Failure::uncertain("the response names no message")),
             },
             401 => Err(Failure::reauthorize("Echo refused the token")),
-            429 => Err(Failure::retry("rate_limited", "Echo asks to slow down", None)),
+            429 => Err(Failure::retry("rate_limited", "Echo throttles requests", None)),
             400..=499 => Err(Failure::permanent(
                 "messaging_restricted",
                 format!("Echo refused it with {}", answer.status),
             )),
             status => Err(Failure::uncertain(format!(
-                "Echo answered {status}, which does not say whether it acted"
+                "Echo answered {status}, which leaves unknown whether it acted"
             ))),
         }
     }
@@ -93,7 +96,7 @@ impl Connector for Echo {
     }
 }
 
-// A connector of one's own exports itself; this one lets the tests misbehave through it.
+// An ordinary connector exports itself; this one lets the tests inject faults.
 #[cfg(feature = "component")]
 weir_sdk::export!(Mischief: polling);
 

@@ -1,4 +1,4 @@
-//! What the Echo connector is, as data.
+//! The manifest of the Echo connector, as data.
 
 use weir_sdk::descriptor::{
     Authorization, ContentRule, Encoding, EntryKind, EntryPoint, Hmac, Knowledge, Located, Manifest, Policy, RateRule,
@@ -7,13 +7,13 @@ use weir_sdk::descriptor::{
 };
 use weir_sdk::types::ContentKind;
 
-/// Where messages go.
+/// The URL for messages.
 pub const MESSAGES_URL: &str = "https://echo.example/messages";
-/// Where an account reads its own profile.
+/// The URL of an account's own profile.
 pub const ME_URL: &str = "https://echo.example/me";
-/// Where an account asks for what happened, for operators whom Echo cannot call.
+/// The route by which an account is polled, for operators whom Echo cannot call.
 pub const NEWS_URL: &str = "https://echo.example/news";
-/// Echo lets a business write for a day after the contact's last message.
+/// Echo allows a business to write for a day after the contact's last message.
 const WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// The manifest.
@@ -24,7 +24,7 @@ pub fn manifest() -> Manifest {
         version: env!("CARGO_PKG_VERSION").into(),
         release: 1,
         platform: "echo".into(),
-        description: "A made-up platform: a template for authors and a double in tests.".into(),
+        description: "A fictional platform: a template for authors and a test double.".into(),
         maturity: "stable".into(),
         homepage: None,
         authorization: Authorization::Fields(vec![Setting {
@@ -32,7 +32,7 @@ pub fn manifest() -> Manifest {
             label: "Access token".into(),
             secret: true,
             required: true,
-            help: "Any text; Echo believes every token.".into(),
+            help: "Any text; Echo accepts every token.".into(),
         }]),
         app_settings: vec![Setting {
             name: "webhook_secret".into(),
@@ -65,7 +65,7 @@ pub fn manifest() -> Manifest {
                 "GET",
                 "/news",
                 RouteClass::Read,
-                "Asks for what happened, where Echo cannot call the operator.",
+                "Polls for events, if Echo cannot call the operator.",
             ),
         ],
         policies: vec![

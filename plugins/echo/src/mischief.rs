@@ -1,10 +1,10 @@
-//! Echo, misbehaving when a message's text is a magic word, so that the host's tests meet each fault in a real component.
+//! Echo with faults: it misbehaves when a message's text is one of these triggers, so that the host's tests meet each
+//! fault in a real component.
 //!
-//! In `receive`: `trap`, `loop`, `grow` (memory without end), `flood` (ten thousand log lines), `http` (the network in a
-//! pure call; what the host said is logged).
-//! In `send`: `trap-before` and `trap-after` (the request), `loop`, `twice` (a second request on one permit; what the host
-//! said is logged), `elsewhere` (a URL that no route covers), `state` (sends the count of such sends), `hoard` (more state than
-//! there is room for).
+//! In `receive`: `trap`, `loop`, `grow` (memory without end), `flood` (ten thousand log lines), `http` (the network in
+//! a pure call; the host's error is logged). In `send`: `trap-before` and `trap-after` (the request), `loop`, `twice`
+//! (a second request on one permit; the host's error is logged), `elsewhere` (a URL that no route covers), `state`
+//! (sends the count of such sends), `hoard` (more state than the limit).
 
 use weir_sdk::abilities::Polling;
 use weir_sdk::abilities::polling::Batch;
@@ -17,7 +17,7 @@ use weir_sdk::{Connector, Repeat, http, state};
 
 use crate::{Echo, poll, receive};
 
-/// Echo with its magic words.
+/// Echo with its triggers.
 pub struct Mischief;
 
 impl Connector for Mischief {
@@ -88,9 +88,9 @@ impl Polling for Mischief {
     }
 }
 
-/// Ends the instance: a panic is a trap in a component.
+/// Ends the instance: in a component a panic is a trap.
 fn trap() {
-    panic!("asked to trap");
+    panic!("trap requested");
 }
 
 fn spin() {
@@ -101,7 +101,7 @@ fn spin() {
 }
 
 fn grow() {
-    // A mebibyte at a time, written to, so that every page is really wanted.
+    // One mebibyte at a time, written to, so that every page is allocated.
     const STEP: usize = 1 << 20;
     let mut kept: Vec<Vec<u8>> = Vec::new();
     loop {
@@ -110,7 +110,7 @@ fn grow() {
 }
 
 fn flood() {
-    // Many times what a host would keep, and an end well within the time of a call, so that it can be seen to survive.
+    // Many times the host's limit, but finished well within the time limit of a call, so that the call survives.
     const LINES: u32 = 10_000;
     for line in 0..LINES {
         weir_sdk::warn!("flood line {line}");

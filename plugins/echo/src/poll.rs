@@ -1,9 +1,9 @@
-//! Asking Echo for what happened, where it cannot call the operator.
+//! Polling Echo for events, if it cannot call the operator.
 //!
 //! ```json
 //! {"events":[{"type":"message","id":"m1",…}],"next":"17","wait_ms":2000}
 //! ```
-//! The events are those of a webhook. `next` is what to ask after the next time.
+//! The events are those of a webhook. `next` is the cursor of the next poll.
 
 use weir_sdk::abilities::polling::Batch;
 use weir_sdk::types::{Channel, Failure};
@@ -11,13 +11,13 @@ use weir_sdk::{Repeat, http};
 
 use crate::{manifest, receive};
 
-/// How long to wait when Echo does not say.
+/// The interval if Echo returns none.
 const WAIT_MS: u64 = 5_000;
 
-/// What happened since `cursor`.
+/// The events since `cursor`.
 ///
 /// # Errors
-/// What Echo's answer means for the next asking.
+/// The cursor and interval that follow from Echo's response.
 pub fn poll(channel: &Channel, cursor: Option<String>) -> Result<Batch, Failure> {
     let asked = http::get(manifest::NEWS_URL);
     let asked = match &cursor {
@@ -70,7 +70,7 @@ mod tests {
         let batch = poll(&channel(), None).unwrap();
         assert_eq!((batch.cursor.as_deref(), batch.wait_ms), (Some("17"), 2_000));
         assert_eq!(batch.events[0].channel_platform_id, "acme");
-        // An answer without a place to go on leaves it where it was.
+        // A response without a cursor leaves the cursor unchanged.
         host.answer("GET", manifest::NEWS_URL, 200, "{}");
         let batch = poll(&channel(), batch.cursor).unwrap();
         assert_eq!((batch.cursor.as_deref(), batch.wait_ms), (Some("17"), WAIT_MS));

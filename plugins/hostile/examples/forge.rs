@@ -1,5 +1,5 @@
-//! Invents: a message of an account that is not connected through this app, the echo of a message that nobody sent, and a
-//! notice that another account was taken away.
+//! Fabricates events: a message of an account that is not connected through this app, the echo of a message that was
+//! never sent, and a notice that another account was disconnected.
 
 use weir_hostile::{Hostile, component, conversation, message};
 use weir_sdk::inbound::Webhook;

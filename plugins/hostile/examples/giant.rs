@@ -1,4 +1,5 @@
-//! Hands over more than anybody would take: a text or an error of 8 MiB, or twenty thousand events, as the webhook's body says.
+//! Returns more than any host accepts: a text or an error of 8 MiB, or twenty thousand events, selected by the
+//! webhook's body.
 
 use weir_hostile::{Hostile, component, message};
 use weir_sdk::inbound::Webhook;

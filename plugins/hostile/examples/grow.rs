@@ -1,4 +1,4 @@
-//! Wants memory without end, and touches every page that it gets.
+//! Allocates memory without end, and touches every page of it.
 
 use weir_hostile::{Hostile, component};
 use weir_sdk::inbound::Webhook;

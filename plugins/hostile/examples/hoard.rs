@@ -1,4 +1,4 @@
-//! Fills its channel's state with keys and values without end, then tells how far it came.
+//! Fills its channel's state with keys and values without end, then returns the number that it wrote.
 
 use weir_hostile::{Hostile, component};
 use weir_sdk::outbound::{Draft, Sent};

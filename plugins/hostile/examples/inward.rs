@@ -1,4 +1,5 @@
-//! Goes inward: to this machine, its network and the cloud's metadata, in every spelling, straight and by a name.
+//! Requests internal addresses: this machine, its network and the cloud's metadata service, in every notation, directly
+//! and by name.
 
 use weir_hostile::{Hostile, TRIES, component, first_try, tell};
 use weir_sdk::http;
@@ -17,7 +18,8 @@ impl Hostile for Inward {
     }
 }
 
-/// The last ones are names under the platform's own domain, which a route covers and a resolver turns inward.
+/// The last ones are names under the platform's own domain, which a route covers and a resolver maps to internal
+/// addresses.
 const URLS: &[&str] = &[
     "http://127.0.0.1/",
     "https://127.0.0.1/",

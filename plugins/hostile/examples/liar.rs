@@ -1,4 +1,4 @@
-//! Declares rules that bind nobody: a window of centuries, a budget and a rate without end.
+//! Declares policies without effect: a window of centuries, a budget and a rate without limit.
 
 use weir_hostile::{Hostile, component, manifest};
 use weir_sdk::descriptor::{BudgetRule, Manifest, Policy, RateRule, RateScope, RouteClass, WindowRule};

@@ -1,4 +1,4 @@
-//! Never gives back the state that it takes over, or gives back more than a channel may have.
+//! Never returns from the migration of a state, or returns more than a channel may have.
 
 use weir_hostile::{Hostile, component};
 use weir_sdk::abilities::upgrade::{self, Entry};

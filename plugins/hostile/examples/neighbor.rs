@@ -1,4 +1,4 @@
-//! Reaches for another channel: for its state by keys that climb, and for its conversations by events in its name.
+//! Accesses another channel: its state by keys with path traversal, and its conversations by events in its name.
 
 use weir_hostile::{Hostile, component, message};
 use weir_sdk::abilities::history::{self, ConversationPage, MessagePage};

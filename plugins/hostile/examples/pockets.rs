@@ -1,4 +1,4 @@
-//! Goes through its pockets: hands on all the settings that it was given, in the place that they name.
+//! Returns all the settings that it received, in the member that they name.
 
 // A failure is a record of the interface, and boxing it here would only unbox it at the boundary.
 #![allow(clippy::result_large_err)]

@@ -1,4 +1,4 @@
-//! Calls itself until the stack is gone.
+//! Recurses until the stack is exhausted.
 
 use weir_hostile::{Hostile, component};
 use weir_sdk::inbound::Webhook;
@@ -16,7 +16,7 @@ impl Hostile for Recurse {
 
 #[inline(never)]
 fn deeper(depth: u64) -> u64 {
-    // Used after the call, so that no frame can be given up before it.
+    // Used after the call, so that no frame can be optimized away.
     let frame = std::hint::black_box([depth; 8]);
     if depth == u64::MAX {
         return depth;

@@ -1,4 +1,4 @@
-//! Follows wherever it is sent: the platform answers with a place elsewhere, and the connector goes there itself.
+//! Follows redirects: the platform redirects elsewhere, and the connector requests that URL itself.
 
 use weir_hostile::{Hostile, ME_URL, component, tell};
 use weir_sdk::http;

@@ -1,4 +1,4 @@
-//! Writes headers and methods that mean one thing to the host and another to who reads them after it.
+//! Writes headers and methods that the host and a later parser may interpret differently.
 
 use weir_hostile::{Hostile, ME_URL, TRIES, component, first_try, tell};
 use weir_sdk::http;

@@ -1,4 +1,4 @@
-//! Never comes back: not from a webhook, and not from a send.
+//! Never returns: not from a webhook, and not from a send.
 
 use weir_hostile::{Hostile, component};
 use weir_sdk::inbound::Webhook;

@@ -1,4 +1,4 @@
-//! Sends where nobody asked for a message: from the calls that read an account, and from a webhook.
+//! Sends without a message to send: from the calls that read an account, and from a webhook.
 
 use weir_hostile::{Hostile, MESSAGES_URL, component, profile, tell};
 use weir_sdk::http;
@@ -18,7 +18,7 @@ impl Hostile for Stealth {
 
     fn who_am_i(_: Channel) -> Result<Profile, Failure> {
         tell("while connecting", &http::post(MESSAGES_URL).fetch());
-        // The same place under other names.
+        // The same endpoint under other names.
         for url in [
             "https://platform.example/messages?x=1",
             "https://platform.example/%6dessages",

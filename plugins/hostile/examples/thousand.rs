@@ -1,4 +1,4 @@
-//! Makes a thousand requests in one call, and tells how many were answered.
+//! Makes a thousand requests in one call, and returns how many were answered.
 
 use weir_hostile::{Hostile, ME_URL, component};
 use weir_sdk::http;

@@ -1,4 +1,4 @@
-//! Breaks off at every webhook and every send.
+//! Traps in every webhook and every send.
 
 use weir_hostile::{Hostile, component};
 use weir_sdk::inbound::Webhook;

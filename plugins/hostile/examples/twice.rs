@@ -1,4 +1,4 @@
-//! Sends twice on one permit, and says that nothing left.
+//! Sends twice on one permit, and reports that nothing was sent.
 
 use weir_hostile::{Hostile, component, send, text_of};
 use weir_sdk::outbound::{Draft, Sent};

@@ -1,8 +1,8 @@
-//! What the hostile connectors share: a connector that does nothing wrong, of which each of them changes one thing.
+//! Common code of the hostile connectors: a harmless connector, of which each hostile one changes one thing.
 //!
-//! A threat is one file of `examples`, built as a component of its own; what Rust cannot say stands in `wat`. Each says in
-//! its head what it tries; what becomes of it is for the host's tests to show. The platform is made up:
-//! `https://platform.example`, which takes a text at `/messages` and knows an account at `/me`.
+//! A threat is one file of `examples`, built as a component of its own; what Rust cannot express is in `wat`. The head
+//! of each file states what it tries; the host's tests show the outcome. The platform is fictional:
+//! `https://platform.example`, which accepts a text at `/messages` and returns an account at `/me`.
 #![forbid(unsafe_code)]
 // A failure is a record of the interface, and boxing it here would only unbox it at the boundary.
 #![allow(clippy::result_large_err)]
@@ -21,19 +21,19 @@ use weir_sdk::types::{
 
 pub use weir_sdk;
 
-/// Where the platform is.
+/// The platform's origin.
 pub const ORIGIN: &str = "https://platform.example";
-/// Where messages go.
+/// The URL for messages.
 pub const MESSAGES_URL: &str = "https://platform.example/messages";
-/// Where an account reads its own profile.
+/// The URL of an account's own profile.
 pub const ME_URL: &str = "https://platform.example/me";
 
-/// A connector that behaves, but for what its threat changes.
+/// A harmless connector, except for what its threat overrides.
 pub trait Hostile {
     /// The connector's name.
     const NAME: &'static str;
 
-    /// What it says of itself.
+    /// Its manifest.
     fn manifest() -> Manifest {
         manifest(Self::NAME)
     }
@@ -41,7 +41,7 @@ pub trait Hostile {
     /// Translates a webhook: the body's text is a message of the account `acme`.
     ///
     /// # Errors
-    /// As the threat likes.
+    /// As the threat chooses.
     fn receive(webhook: Webhook) -> Result<Vec<InboundEvent>, String> {
         Ok(vec![message("acme", &String::from_utf8_lossy(&webhook.body))])
     }
@@ -49,7 +49,7 @@ pub trait Hostile {
     /// Sends a message.
     ///
     /// # Errors
-    /// Where the platform did not take it.
+    /// If the platform did not accept it.
     fn send(draft: Draft) -> Result<Sent, Failure> {
         send(&text_of(&draft))
     }
@@ -57,13 +57,13 @@ pub trait Hostile {
     /// Reads the account's profile.
     ///
     /// # Errors
-    /// As the threat likes.
+    /// As the threat chooses.
     fn who_am_i(_: Channel) -> Result<Profile, Failure> {
         Ok(profile("acme"))
     }
 }
 
-/// Makes a component of a threat, with the abilities that it also implements.
+/// Exports a threat as a component, with the optional interfaces that it also implements.
 #[macro_export]
 macro_rules! component {
     ($threat:ident $(: $($ability:ident),+)?) => {
@@ -93,7 +93,7 @@ macro_rules! component {
     };
 }
 
-/// The manifest of a connector that does nothing wrong.
+/// The manifest of a harmless connector.
 #[must_use]
 pub fn manifest(name: &str) -> Manifest {
     Manifest {
@@ -231,10 +231,10 @@ pub fn text_of(draft: &Draft) -> String {
     }
 }
 
-/// Puts a text before a person, as the manifest says.
+/// A text that the manifest shows to the operator.
 ///
 /// # Errors
-/// The platform did not take it.
+/// The platform did not accept it.
 pub fn send(text: &str) -> Result<Sent, Failure> {
     let answer = http::post(MESSAGES_URL)
         .json(&weir_sdk::serde_json::json!({ "text": text }))
@@ -246,7 +246,7 @@ pub fn send(text: &str) -> Result<Sent, Failure> {
     }
 }
 
-/// A message that was sent, or so it says.
+/// A message that was sent, or is claimed to be.
 #[must_use]
 pub fn sent(platform_id: &str) -> Sent {
     Sent {
@@ -255,17 +255,17 @@ pub fn sent(platform_id: &str) -> Sent {
     }
 }
 
-/// Which of the tries of a call comes first: one call may make a few requests, so the host's tests ask again with a higher
-/// number until nothing is left.
+/// The first attempt of a call: one call may make a limited number of requests, so the host's tests call again with a
+/// higher number until none is left.
 #[must_use]
 pub fn first_try(draft: &Draft) -> usize {
     text_of(draft).parse().unwrap_or(0)
 }
 
-/// Tries made by one call: as many requests as one may make.
+/// Attempts in one call: the maximum number of requests.
 pub const TRIES: usize = 8;
 
-/// Says what came of a try.
+/// Reports the result of an attempt.
 pub fn tell(what: &str, came_of_it: &Result<http::Response, http::Error>) {
     match came_of_it {
         Ok(answer) => weir_sdk::info!("{what} -> {}", answer.status),

@@ -1,4 +1,4 @@
-;; Asks for a memory of four terabytes, which only 64 bits can count.
+;; Declares a memory of four terabytes, which needs 64-bit addresses.
 (core module $m
   (memory i64 0x4000000)
   (func (export "f")))

@@ -1,4 +1,4 @@
-;; Grows its table until nothing more is given, then breaks off.
+;; Grows its table until the limit, then traps.
 (core module $m
   (table $t 0 funcref)
   (func $start

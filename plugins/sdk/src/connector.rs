@@ -1,4 +1,4 @@
-//! The trait that every connector implements, and the traits of the abilities that it may add.
+//! The trait that every connector implements, and the traits of the optional capabilities.
 
 use crate::bindings::exports::weir::connector as exports;
 use crate::descriptor::Manifest;
@@ -7,27 +7,27 @@ use crate::inbound::Webhook;
 use crate::outbound::{self, Draft, Sent};
 use crate::types::{Channel, Conversation, Failure, InboundEvent};
 
-/// What every connector does, in the words of `wit/v0.2/connector.wit`, which says what the host has done before each call
-/// and what a call may not do.
+/// The functions that every connector implements, as specified in `wit/v0.2/connector.wit`: what the host has done
+/// before each call, and what a call may not do.
 pub trait Connector {
-    /// Says what this connector is. Pure, and the same every time.
+    /// Returns this connector's manifest. Pure, and the same every time.
     fn describe() -> Manifest;
 
-    /// Translates one webhook into events, oldest first. Pure and total: what it does not know becomes an `unknown` event.
+    /// Translates one webhook into events, oldest first. Pure and total: unknown content becomes an `unknown` event.
     ///
     /// # Errors
-    /// What could not be read. The webhook becomes a dead letter, kept for a later version.
+    /// The reason if the webhook could not be read. The webhook becomes a dead letter, kept for a later version.
     fn receive(webhook: Webhook) -> Result<Vec<InboundEvent>, String>;
 
-    /// Judges a draft beyond what the manifest's content rules can say. Pure; an empty list is a yes.
+    /// Checks a draft beyond what the manifest's content rules can express. Pure; an empty list accepts the draft.
     fn prepare(_draft: Draft) -> Vec<outbound::Finding> {
         Vec::new()
     }
 
-    /// Puts one message before a person, with one request of class `message-send`.
+    /// Sends one message, with one request of class `message-send`.
     ///
     /// # Errors
-    /// Whether the platform acted, and what follows from it.
+    /// Whether the platform acted, and how to continue.
     fn send(channel: Channel, conversation: Conversation, draft: Draft) -> Result<Sent, Failure>;
 
     /// Reads the account's own profile while it is being connected.
@@ -36,18 +36,18 @@ pub trait Connector {
     /// Why it could not be read.
     fn who_am_i(channel: Channel) -> Result<Profile, Failure>;
 
-    /// Sets up what the account needs. Safe to repeat.
+    /// Sets up the account's requirements at the platform. Idempotent.
     ///
     /// # Errors
-    /// What could not be set up.
+    /// The parts of the set-up that failed.
     fn connected(_channel: Channel) -> Result<(), Failure> {
         Ok(())
     }
 
-    /// Looks at the account's set-up for the diagnosis of a channel.
+    /// Checks the account's set-up for the diagnostics of a channel.
     ///
     /// # Errors
-    /// Why nothing could be seen.
+    /// Why the checks failed.
     fn check(_channel: Channel) -> Result<Vec<identity::Finding>, Failure> {
         Ok(Vec::new())
     }
@@ -89,8 +89,8 @@ impl<T: Connector> exports::identity::Guest for T {
     }
 }
 
-/// The traits that a connector implements for each ability it names in [`export!`](crate::export!). Each is the interface
-/// of the same name in `wit/v0.2/optional.wit`; the modules hold their records.
+/// The traits that a connector implements for each capability it names in [`export!`](crate::export!). Each is the
+/// interface of the same name in `wit/v0.2/optional.wit`; the modules contain their records.
 pub mod abilities {
     pub use crate::bindings::ads::exports::weir::connector::ads::{self, Guest as Ads};
     pub use crate::bindings::automations::exports::weir::connector::automations::{self, Guest as Automations};

@@ -1,6 +1,6 @@
-//! The one line by which a connector becomes a component.
+//! The macro that exports a connector as a component.
 
-/// Exports a type that implements [`Connector`](crate::Connector), with the abilities that it also implements.
+/// Exports a type that implements [`Connector`](crate::Connector), with the capabilities that it also implements.
 ///
 /// ```ignore
 /// weir_sdk::export!(Echo);

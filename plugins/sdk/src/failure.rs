@@ -1,31 +1,31 @@
-//! Failures, made where they are decided.
+//! Constructors of failures, by the decision that they express.
 
 use crate::http;
 use crate::types::{Failure, Verdict};
 
-/// Whether a call may be made again when nobody knows what became of it.
+/// Whether a call may be repeated if its outcome is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
-    /// It asks, or sets what is already so: an unknown outcome is tried again.
+    /// It only reads, or is idempotent: after an unknown outcome it is retried.
     Safe,
-    /// It puts something before a person: an unknown outcome stays unknown.
+    /// It sends something to a person: an unknown outcome stays unknown.
     Never,
 }
 
 impl Failure {
-    /// The platform said no and will say no again.
+    /// The platform refused and will refuse again.
     #[must_use]
     pub fn permanent(code: &str, detail: impl Into<String>) -> Self {
         Self::new(Verdict::Permanent, code, detail)
     }
 
-    /// The platform did nothing; try again, by the host's schedule, or not before `after_ms` milliseconds.
+    /// The platform did nothing; retry by the host's schedule, or not before `after_ms` milliseconds.
     #[must_use]
     pub fn retry(code: &str, detail: impl Into<String>, after_ms: Option<u64>) -> Self {
         Self::new(Verdict::Retry(after_ms), code, detail)
     }
 
-    /// The credential was refused.
+    /// The credential was rejected.
     #[must_use]
     pub fn reauthorize(detail: impl Into<String>) -> Self {
         Self::new(Verdict::Reauthorize, "reauthorization_required", detail)
@@ -37,7 +37,7 @@ impl Failure {
         Self::new(Verdict::Uncertain, "outcome_unknown", detail)
     }
 
-    /// What a request without an answer means, by whether it may be repeated.
+    /// The failure for a request without a response, by whether it may be repeated.
     #[must_use]
     pub fn without_answer(error: &http::Error, repeat: Repeat) -> Self {
         match (error, repeat) {
@@ -50,23 +50,25 @@ impl Failure {
                 format!("the platform could not be reached: {reason}"),
                 None,
             ),
-            (http::Error::NoAnswer(reason), Repeat::Never) => {
-                Self::uncertain(format!("the request left and no whole answer came: {reason}"))
-            }
-            (http::Error::NoAnswer(reason), Repeat::Safe) => {
-                Self::retry("platform_unavailable", format!("no whole answer came: {reason}"), None)
-            }
+            (http::Error::NoAnswer(reason), Repeat::Never) => Self::uncertain(format!(
+                "the request was sent and no complete response arrived: {reason}"
+            )),
+            (http::Error::NoAnswer(reason), Repeat::Safe) => Self::retry(
+                "platform_unavailable",
+                format!("no complete response arrived: {reason}"),
+                None,
+            ),
             (http::Error::TooLarge(bytes), Repeat::Never) => {
-                Self::uncertain(format!("the answer of {bytes} bytes is larger than the host passes on"))
+                Self::uncertain(format!("the response of {bytes} bytes exceeds the host's limit"))
             }
             (http::Error::TooLarge(bytes), Repeat::Safe) => Self::permanent(
                 "connector_failed",
-                format!("the answer of {bytes} bytes is larger than the host passes on"),
+                format!("the response of {bytes} bytes exceeds the host's limit"),
             ),
         }
     }
 
-    /// Adds the platform's own code, words and request id, verbatim; an empty text is the same as none.
+    /// Adds the platform's own code, message and request id, verbatim; an empty text is the same as none.
     #[must_use]
     pub fn said_by_platform(
         mut self,

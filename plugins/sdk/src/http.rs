@@ -1,11 +1,12 @@
-//! One request, one answer, over the host's `http` import.
+//! One request, one response, over the host's `http` import.
 //!
 //! ```no_run
 //! # fn f() -> Result<(), weir_sdk::http::Error> {
 //! let answer = weir_sdk::http::get("https://api.example/messages").query("thread", "a+b==").fetch()?;
 //! # Ok(()) }
 //! ```
-//! The URL's origin and path must fit a route of the manifest. Credentials are set by the host; a connector never has one.
+//! The URL's origin and path must fit a route of the manifest. Credentials are set by the host; a connector never has
+//! one.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -14,22 +15,22 @@ pub use crate::bindings::weir::connector::http::{Body, Error, Part, PartContent,
 use crate::json::Fields;
 use crate::types::Header;
 
-/// Everything but the unreserved characters of RFC 3986, so that `+`, `/`, `=` and `&` in a value stay that value.
+/// All characters except the unreserved ones of RFC 3986, so that `+`, `/`, `=` and `&` in a value are preserved.
 const OUTSIDE_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A request being written.
+/// A request under construction.
 #[derive(Clone, Debug)]
 pub struct Draft {
     request: Request,
 }
 
-/// Begins a GET.
+/// Starts a GET.
 #[must_use]
 pub fn get(url: &str) -> Draft {
     Draft::new("GET", url)
 }
 
-/// Begins a POST.
+/// Starts a POST.
 #[must_use]
 pub fn post(url: &str) -> Draft {
     Draft::new("POST", url)
@@ -54,7 +55,7 @@ pub fn stored_part(name: &str, media_id: &str) -> Part {
 }
 
 impl Draft {
-    /// Begins a request of any method.
+    /// Starts a request of any method.
     #[must_use]
     pub fn new(method: &str, url: &str) -> Self {
         Self {
@@ -88,33 +89,33 @@ impl Draft {
         self
     }
 
-    /// Makes `body` the request's body, as JSON.
+    /// Sets `body` as the request's body, as JSON.
     #[must_use]
     pub fn json(mut self, body: &Value) -> Self {
         self.request.body = Body::Bytes(body.to_string().into_bytes());
         self.header("content-type", "application/json")
     }
 
-    /// Makes `parts` the request's body, as `multipart/form-data`; the host writes it.
+    /// Sets `parts` as the request's body, as `multipart/form-data`, which the host encodes.
     #[must_use]
     pub fn multipart(mut self, parts: Vec<Part>) -> Self {
         self.request.body = Body::Multipart(parts);
         self
     }
 
-    /// Makes the request and waits for its answer.
+    /// Sends the request and waits for its response.
     ///
     /// # Errors
-    /// Why there is no answer, and with it whether the platform can have acted.
+    /// Why there is no response, including whether the platform can have acted.
     pub fn fetch(self) -> Result<Response, Error> {
         fetch(&self.request)
     }
 }
 
-/// Makes one request and waits for its answer.
+/// Sends one request and waits for its response.
 ///
 /// # Errors
-/// Why there is no answer, and with it whether the platform can have acted.
+/// Why there is no response, including whether the platform can have acted.
 pub fn fetch(request: &Request) -> Result<Response, Error> {
     #[cfg(target_arch = "wasm32")]
     return crate::bindings::weir::connector::http::fetch(request);
@@ -123,7 +124,7 @@ pub fn fetch(request: &Request) -> Result<Response, Error> {
 }
 
 impl Response {
-    /// The value of the first header of this name, whatever its case.
+    /// The value of the first header of this name, case-insensitive.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
@@ -132,7 +133,7 @@ impl Response {
             .map(|header| header.value.as_str())
     }
 
-    /// The body as a JSON object; none if it is anything else (a gateway's HTML, half an answer).
+    /// The body as a JSON object; `None` if it is anything else (a gateway's HTML, a truncated response).
     #[must_use]
     pub fn json(&self) -> Option<Fields> {
         Fields::parse(&self.body).ok()

@@ -1,8 +1,8 @@
-//! Lenient reading of what a platform writes.
+//! Lenient parsing of a platform's JSON.
 //!
-//! A platform's JSON drifts: a field comes as a number that was a string, a block is missing, a new field appears. Here
-//! reading a field *takes* it out, if it has the asked shape; what nobody took is [what is left](Fields::rest), which a
-//! connector keeps as `platform_data`, so that nothing is dropped by being unknown.
+//! A platform's JSON drifts: a field arrives as a number instead of a string, a block is missing, a new field appears.
+//! Here reading a field *takes* it out of the object, if it has the expected type; fields that were not taken are [the
+//! rest](Fields::rest), which a connector keeps as `platform_data`, so that unknown fields are not lost.
 
 use serde_json::{Map, Value};
 
@@ -13,10 +13,11 @@ use crate::types::Token;
 pub struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// Reads a JSON object. Nesting is bounded by serde_json, at 128. Half an emoji, or a byte that is no text, becomes U+FFFD.
+    /// Parses a JSON object. Nesting is limited by serde_json, to 128. A lone surrogate, or an invalid byte, becomes
+    /// U+FFFD.
     ///
     /// # Errors
-    /// What is wrong with the text, by position; never its content.
+    /// The syntax error, by position; never the content.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
         let value = weir_json::from_slice(text).map_err(|error| describe(&error))?;
         Self::of(value).ok_or_else(|| "not a JSON object".to_owned())
@@ -31,8 +32,8 @@ impl Fields {
         }
     }
 
-    /// Takes an identifier: a text, or a whole number below 2^64, as its digits. An empty text counts as absent. A number
-    /// that JSON cannot carry exactly is left where it is, since a rounded id is another's id.
+    /// Takes an identifier: a string, or a whole number below 2^64, as its digits. An empty string counts as absent. A
+    /// number that JSON cannot carry exactly is not taken, since a rounded id is a different id.
     pub fn id(&mut self, name: &str) -> Option<String> {
         self.take(name, |value| match value {
             Value::String(id) if !id.is_empty() => Ok(id),
@@ -41,7 +42,7 @@ impl Fields {
         })
     }
 
-    /// Takes a text, which may be empty.
+    /// Takes a string, which may be empty.
     pub fn text(&mut self, name: &str) -> Option<String> {
         self.take(name, |value| match value {
             Value::String(text) => Ok(text),
@@ -49,12 +50,12 @@ impl Fields {
         })
     }
 
-    /// Takes a text that says something.
+    /// Takes a text that is not empty.
     pub fn filled_text(&mut self, name: &str) -> Option<String> {
         self.text(name).filter(|text| !text.is_empty())
     }
 
-    /// Takes a whole number, also one written as a text.
+    /// Takes a whole number, also one written as a string.
     pub fn number(&mut self, name: &str) -> Option<u64> {
         self.take(name, |value| match &value {
             Value::Number(number) => number.as_u64().ok_or(value),
@@ -63,7 +64,7 @@ impl Fields {
         })
     }
 
-    /// Takes a truth value.
+    /// Takes a Boolean.
     pub fn boolean(&mut self, name: &str) -> Option<bool> {
         self.take(name, |value| value.as_bool().ok_or(value))
     }
@@ -76,7 +77,7 @@ impl Fields {
         })
     }
 
-    /// Takes a list of objects; an element that is none is passed over. An absent list is an empty one.
+    /// Takes a list of objects; other elements are skipped. An absent list is an empty one.
     pub fn objects(&mut self, name: &str) -> Vec<Fields> {
         self.take(name, |value| match value {
             Value::Array(elements) => Ok(elements.into_iter().filter_map(Fields::of).collect()),
@@ -85,23 +86,23 @@ impl Fields {
         .unwrap_or_default()
     }
 
-    /// Takes whatever stands there.
+    /// Takes the value, whatever its type.
     pub fn any(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name)
     }
 
-    /// What stands there, left where it is.
+    /// The value, without taking it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
 
-    /// Puts a field back, or adds one.
+    /// Returns a field to the object, or adds one.
     pub fn put(&mut self, name: &str, value: impl Into<Value>) {
         self.0.insert(name.to_owned(), value.into());
     }
 
-    /// Puts what is left of a block back, if anything is.
+    /// Returns the rest of a block to the object, if there is any.
     pub fn put_rest(&mut self, name: &str, block: Fields) {
         if !block.0.is_empty() {
             self.0.insert(name.to_owned(), Value::Object(block.0));
@@ -114,7 +115,7 @@ impl Fields {
         self.0.is_empty()
     }
 
-    /// What nobody took, as a JSON document; none if nothing is left.
+    /// The fields that were not taken, as a JSON document; `None` if none are left.
     #[must_use]
     pub fn rest(self) -> Option<String> {
         if self.0.is_empty() {
@@ -124,13 +125,13 @@ impl Fields {
         }
     }
 
-    /// All that is left, as a value.
+    /// The rest, as a value.
     #[must_use]
     pub fn into_value(self) -> Value {
         Value::Object(self.0)
     }
 
-    /// Removes a field and converts it, or leaves it as it was.
+    /// Removes a field and converts it, or leaves it unchanged.
     fn take<T>(&mut self, name: &str, convert: impl FnOnce(Value) -> Result<T, Value>) -> Option<T> {
         let value = self.0.remove(name)?;
         match convert(value) {
@@ -143,11 +144,11 @@ impl Fields {
     }
 }
 
-/// A platform's word as a token of the interface: lower case, and an underscore for whatever no token may hold. None for
-/// a word of which nothing is left.
+/// A platform's name as a token of the interface: lower case, with an underscore for each character that a token may
+/// not contain. `None` if no character is left.
 #[must_use]
 pub fn token(word: &str) -> Option<Token> {
-    /// The host takes no longer one.
+    /// The host accepts no longer one.
     const MOST: usize = 64;
     let token: Token = word
         .chars()
@@ -163,7 +164,8 @@ pub fn token(word: &str) -> Option<Token> {
     token.contains(|c| c != '_').then_some(token)
 }
 
-/// Where a text stopped being JSON. serde_json's own message may quote the text, which may be a person's.
+/// The position where a text stops being valid JSON. serde_json's own message may quote the text, which may be personal
+/// data.
 fn describe(error: &serde_json::Error) -> String {
     let fault = if error.is_eof() { "ends early" } else { "is not JSON" };
     format!("the text {fault} at line {}, column {}", error.line(), error.column())

@@ -1,14 +1,14 @@
-//! For connector authors: what a connector needs to speak one platform's protocol, and nothing else.
+//! For connector authors: the API that a connector needs to implement one platform's protocol, and nothing else.
 //!
-//! A connector implements [`Connector`], any of the optional traits in [`abilities`], and says
-//! `weir_sdk::export!(MyConnector: signals, history);`. It reaches the outside only through [`http`], [`state`], [`log`]
-//! and [`clock`], each of which is one import of the world in `wit/`.
+//! A connector implements [`Connector`], any of the optional traits in [`abilities`], and invokes
+//! `weir_sdk::export!(MyConnector: signals, history);`. It reaches the outside only through [`http`], [`state`],
+//! [`log`] and [`clock`], each of which is one import of the world in `wit/`.
 //!
-//! Promises: built for `wasm32-unknown-unknown`, a component imports those four interfaces and no WASI. Built natively,
-//! the same imports go to the test kit, a host of the current thread that a unit test scripts; without one they refuse as
-//! the real host does inside a pure call.
+//! Guarantees: built for `wasm32-unknown-unknown`, a component imports those four interfaces and no WASI. Built
+//! natively, the same imports go to the test kit, a host of the current thread that a unit test scripts; without one
+//! they refuse as the real host does inside a pure call.
 //!
-//! Left to the host: credentials, OAuth, webhook proofs, retries, windows, budgets, storage of messages.
+//! The host's tasks: credentials, OAuth, webhook signatures, retries, windows, budgets, storage of messages.
 
 #![deny(unsafe_code)]
 // A failure is a record of the interface, and boxing it here would only unbox it at the boundary.

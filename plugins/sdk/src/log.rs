@@ -1,4 +1,4 @@
-//! Lines for the connector's operator. Never write what a person wrote.
+//! Log lines for the connector's operator. Never log message content.
 //!
 //! ```
 //! weir_sdk::warn!("the platform sent a message of an unknown type, {}", "voice");
@@ -6,7 +6,7 @@
 
 pub use crate::bindings::weir::connector::log::Level;
 
-/// Writes one line; the host cleans it, and drops and counts those over its bound.
+/// Writes one line; the host removes control characters, and drops and counts lines beyond its limit.
 pub fn write(level: Level, message: &str) {
     #[cfg(target_arch = "wasm32")]
     crate::bindings::weir::connector::log::write(level, message);

@@ -1,4 +1,4 @@
-//! A connector's small memory, one for each channel. Writes are kept if the call returns, and dropped if it traps.
+//! A connector's key-value state, one for each channel. Writes are kept if the call returns, and dropped if it traps.
 
 pub use crate::bindings::weir::connector::state::Error;
 
@@ -18,7 +18,7 @@ pub fn get(key: &str) -> Result<Option<Vec<u8>>, Error> {
 /// Sets `key`.
 ///
 /// # Errors
-/// Over a quota of the host, or in a call that may not use state.
+/// If it exceeds a quota of the host, or in a call that may not use state.
 pub fn set(key: &str, value: &[u8]) -> Result<(), Error> {
     host::set(key, value)
 }
@@ -31,7 +31,7 @@ pub fn delete(key: &str) -> Result<(), Error> {
     host::delete(key)
 }
 
-/// The keys that begin with `prefix`, sorted.
+/// The keys with the prefix `prefix`, sorted.
 ///
 /// # Errors
 /// In a call that may not use state.

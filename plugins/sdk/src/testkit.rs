@@ -1,5 +1,5 @@
-//! A host for native unit tests: it answers the connector's requests from a script, keeps its state in memory, and stands
-//! its clock where the test puts it.
+//! A host for native unit tests: it answers the connector's requests from a script, keeps its state in memory, and
+//! shows the time that the test sets.
 //!
 //! ```
 //! use weir_sdk::{http, testkit::Host};
@@ -12,10 +12,10 @@
 //! assert_eq!(host.requests().len(), 1);
 //! ```
 //!
-//! A [`Host`] serves the thread that made it until it is dropped. Where there is none, every import refuses, as the real
-//! host does inside `describe`, `receive` and `prepare`: a test of those needs no host, and notices an impure call.
-//! Answers are given in the order of the script; a request that the script does not expect fails the test, and so does an
-//! answer that nobody asked for.
+//! A [`Host`] serves the thread that made it until it is dropped. Without one, every import refuses, as the real host
+//! does inside `describe`, `receive` and `prepare`: a test of those needs no host, and detects an impure call.
+//! Responses are given in the order of the script; a request that the script does not expect fails the test, and so
+//! does an unused response.
 
 mod routes;
 
@@ -33,7 +33,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<RefCell<Inner>>>> = const { RefCell::new(None) };
 }
 
-/// The host of this thread, while it lives.
+/// The host of this thread, until it is dropped.
 pub struct Host {
     inner: Rc<RefCell<Inner>>,
 }
@@ -56,10 +56,10 @@ struct Step {
 }
 
 impl Host {
-    /// A host whose clock stands at `now`, in milliseconds since the Unix epoch.
+    /// A host whose clock shows `now`, in milliseconds since the Unix epoch.
     ///
     /// # Panics
-    /// If this thread has one already.
+    /// If this thread has a host already.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         let inner = Rc::new(RefCell::new(Inner {
@@ -73,18 +73,18 @@ impl Host {
         Self { inner }
     }
 
-    /// From here on, refuses every request that fits no route of `manifest`, as the real host does.
+    /// From here on, refuses every request that matches no route of `manifest`, as the real host does.
     pub fn enforce(&self, manifest: &Manifest) {
         self.inner.borrow_mut().routes = Some(manifest.routes.clone());
     }
 
-    /// Lends one permit: with [`enforce`](Self::enforce), the one request of class `message-send` that may be made before
-    /// the next permit. Without a call of this, none may.
+    /// Grants one permit: with [`enforce`](Self::enforce), the one request of class `message-send` that may be sent
+    /// before the next permit. Without this call, none may.
     pub fn permit_one(&self) {
         self.inner.borrow_mut().permit = Some(1);
     }
 
-    /// Answers the next request, which must be of this method and, up to its query, of this URL.
+    /// The response to the next request, which must have this method and, up to its query, this URL.
     pub fn answer(&self, method: &str, url: &str, status: u16, body: impl Into<Vec<u8>>) {
         let response = Response {
             status,
@@ -97,7 +97,7 @@ impl Host {
         self.step(method, url, Ok(response));
     }
 
-    /// Fails the next request, which must be of this method and, up to its query, of this URL.
+    /// Fails the next request, which must have this method and, up to its query, this URL.
     pub fn fail(&self, method: &str, url: &str, error: Error) {
         self.step(method, url, Err(error));
     }
@@ -115,7 +115,7 @@ impl Host {
         self.inner.borrow_mut().now = now;
     }
 
-    /// Every request that was made, refused ones too, oldest first.
+    /// Every request, including refused ones, oldest first.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.inner.borrow().requests.clone()
@@ -135,7 +135,7 @@ impl Host {
         }
     }
 
-    /// Every line that was logged.
+    /// Every logged line.
     #[must_use]
     pub fn lines(&self) -> Vec<(Level, String)> {
         self.inner.borrow().lines.clone()
@@ -147,12 +147,12 @@ impl Drop for Host {
         CURRENT.with_borrow_mut(Option::take);
         let unasked = self.inner.borrow().script.len();
         if unasked > 0 && !std::thread::panicking() {
-            panic!("{unasked} answers of the script were not asked for");
+            panic!("{unasked} responses of the script were not used");
         }
     }
 }
 
-/// What the imports call in a native build.
+/// The implementation of the imports in a native build.
 fn with<T>(serve: impl FnOnce(&mut Inner) -> T) -> Option<T> {
     CURRENT.with_borrow(|current| current.as_ref().map(|inner| serve(&mut inner.borrow_mut())))
 }
@@ -175,7 +175,7 @@ impl Inner {
         if let Some(routes) = &self.routes {
             let Some(route) = routes::fitting(routes, request) else {
                 return Err(Error::Refused(format!(
-                    "no route fits {} {}",
+                    "no route matches {} {}",
                     request.method, request.url
                 )));
             };
@@ -189,7 +189,7 @@ impl Inner {
             }
         }
         let step = self.script.pop_front();
-        let step = step.unwrap_or_else(|| panic!("the script has no answer to {} {}", request.method, request.url));
+        let step = step.unwrap_or_else(|| panic!("the script has no response to {} {}", request.method, request.url));
         let url = request.url.split('?').next().unwrap_or_default();
         assert_eq!(
             (request.method.as_str(), url),
@@ -200,7 +200,7 @@ impl Inner {
     }
 }
 
-/// What [`crate::state`] calls in a native build.
+/// The implementation of [`crate::state`] in a native build.
 pub(crate) mod state {
     use super::{StateError, with};
 
@@ -263,14 +263,14 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "the script has no answer")]
+    #[should_panic(expected = "the script has no response")]
     fn a_request_outside_the_script_fails_the_test() {
         let _host = Host::at(0);
         let _ = http::get("https://a.example/x").fetch();
     }
 
     #[test]
-    #[should_panic(expected = "were not asked for")]
+    #[should_panic(expected = "were not used")]
     fn an_answer_that_nobody_asked_for_fails_the_test() {
         Host::at(0).answer("GET", "https://a.example/x", 200, "");
     }

@@ -1,6 +1,7 @@
-//! Messages that TikTok sends by itself (Create, update, get, delete and sort automatic messages; Comment-to-Message).
+//! Messages that TikTok sends automatically (Create, update, get, delete and sort automatic messages;
+//! Comment-to-Message).
 //!
-//! Besides the four kinds of the interface there is `chat_prompt_order`: putting `{"ids":[…]}` sorts the chat prompts.
+//! Besides the four kinds of the interface there is `chat_prompt_order`: a put of `{"ids":[…]}` sorts the chat prompts.
 
 use weir_sdk::abilities::Automations;
 use weir_sdk::abilities::automations::Automation;
@@ -10,7 +11,7 @@ use weir_sdk::types::{Channel, Failure, Token};
 
 use crate::{TikTok, wire};
 
-/// A kind, and where the platform keeps it.
+/// A kind, and its paths at the platform.
 enum Kind {
     /// One of three kinds of automatic message.
     Auto(Auto),
@@ -36,7 +37,7 @@ impl Auto {
         }
     }
 
-    /// The block that holds the words, and the most characters of each.
+    /// The block that contains the texts, and the maximum number of characters of each.
     fn block(self) -> (&'static str, &'static [(&'static str, usize)]) {
         match self {
             Self::Welcome => ("welcome_message", &[("content", 250)]),
@@ -82,8 +83,9 @@ impl Automations for TikTok {
         }
     }
 
-    /// Writes the words, if there are any, and then switches the kind on or off: TikTok has one switch for all automations
-    /// of a kind. Asked for twice without an id, as after a lost answer, it makes one: a message of the same words is taken.
+    /// Writes the texts, if there are any, and then switches the kind on or off: TikTok has one switch for all
+    /// automations of a kind. Idempotent: repeated without an id, as after a lost response, it reuses a message with
+    /// the same texts.
     fn put(channel: Channel, automation: Automation) -> Result<Option<String>, Failure> {
         let content: Value = from_str(&automation.content)
             .map_err(|_| Failure::permanent("malformed", "the automation's content is not JSON"))?;
@@ -108,7 +110,7 @@ impl Automations for TikTok {
         }
     }
 
-    /// A welcome message and Comment-to-Message cannot be removed, only switched off.
+    /// A welcome message and Comment-to-Message cannot be deleted, only switched off.
     fn remove(channel: Channel, name: Token, id: String) -> Result<(), Failure> {
         match kind(&name)? {
             Kind::Auto(Auto::Welcome) => switch_auto(&channel, Auto::Welcome, false),
@@ -119,7 +121,7 @@ impl Automations for TikTok {
                     "auto_message_id": id,
                 });
                 match wire::ask(auto_message("delete").json(&body)) {
-                    // Gone already: a removal whose answer was lost is asked for again.
+                    // Deleted already: a removal whose response was lost is repeated.
                     Err(failure) if failure.platform_code.as_deref() == Some(NOT_THERE) => Ok(()),
                     answer => answer.map(drop),
                 }
@@ -133,7 +135,7 @@ impl Automations for TikTok {
     }
 }
 
-/// TikTok's code for an id that names nothing.
+/// TikTok's code for an unknown id.
 const NOT_THERE: &str = "40007";
 
 fn auto_message(call: &str) -> weir_sdk::http::Draft {
@@ -177,7 +179,7 @@ fn write_auto(channel: &Channel, auto: Auto, id: Option<String>, words: Fields) 
         match length {
             0 => return Err(Failure::permanent("text_empty", format!("{block} has no {name}"))),
             length if length > *most => {
-                let detail = format!("the {name} of a {block} has {length} characters, and TikTok takes {most}");
+                let detail = format!("the {name} of a {block} has {length} characters, and TikTok accepts {most}");
                 return Err(Failure::permanent("text_too_long", detail));
             }
             _ => {}
@@ -205,7 +207,7 @@ fn write_auto(channel: &Channel, auto: Auto, id: Option<String>, words: Fields) 
     Ok(told.or(id))
 }
 
-/// The id of the message that says this, if there is one.
+/// The id of the message with this text, if there is one.
 fn with_words(channel: &Channel, auto: Auto, words: &Value) -> Result<Option<String>, Failure> {
     let (_, limits) = auto.block();
     let same = |there: &Automation| {

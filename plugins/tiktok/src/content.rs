@@ -1,5 +1,5 @@
-//! One message as TikTok writes it, in its two dialects: webhooks say `text`, `personal_account` and nest a card's
-//! elements; the message list says `TEXT`, `PERSONAL_ACCOUNT` and writes the card flat. Both become the same message.
+//! One message in TikTok's two formats: webhooks write `text`, `personal_account` and nest a card's elements; the
+//! message list writes `TEXT`, `PERSONAL_ACCOUNT` and a flat card. Both become the same message.
 
 use weir_sdk::json::{Fields, token};
 use weir_sdk::serde_json::Value;
@@ -10,20 +10,20 @@ use weir_sdk::types::{
 
 /// Both ends of a message, seen from the account.
 pub struct Ends {
-    /// Which way it went.
+    /// The direction.
     pub direction: Direction,
-    /// The person; their id is empty where nothing names them.
+    /// The person; the id is empty if no field names them.
     pub contact: Contact,
 }
 
 impl Ends {
-    /// The person's id, if anything names it.
+    /// The person's id, if a field names it.
     pub fn contact_id(&self) -> Option<String> {
         Some(self.contact.platform_id.clone()).filter(|id| !id.is_empty())
     }
 }
 
-/// The names under which the two dialects give the usernames of sender and receiver.
+/// The names of the sender's and receiver's usernames in the two formats.
 #[derive(Clone, Copy)]
 pub enum Dialect {
     /// `from`, `to`, `type`.
@@ -55,20 +55,20 @@ impl Dialect {
     }
 }
 
-/// The word for the type of a message, in lower case, taken from it.
+/// The type of a message, in lower case; takes it out of the object.
 pub fn kind(message: &mut Fields, dialect: Dialect) -> Option<String> {
     message
         .filled_text(dialect.kind())
         .map(|kind| kind.to_ascii_lowercase())
 }
 
-/// Who wrote to whom. `account` is the platform's name of the business account; `sent` is what to believe where neither
-/// end says what it is.
+/// Sender and recipient. `account` is the platform's name of the business account; `sent` is the default direction if
+/// neither end has a role.
 ///
-/// Ids decide. Roles only where no id is the account's: two businesses that talk to each other have the same role.
-/// The person is the end that is not the account: whose id `unique_identifier` is on an echo, TikTok does not say, so it
-/// stands in only for the writer of a message that came in. Where nothing names the person the id is empty, and the host
-/// takes the conversation's.
+/// Ids decide. Roles are used only if no id is the account's: two businesses that write to each other have the same
+/// role. The person is the end that is not the account. TikTok does not document whose id `unique_identifier` is on an
+/// echo, so it is used only for the sender of an inbound message. If no field names the person, the id is empty, and
+/// the host uses the conversation's.
 pub fn ends(message: &mut Fields, dialect: Dialect, account: &str, sent: Direction) -> Ends {
     let from = party(message, "from_user");
     let to = party(message, "to_user");
@@ -85,7 +85,7 @@ pub fn ends(message: &mut Fields, dialect: Dialect, account: &str, sent: Directi
     Ends {
         direction,
         contact: Contact {
-            // The account is nobody's contact, least of all its own.
+            // The account is not a contact, least of all its own.
             platform_id: id.filter(|id| id != account).unwrap_or_default(),
             username,
             display_name: None,
@@ -94,7 +94,7 @@ pub fn ends(message: &mut Fields, dialect: Dialect, account: &str, sent: Directi
     }
 }
 
-/// Which way a message went by its two ends, if they say.
+/// The direction of a message by its two ends, if they have ids or roles.
 fn direction(from: &Party, to: &Party, account: &str) -> Option<Direction> {
     let by = |from: bool, to: bool| match (from, to) {
         (true, false) => Some(Direction::Outbound),
@@ -132,7 +132,8 @@ impl Party {
     }
 }
 
-/// The rest of a message whose ends and type are known already. What has no place of its own stays in `platform_data`.
+/// The remaining fields of a message whose ends and type are already known. Fields without a counterpart stay in
+/// `platform_data`.
 pub fn message(
     mut fields: Fields,
     kind: Option<&str>,
@@ -162,7 +163,7 @@ pub fn message(
         origin,
         sent_at,
         content,
-        // A tap on a card is an answer to the message that holds the card.
+        // A tap on a card is a reply to the message that contains the card.
         reply_to: quoted.or(card),
         referral: None,
         answers: tapped,
@@ -170,7 +171,7 @@ pub fn message(
     }
 }
 
-/// The two ids without which a message cannot be kept.
+/// The two ids that a message must have to be stored.
 pub struct Ids {
     /// TikTok's id of the conversation.
     pub conversation: String,
@@ -179,7 +180,7 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Takes both from a message.
+    /// Takes both out of a message.
     ///
     /// # Errors
     /// Which of them is missing.
@@ -193,8 +194,8 @@ impl Ids {
     }
 }
 
-/// A time in milliseconds. TikTok writes the same field in seconds on one page and in milliseconds on another; before
-/// 1973 it had no messages, so a smaller number is seconds.
+/// A time in milliseconds. TikTok documents the same field in seconds on one page and in milliseconds on another;
+/// before 1973 it had no messages, so a smaller number is seconds.
 #[must_use]
 pub fn millis(time: u64) -> Timestamp {
     const SMALLEST_IN_MILLISECONDS: u64 = 100_000_000_000;
@@ -205,7 +206,7 @@ pub fn millis(time: u64) -> Timestamp {
     }
 }
 
-/// Takes one id out of a block and leaves the rest of the block.
+/// Takes one id out of a block and keeps the rest of the block.
 fn block_id(fields: &mut Fields, name: &str, id: &str) -> Option<String> {
     let mut block = fields.fields(name)?;
     let taken = block.id(id);
@@ -213,7 +214,7 @@ fn block_id(fields: &mut Fields, name: &str, id: &str) -> Option<String> {
     taken
 }
 
-/// Which surface of the account wrote. The tag stays in `platform_data` too.
+/// The client in which the account's user wrote. The tag stays in `platform_data` too.
 fn origin(fields: &Fields) -> Origin {
     let source = fields.get("message_tag").and_then(|tag| tag.get("source")?.as_str());
     match source {
@@ -226,7 +227,8 @@ fn origin(fields: &Fields) -> Origin {
     }
 }
 
-/// What a message carries. Never empty: what cannot be shown, or lacks what it should have, is a fallback that says so.
+/// The content of a message. Never empty: content that cannot be shown, or lacks a required field, becomes a fallback
+/// that states this.
 fn content(message: &mut Fields, kind: Option<&str>) -> Content {
     let Some(kind) = kind else {
         return fallback("unknown", "malformed");
@@ -240,7 +242,7 @@ fn content(message: &mut Fields, kind: Option<&str>) -> Content {
         "share_post" => shared_post(&mut block).map(Content::SharedPost),
         "template" => card(&mut block).map(Content::Card),
         "video" => block.id("media_id").map(|id| {
-            // It stays in `platform_data` as well: the bytes can be had for as long as TikTok keeps them.
+            // It stays in `platform_data` as well: TikTok keeps the bytes available for a limited time.
             block.put("media_id", id.as_str());
             Content::Fallback(Fallback {
                 media: Some(media(MediaKind::Video, id)),
@@ -251,7 +253,7 @@ fn content(message: &mut Fields, kind: Option<&str>) -> Content {
             .filled_text("url")
             .map(|url| Content::Fallback(unsupported(kind, Some(url)))),
         "deleted" | "delete" | "recalled" | "recall" => Some(fallback(kind, "deleted")),
-        // Voice, avatars, files and what comes next have no documented type; the list says OTHER of them all.
+        // Voice, avatars, files and future types have no documented type; the list uses OTHER for all of them.
         _ => Some(Content::Fallback(unsupported(kind, link(&block)))),
     };
     message.put_rest(kind, block);
@@ -291,7 +293,7 @@ fn fallback(kind: &str, reason: &str) -> Content {
     })
 }
 
-/// What a person reads in place of TikTok's word.
+/// The text for people in place of TikTok's type name.
 fn label(kind: &str) -> &'static str {
     match kind {
         "image" => "Picture",
@@ -325,14 +327,15 @@ fn shared_post(block: &mut Fields) -> Option<SharedPost> {
     (url.is_some() || post_id.is_some()).then_some(SharedPost { post_id, url })
 }
 
-/// The id in `https://www.tiktok.com/player/v1/<id>?…`, which is all that the message list gives of a post.
+/// The id in `https://www.tiktok.com/player/v1/<id>?…`, the only reference to a post in the message list.
 fn post_of(player: &str) -> Option<&str> {
     let (_, rest) = player.split_once("/player/v1/")?;
     let id = rest.split(['?', '/', '#']).next()?;
     (!id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())).then_some(id)
 }
 
-/// A question card. A webhook puts title and buttons into the one element of `elements`, and calls a button's words `text`.
+/// A question card. A webhook puts title and buttons into the one element of `elements`, and names a button's label
+/// `text`.
 fn card(block: &mut Fields) -> Option<Card> {
     let kind = token(&block.text("type")?)?;
     let kind = match kind.as_str() {

@@ -1,9 +1,9 @@
-//! What TikTok's codes mean for the host (Appendix: Return codes; texts as users of the API report them).
+//! The meaning of TikTok's codes for the host (Appendix: Return codes; texts as users of the API report them).
 
 use weir_sdk::Repeat;
 use weir_sdk::types::Failure;
 
-/// What to do about a code, and how a person reads it.
+/// The verdict for a code, and its text for people.
 struct Meaning {
     act: Act,
     code: &'static str,
@@ -15,7 +15,7 @@ enum Act {
     Permanent,
     Retry,
     Reauthorize,
-    /// TikTok gave up waiting for itself: where repeating would double, nobody knows.
+    /// A timeout inside TikTok: where a repetition could duplicate, the outcome is unknown.
     Unknown,
 }
 
@@ -23,7 +23,7 @@ const fn meaning(act: Act, code: &'static str, detail: &'static str) -> Meaning 
     Meaning { act, code, detail }
 }
 
-/// The failure for an answer whose `code` is not 0.
+/// The failure for a response whose `code` is not 0.
 #[must_use]
 pub fn refused(code: u64, message: String, request_id: Option<String>, repeat: Repeat) -> Failure {
     let Meaning {
@@ -41,14 +41,14 @@ pub fn refused(code: u64, message: String, request_id: Option<String>, repeat: R
     failure.said_by_platform(Some(code.to_string()), Some(message), request_id)
 }
 
-/// The failure for an answer without an envelope, by its HTTP status.
+/// The failure for a response without an envelope, by its HTTP status.
 #[must_use]
 pub fn unreadable(status: u16, repeat: Repeat) -> Failure {
-    let detail = format!("TikTok answered HTTP {status} in a form that is not its API's");
+    let detail = format!("TikTok returned HTTP {status} with a body that is not its API's");
     let failure = match (status, repeat) {
         (401, _) => Failure::reauthorize(detail),
         (429, _) => Failure::retry("rate_limited", detail, None),
-        // The gateway read the request and found it wrong; it did not pass it on. 408 tells of its own patience only.
+        // The gateway rejected the request as invalid and did not pass it on. 408 reports only its own timeout.
         (400..=499, _) if status != 408 => Failure::permanent("connector_failed", detail),
         (_, Repeat::Never) => Failure::uncertain(detail),
         (_, Repeat::Safe) => Failure::retry("platform_unavailable", detail, None),
@@ -62,7 +62,7 @@ fn by_code(code: u64, message: &str) -> Meaning {
             return meaning(
                 Act::Retry,
                 "rate_limited",
-                "TikTok limits how often this app may call; the host tries again later.",
+                "TikTok limits this app's request rate; the host retries later.",
             );
         }
         40_102 | 40_104 | 40_105 => {
@@ -72,18 +72,18 @@ fn by_code(code: u64, message: &str) -> Meaning {
             return meaning(
                 Act::Reauthorize,
                 "",
-                "TikTok says that the authorization is over; connect the account again.",
+                "TikTok reports that the authorization has ended; connect the account again.",
             );
         }
         _ => {}
     }
-    // Under which code these two texts come is not documented, so the text decides.
+    // The code of these two texts is not documented, so the text decides.
     let lower = message.to_ascii_lowercase();
     if lower.contains("media send strategy") {
         return meaning(
             Act::Permanent,
             "media_not_allowed_in_region",
-            "TikTok does not let pictures pass between these two countries; send text.",
+            "TikTok does not carry pictures between these two countries; send text.",
         );
     }
     if lower.contains("risk control strategy") {
@@ -103,18 +103,18 @@ fn by_code(code: u64, message: &str) -> Meaning {
         40_001 | 40_003 | 40_106 => meaning(
             Act::Permanent,
             "ungranted_scopes",
-            "TikTok says that the app or the account may not do this; check the app's permissions, then authorize the channel \
+            "TikTok reports that the app or the account may not do this; check the app's permissions, then authorize the channel \
              again with all scopes.",
         ),
         40_113 | 40_117 | 40_118 | 40_125 => meaning(
             Act::Permanent,
             "messaging_restricted",
-            "TikTok has not admitted this app to the call; its developer portal says what is missing.",
+            "TikTok has not approved this app for the call; its developer portal shows what is missing.",
         ),
         40_101 => meaning(
             Act::Permanent,
             "connector_failed",
-            "TikTok knows no app with this id and secret; correct them in the app's settings.",
+            "TikTok has no app with this id and secret; correct them in the app's settings.",
         ),
         40_906 | 40_907 => meaning(
             Act::Permanent,
@@ -124,23 +124,27 @@ fn by_code(code: u64, message: &str) -> Meaning {
         40_908 => meaning(
             Act::Permanent,
             "media_type_not_supported",
-            "TikTok takes JPEG and PNG only.",
+            "TikTok accepts only JPEG and PNG.",
         ),
-        40_000..=40_999 => meaning(Act::Permanent, "connector_failed", "TikTok found the request wrong."),
+        40_000..=40_999 => meaning(
+            Act::Permanent,
+            "connector_failed",
+            "TikTok rejected the request as invalid.",
+        ),
         50_000 | 51_039 | 51_065 | 60_001 => meaning(
             Act::Retry,
             "platform_unavailable",
-            "TikTok reports a fault or maintenance on its side.",
+            "TikTok reports an internal error or maintenance.",
         ),
         50_002 | 51_010 => meaning(
             Act::Unknown,
             "",
-            "TikTok timed out within itself and does not say whether it acted.",
+            "TikTok timed out internally; whether it acted is unknown.",
         ),
         20_001 | 50_001.. => meaning(
             Act::Unknown,
             "",
-            "TikTok reports a fault of its own that does not say whether it acted.",
+            "TikTok reported an internal error; whether it acted is unknown.",
         ),
         _ => meaning(
             Act::Permanent,

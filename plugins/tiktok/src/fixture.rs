@@ -1,4 +1,4 @@
-//! The hand-made documents in `fixtures/`, and the channel and conversation that they are about.
+//! The hand-written documents in `fixtures/`, and their channel and conversation.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,7 +7,7 @@ use weir_sdk::types::{Channel, Conversation};
 
 use crate::manifest;
 
-/// The moment of the fixtures, near enough.
+/// The approximate time of the fixtures.
 pub(crate) const NOW: u64 = 1_735_689_700_000;
 
 /// A document of `fixtures/`.
@@ -44,12 +44,12 @@ pub(crate) fn host() -> Host {
     host
 }
 
-/// An answer that says yes.
+/// A successful response.
 pub(crate) fn ok(data: &str) -> String {
     format!(r#"{{"code":0,"message":"OK","request_id":"r1","data":{data}}}"#)
 }
 
-/// An answer that says no.
+/// A refusal.
 pub(crate) fn no(code: u32, message: &str) -> String {
     format!(r#"{{"code":{code},"message":"{message}","request_id":"r1","data":{{}}}}"#)
 }

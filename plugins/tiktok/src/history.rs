@@ -1,4 +1,4 @@
-//! TikTok's own record (Get a list of conversations; Get a list of messages), for what is uncertain or was missed.
+//! TikTok's history (Get a list of conversations; Get a list of messages), for uncertain or missed messages.
 
 use weir_sdk::abilities::history::{ConversationPage, ConversationSummary, MessagePage};
 use weir_sdk::abilities::{Contacts, History};
@@ -10,14 +10,14 @@ use crate::media::conversation_type;
 use crate::receive::{self, Place};
 use crate::{TikTok, wire};
 
-/// The message list has no pages; these are the newest.
+/// The message list has no pages; it returns the newest.
 const MESSAGES_GIVEN: usize = 20;
-/// The most conversations in one answer.
+/// The maximum number of conversations in one response.
 const CONVERSATIONS_GIVEN: &str = "100";
 
 impl History for TikTok {
-    /// TikTok keeps two lists, of conversations that the business has answered and of those it has not; a page of ours is
-    /// the next page of both.
+    /// TikTok keeps two lists, of conversations that the business has answered and of those it has not; our page
+    /// combines the next pages of both.
     fn conversations(channel: Channel, cursor: Option<String>) -> Result<ConversationPage, Failure> {
         let mut place = Cursor::read(cursor.as_deref());
         let mut found: Vec<ConversationSummary> = Vec::new();
@@ -27,7 +27,7 @@ impl History for TikTok {
             let (conversations, after) = list(&channel, answered, from)?;
             *next = after;
             for summary in conversations {
-                // An answer given between the two requests moves a conversation from one list to the other.
+                // A reply between the two requests moves a conversation from one list to the other.
                 if !found
                     .iter()
                     .any(|known| known.conversation.platform_id == summary.conversation.platform_id)
@@ -63,7 +63,7 @@ impl History for TikTok {
                 }
             }
         }
-        // TikTok shows newest first in its example and promises no order.
+        // TikTok shows newest first in its example and guarantees no order.
         events.sort_by_key(time);
         let oldest = events
             .iter()
@@ -84,22 +84,23 @@ impl History for TikTok {
 }
 
 impl Contacts for TikTok {
-    /// The other side of the conversation, as TikTok's list of its messages names it (TikTok API reference, List messages in a
-    /// conversation).
+    /// The other side of the conversation, as TikTok's list of its messages names it (TikTok API reference, List
+    /// messages in a conversation).
     fn look_up(channel: Channel, conversation: Conversation) -> Result<Option<Contact>, Failure> {
         let page = <Self as History>::messages(channel, conversation, 0)?;
         Ok(page.contact)
     }
 }
 
-/// Where to go on in the two lists; none where a list has ended.
+/// The positions in the two lists; `None` for a list that has ended.
 struct Cursor {
     answered: Option<u64>,
     unanswered: Option<u64>,
 }
 
 impl Cursor {
-    /// `3,-`: the next place in the answered list, and the unanswered one has ended. Anything else begins anew.
+    /// `3,-`: the next position in the answered list, and the unanswered one has ended. Any other text starts from the
+    /// beginning.
     fn read(text: Option<&str>) -> Self {
         match text.and_then(|text| text.split_once(',')) {
             Some((answered, unanswered)) => Self {
@@ -152,12 +153,12 @@ fn list(channel: &Channel, answered: bool, from: u64) -> Result<(Vec<Conversatio
         .collect();
     let after = data.number("cursor");
     let more = data.boolean("has_more").unwrap_or(false);
-    // A cursor that does not move would be asked for ever.
+    // A cursor that does not advance would be requested forever.
     Ok((conversations, after.filter(|after| more && *after > from)))
 }
 
-/// Who is not the account among the participants: the only place where TikTok gives a display name and a picture. A person goes
-/// before a business, since TikTok may give the account another id here.
+/// The participant that is not the account: the only source of a display name and a picture in TikTok's API. A person
+/// is preferred to a business, since TikTok may use another id for the account here.
 fn other_side(participants: Vec<Fields>, account: &str) -> Option<Contact> {
     let mut others: Vec<(bool, Contact)> = participants
         .into_iter()
@@ -176,14 +177,14 @@ fn other_side(participants: Vec<Fields>, account: &str) -> Option<Contact> {
     others.into_iter().map(|(_, contact)| contact).next()
 }
 
-/// One message of the list, and the reactions that stand at it.
+/// One message of the list, and its reactions.
 fn translate(channel: &Channel, conversation: &Conversation, mut fields: Fields) -> Result<Vec<InboundEvent>, String> {
     let account = channel.platform_id.as_str();
     let kind = content::kind(&mut fields, Dialect::List);
     let at = fields.number("timestamp").map(millis).ok_or("it has no timestamp")?;
     let ids = Ids::of(&mut fields)?;
     let ends = content::ends(&mut fields, Dialect::List, account, Direction::Inbound);
-    // Two people talk here: who is not the contact is the business, whatever id TikTok gives it.
+    // Two persons: the one that is not the contact is the business, whatever its id.
     let otherwise = Direction::Outbound;
     let place = Place {
         account,
@@ -211,12 +212,12 @@ fn time(event: &InboundEvent) -> Timestamp {
     match &event.event {
         Event::Message(message) => message.sent_at,
         Event::Reaction(reaction) => reaction.at,
-        // The list yields no others.
+        // The list contains no others.
         _ => 0,
     }
 }
 
-/// The handle of the person, which the messages have and the participants have not.
+/// The handle of the person, which the messages have and the participants do not.
 fn username(events: &[InboundEvent]) -> Option<String> {
     events.iter().rev().find_map(|event| match &event.event {
         Event::Message(message) => message.contact.username.clone(),

@@ -1,4 +1,4 @@
-//! Who an account is, and whether it is set up (Get profile data of a TikTok account; webhook configuration; token info).
+//! Identity and set-up of an account (Get profile data of a TikTok account; webhook configuration; token info).
 
 use weir_sdk::identity::{Finding, Profile};
 use weir_sdk::serde_json::json;
@@ -10,7 +10,7 @@ use crate::wire;
 /// Reads the account's profile.
 ///
 /// # Errors
-/// What TikTok said.
+/// TikTok's response.
 pub fn who_am_i(channel: &Channel) -> Result<Profile, Failure> {
     let call = wire::get(wire::ACCOUNT)
         .query("business_id", &channel.platform_id)
@@ -30,28 +30,29 @@ pub fn who_am_i(channel: &Channel) -> Result<Profile, Failure> {
         display_name: data.filled_text("display_name"),
         avatar_url: data.filled_text("profile_image"),
         account_kind: account_kind.into(),
-        // TikTok does not tell where an account is registered; the operator does.
+        // TikTok does not report where an account is registered; the operator enters it.
         country: None,
         platform_data: data.rest(),
     })
 }
 
-/// Points the app's webhooks at the host. One address serves every account of the app, so it is only written if it is
-/// another: nothing subscribes by itself, and without it no message arrives and no error says so.
+/// Sets the app's webhook address to the host. One address serves every account of the app, so it is written only if it
+/// differs. TikTok subscribes no app automatically, and without a subscription no message arrives and no error reports
+/// it.
 ///
 /// # Errors
-/// What TikTok said.
+/// TikTok's response.
 pub fn subscribe(channel: &Channel) -> Result<(), Failure> {
     let present = match subscription() {
         Ok(url) => url,
-        // Some codes mean that nothing is configured yet; writing decides.
+        // Some codes mean that nothing is configured yet; the write decides.
         Err(failure) if failure.verdict == Verdict::Permanent => None,
         Err(failure) => return Err(failure),
     };
     if present.as_deref() == Some(channel.callback_url.as_str()) {
         return Ok(());
     }
-    // The host sets the app's id and secret over the empty texts.
+    // The host inserts the app's id and secret into the empty texts.
     let body = json!({
         "app_id": "",
         "secret": "",
@@ -61,11 +62,11 @@ pub fn subscribe(channel: &Channel) -> Result<(), Failure> {
     wire::ask(wire::post(wire::WEBHOOK_UPDATE).json(&body)).map(drop)
 }
 
-/// Whether TikTok serves messages for this account at all, told by its answer to the smallest question: where an account is
-/// registered and which access its app has is told nowhere. What may be better the next time is no answer.
+/// Whether TikTok serves messages for this account, inferred from its response to the smallest query: no API reports
+/// where an account is registered or which access its app has. A transient error is no result.
 ///
 /// # Errors
-/// What TikTok said.
+/// TikTok's response.
 pub fn may_message(channel: &Channel) -> Result<(), Failure> {
     let call = wire::get(wire::CONVERSATIONS)
         .query("business_id", &channel.platform_id)
@@ -88,14 +89,14 @@ const NOT_SERVED: &str = "The account must be a Business Account, registered out
                           and the United States; some need TikTok's Advanced Access besides, for which switching to business \
                           in the app alone is not enough.";
 
-/// Where TikTok sends the app's direct messages, if anywhere.
+/// The URL to which TikTok sends the app's direct messages, if there is one.
 fn subscription() -> Result<Option<String>, Failure> {
     let mut data = wire::ask(wire::get(wire::WEBHOOK_LIST).query("event_type", wire::DIRECT_MESSAGE))?;
     Ok(data.filled_text("callback_url"))
 }
 
-/// Looks at the token, the permissions and the webhook subscription. What TikTok refuses to tell is a finding, not a
-/// failure: a diagnosis is asked for when something is wrong.
+/// Checks the token, the permissions and the webhook subscription. A refusal by TikTok is a finding, not a failure:
+/// diagnostics are requested when there is a problem.
 #[must_use]
 pub fn check(channel: &Channel) -> Vec<Finding> {
     vec![
@@ -130,7 +131,7 @@ fn check_messaging(channel: &Channel) -> Finding {
 
 fn check_permissions() -> Finding {
     const REMEDY: &str = "Authorize the channel again and leave every permission ticked.";
-    // The host sets both over the empty texts.
+    // The host inserts both into the empty texts.
     let call = wire::post(wire::TOKEN_INFO).json(&json!({ "app_id": "", "access_token": "" }));
     match wire::ask(call) {
         Ok(mut data) => {
@@ -164,7 +165,7 @@ fn check_subscription(channel: &Channel) -> Finding {
         }
         Ok(Some(url)) => {
             let evidence = format!(
-                "TikTok sends to {url}, and this host listens at {}",
+                "TikTok sends webhooks to {url}, and this host's URL is {}",
                 channel.callback_url
             );
             finding("webhook_subscription", false, evidence, REMEDY)
@@ -172,7 +173,7 @@ fn check_subscription(channel: &Channel) -> Finding {
         Ok(None) => finding(
             "webhook_subscription",
             false,
-            "TikTok sends direct messages nowhere".into(),
+            "TikTok has no webhook URL for direct messages".into(),
             REMEDY,
         ),
         Err(failure) => finding(
@@ -192,7 +193,7 @@ fn seen(failure: &Failure) -> String {
     }
 }
 
-/// A remedy goes only with what needs one.
+/// Only failed checks have a remedy.
 fn finding(subject: &str, ok: bool, evidence: String, remedy: &str) -> Finding {
     let remedy = if ok { String::new() } else { remedy.to_owned() };
     Finding {

@@ -1,12 +1,12 @@
 //! TikTok Business Messaging for Weir: direct messages of TikTok Business Accounts, over the Business API v1.3.
 //!
-//! * [`manifest`](mod@manifest): what the platform allows and what this connector may do, as data.
+//! * [`manifest`](mod@manifest): the platform's policies and this connector's permissions, as data.
 //! * [`receive`](mod@receive): webhooks into events; [`content`] reads one message's block.
-//! * [`send`]: drafts into requests; [`wire`] speaks TikTok's envelope and [`errors`] says what its codes mean.
+//! * [`send`]: drafts into requests; [`wire`] implements TikTok's envelope and [`errors`] maps its codes.
 //! * [`history`], [`media`], [`automations`], [`identity`]: the rest of the platform, a file each.
 //!
-//! Where TikTok's behavior is not documented by TikTok, the reading that harms least is taken, and the line says so. The
-//! references are to the pages of TikTok's API for Business portal, by their titles.
+//! Where TikTok does not document its behavior, the code uses the least harmful reading, and a comment says so.
+//! References are to the pages of TikTok's API for Business portal, by their titles.
 
 // As a component, the generated exports are the one exception.
 #![cfg_attr(not(target_arch = "wasm32"), forbid(unsafe_code))]
@@ -70,8 +70,8 @@ impl Connector for TikTok {
 }
 
 impl Ads for TikTok {
-    /// Always none: a preview needs an advertiser's authorization, which is another token than the account's (Compatibility
-    /// changes for Upgraded Smart+ Campaigns).
+    /// Always none: a preview needs an advertiser's authorization, which is another token than the account's
+    /// (Compatibility changes for Upgraded Smart+ Campaigns).
     fn preview(_channel: Channel, _referral: Referral) -> Result<Option<Json>, Failure> {
         Ok(None)
     }

@@ -1,4 +1,4 @@
-//! What TikTok allows and what this connector may do, as data.
+//! TikTok's policies and this connector's permissions, as data.
 
 mod oauth;
 mod routes;
@@ -46,16 +46,16 @@ pub fn manifest() -> Manifest {
     }
 }
 
-/// What a person does in TikTok's app before connecting.
+/// Steps in TikTok's app before an account is connected.
 const PREREQUISITES: [&str; 6] = [
     "Have a TikTok business account. A personal account cannot be connected; make one first and switch it to business.",
     "In the TikTok app open Profile, the menu (…), Settings and privacy, Manage account, Switch to Business Account.",
     "Choose the category that suits the business.",
     "Let everyone send direct messages: Settings and privacy, Privacy, Direct messages, Everyone. Otherwise each new \
-     contact's messages arrive only after somebody accepts the request in the app.",
+     contact's messages arrive only after the request is accepted in the app.",
     "The account must be registered outside the EEA, Switzerland, the United Kingdom and the United States, where TikTok \
      does not offer business messaging over its API.",
-    "Log in with the business account's own credentials when TikTok asks, and leave all permissions ticked.",
+    "Log in with the business account's own credentials when TikTok prompts for them, and leave all permissions ticked.",
 ];
 
 fn app_settings() -> Vec<Setting> {
@@ -107,7 +107,7 @@ fn app_settings() -> Vec<Setting> {
             "Counted into the ten messages",
             false,
             false,
-            "Whose messages count besides the host's own: app, web, automation. TikTok does not say; app and web if left out.",
+            "Whose messages count besides the host's own: app, web, automation. TikTok does not document this; default: app and web.",
         ),
         setting(
             "budget_limit",
@@ -121,28 +121,28 @@ fn app_settings() -> Vec<Setting> {
             "Largest picture",
             false,
             false,
-            "In bytes: 3000000 if left out; 3145728 if TikTok's 3 MB turn out to be 3 MiB.",
+            "In bytes. Default: 3000000; 3145728 if TikTok's 3 MB are 3 MiB.",
         ),
         setting(
             "refuse_links",
             "Refuse links",
             false,
             false,
-            "true refuses texts with links, which nobody can tap and some report to be blocked; else they are warned of.",
+            "true refuses texts with links, which are not clickable and are sometimes blocked; otherwise they only cause a warning.",
         ),
         setting(
             "chat_link",
             "Offer chat links",
             false,
             false,
-            "false offers the profile link only, where tiktok.me links do not open the chat.",
+            "false offers only the profile link, if tiktok.me links do not open the chat.",
         ),
         setting(
             "qr_target",
             "QR codes open",
             false,
             false,
-            "chat or profile, where a request does not say; chat if left out.",
+            "The target of links whose request has none: chat or profile. Default: chat.",
         ),
     ]
 }
@@ -162,10 +162,10 @@ fn webhook() -> Webhook {
             encoding: Encoding::Hex,
             timestamp: Some(part("t")),
             signed: vec![SignedPart::Timestamp, SignedPart::Literal(".".into()), SignedPart::Body],
-            // TikTok's sample says 5 s, which its own queueing breaks.
+            // TikTok's sample uses 5 s, which its own queueing exceeds.
             tolerance_s: 300,
         }),
-        // Not documented for this API; some who run it answer one, and answering does no harm.
+        // Not documented for this API; some operators report a challenge, and responding does no harm.
         challenge: Some(Challenge {
             answer_with: "challenge".into(),
             verify: None,

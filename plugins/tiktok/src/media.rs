@@ -1,5 +1,5 @@
-//! Where the bytes of a picture or video are (Download an image or a video from a message), and whether pictures pass in
-//! a conversation at all (Check the capability of a Business Account for a conversation).
+//! Locations of pictures and videos (Download an image or a video from a message), and whether a conversation carries
+//! pictures at all (Check the capability of a Business Account for a conversation).
 
 use weir_sdk::abilities::media_transfer::Location;
 use weir_sdk::abilities::probing::Capability;
@@ -9,9 +9,10 @@ use weir_sdk::types::{Channel, ContentKind, Conversation, Failure, Media, MediaK
 
 use crate::{TikTok, wire};
 
-/// A yes can turn when TikTok's rules for either side change; it costs one request of ten in a second to ask again.
+/// A positive result can change when TikTok's rules for either side change; a new check costs one request of the ten
+/// per second.
 const KEEP_YES_MS: u64 = 10 * 60 * 1000;
-/// A no turns when the person's side changes; people ask again soon, so the platform is too.
+/// A negative result changes when the person's side changes; operators retry soon, so it is checked again soon.
 const KEEP_NO_MS: u64 = 60 * 1000;
 
 impl MediaTransfer for TikTok {
@@ -27,7 +28,7 @@ impl MediaTransfer for TikTok {
             MediaKind::Audio | MediaKind::File | MediaKind::Sticker => {
                 return Err(Failure::permanent(
                     "content_type_not_supported",
-                    "TikTok lends pictures and videos only",
+                    "TikTok offers only pictures and videos",
                 ));
             }
         };
@@ -41,7 +42,7 @@ impl MediaTransfer for TikTok {
         let url = data.filled_text("download_url").ok_or_else(|| {
             Failure::retry(
                 "platform_unavailable",
-                "TikTok gave no address for the picture or video",
+                "TikTok returned no URL for the picture or video",
                 None,
             )
         })?;
@@ -55,11 +56,11 @@ impl MediaTransfer for TikTok {
 impl Probing for TikTok {
     fn probe(channel: Channel, conversation: Conversation) -> Result<Vec<Capability>, Failure> {
         let mut told = images(&channel, &conversation, conversation.answered)?;
-        // Asked as the wrong type the answer is no; and an answer of ours that is on its way has made it the other type.
+        // With the wrong type the result is negative; and a reply of ours in transit changes the type.
         if told == Some(false) {
             told = images(&channel, &conversation, !conversation.answered)?.or(told);
         }
-        // No word on it is no knowledge: the host then goes by the content rules alone.
+        // Without a result the capability is unknown: the host then applies only the content rules.
         Ok(told
             .map(|allowed| Capability {
                 kind: ContentKind::Image,
@@ -71,7 +72,7 @@ impl Probing for TikTok {
     }
 }
 
-/// Whether TikTok carries pictures in a conversation, asked as one of its two types.
+/// Whether TikTok carries pictures in a conversation, queried as one of its two types.
 fn images(channel: &Channel, conversation: &Conversation, answered: bool) -> Result<Option<bool>, Failure> {
     let call = wire::get(wire::CAPABILITIES)
         .query("business_id", &channel.platform_id)
@@ -86,7 +87,7 @@ fn images(channel: &Channel, conversation: &Conversation, answered: bool) -> Res
         .find_map(|mut info| info.boolean("capability_result")))
 }
 
-/// TikTok's name for a conversation in which the business has written before, or not. Asked as the wrong one, the
+/// TikTok's name for a conversation in which the business has written before, or not. With the wrong one, the reported
 /// capability is wrong too.
 #[must_use]
 pub fn conversation_type(answered: bool) -> &'static str {

@@ -1,7 +1,7 @@
 //! Webhooks as events (Webhook subscription guide: event schema).
 //!
-//! Lenient for everything but ids: fields come and go in production bodies, and what is not understood is kept in
-//! `platform_data` or becomes an `unknown` event.
+//! Lenient for everything but ids: fields vary in production bodies, and unknown ones are kept in `platform_data` or
+//! become an `unknown` event.
 
 use sha2::{Digest, Sha256};
 use weir_sdk::json::{Fields, token};
@@ -16,7 +16,7 @@ use crate::content::{self, Dialect, Ends, Ids, millis};
 /// The events of one webhook, oldest first.
 ///
 /// # Errors
-/// What could not be read: no envelope, content that is not JSON, an id without which the event has no place.
+/// The error for an unreadable webhook: no envelope, content that is not JSON, or an event without a required id.
 pub fn receive(body: &[u8]) -> Result<Vec<InboundEvent>, String> {
     let mut envelope = Fields::parse(body)?;
     let name = envelope.filled_text("event").ok_or("the envelope names no event")?;
@@ -41,7 +41,7 @@ pub fn receive(body: &[u8]) -> Result<Vec<InboundEvent>, String> {
     }
 }
 
-/// TikTok puts the content into the envelope as a text that holds JSON; an object is taken as well.
+/// TikTok puts the content into the envelope as a string that contains JSON; an object is accepted as well.
 fn content_of(envelope: &mut Fields) -> Result<Fields, String> {
     match envelope.any("content") {
         Some(Value::String(text)) if text.is_empty() => Ok(Fields::default()),
@@ -54,7 +54,7 @@ fn content_of(envelope: &mut Fields) -> Result<Fields, String> {
     }
 }
 
-/// What the envelope says of every event in it.
+/// The envelope's fields for every event in it.
 struct Told {
     account: String,
     at: Timestamp,
@@ -69,7 +69,7 @@ impl Told {
         }
     }
 
-    /// When it happened, by the content, or else by the envelope.
+    /// When it occurred, by the content, or else by the envelope.
     fn time(&self, content: &mut Fields) -> Timestamp {
         content.number("timestamp").map_or(self.at, millis)
     }
@@ -101,12 +101,12 @@ impl Told {
         };
         let mut entries = content.objects("reaction");
         if entries.is_empty() {
-            // One entry may come without the list around it.
+            // A single entry may come without the list around it.
             entries.extend(content.fields("reaction"));
         }
         let entries = entries.into_iter().enumerate().map(|(index, entry)| {
             let known = reaction(entry, None, &place);
-            // One that cannot be read takes no other with it.
+            // An unreadable one does not affect the others.
             known.unwrap_or_else(|_| {
                 let key = format!("unknown:{conversation}:{at}:{index}");
                 self.event(key, Event::Unknown("reaction".into()))
@@ -119,10 +119,10 @@ impl Told {
         let at = self.time(&mut content);
         let conversation = content
             .id("conversation_id")
-            .ok_or("the read mark has no conversation_id")?;
+            .ok_or("the read receipt has no conversation_id")?;
         let ends = content::ends(&mut content, Dialect::Webhook, &self.account, Direction::Inbound);
         if ends.direction == Direction::Outbound {
-            // The business read, on another surface: that says nothing of the contact.
+            // The business read the messages in another client: that is no fact about the contact.
             return Ok(Vec::new());
         }
         let last = content
@@ -160,7 +160,7 @@ impl Told {
         )])
     }
 
-    /// A comment that TikTok thinks wants an answer; its id may come as a number that other readers would round.
+    /// A comment that TikTok considers worth an answer; its id may be a number that other readers would round.
     fn comment(&self, mut content: Fields) -> Result<Vec<InboundEvent>, String> {
         let comment = content.id("comment_id").ok_or("the comment has no comment_id")?;
         let at = content.get("timestamp").and_then(Value::as_u64).map_or(self.at, millis);
@@ -173,7 +173,7 @@ impl Told {
         Ok(vec![self.event(format!("comment:{comment}"), Event::Notice(notice))])
     }
 
-    /// Something about the account; the platform's document goes on as it is. Its own text makes the key, since most of
+    /// A report about the account; the platform's document is passed on unchanged. Its text is the key, since most of
     /// these have no id.
     fn notice(&self, kind: &str, family: &str, content: Fields) -> Vec<InboundEvent> {
         let at = content.get("timestamp").and_then(Value::as_u64).map_or(self.at, millis);
@@ -190,22 +190,22 @@ impl Told {
     }
 }
 
-/// Where a reaction was seen.
+/// The message of a reaction.
 pub(crate) struct Place<'a> {
     /// The account.
     pub(crate) account: &'a str,
     /// TikTok's id of the conversation.
     pub(crate) conversation: &'a str,
-    /// Who wrote the event, and to whom.
+    /// The sender and the recipient of the event.
     pub(crate) ends: &'a Ends,
-    /// When the event came.
+    /// When the event was received.
     pub(crate) at: Timestamp,
-    /// Who reacted, if the reaction names somebody who is neither the contact nor the account.
+    /// The author of a reaction, if it names an id that is neither the contact's nor the account's.
     pub(crate) otherwise: Direction,
 }
 
-/// One entry of a list of reactions. In the message list an entry stands at the message it is about, and is always there
-/// because it was added.
+/// One entry of a list of reactions. In the message list an entry belongs to the message that contains it, and always
+/// means an addition.
 pub(crate) fn reaction(mut entry: Fields, message: Option<&str>, place: &Place<'_>) -> Result<InboundEvent, String> {
     let message = match message {
         Some(message) => message.to_owned(),
@@ -255,7 +255,7 @@ fn place_of(conversation: &str, ends: &Ends) -> Conversation {
     }
 }
 
-/// How a contact came. A block of a source that is not known yet still names its source.
+/// A contact's referral. A block of an unknown source still names its source.
 fn referral(mut block: Fields, at: Timestamp) -> Referral {
     let source = block.text("source").and_then(|source| token(&source));
     let mut ad = block.fields("ad").unwrap_or_default();
@@ -286,7 +286,7 @@ fn referral(mut block: Fields, at: Timestamp) -> Referral {
     }
 }
 
-/// A name for a text that has none. Half of SHA-256 is plenty for telling the events of one channel apart.
+/// A key for a text that has none. Half of SHA-256 is enough to distinguish the events of one channel.
 fn digest(text: &[u8]) -> String {
     let hash = Sha256::digest(text);
     hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()

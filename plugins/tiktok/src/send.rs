@@ -16,7 +16,7 @@ const BUTTON_CHARS: usize = 20;
 /// The longest id of a button.
 const BUTTON_ID_CHARS: usize = 40;
 
-/// What TikTok would refuse, told before the message is accepted.
+/// TikTok's refusals, reported before the message is accepted.
 #[must_use]
 pub fn prepare(draft: &Draft) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -48,7 +48,7 @@ pub fn prepare(draft: &Draft) -> Vec<Finding> {
             find(
                 "/content/type",
                 "content_type_not_supported",
-                "TikTok takes text, pictures, own posts and cards".into(),
+                "TikTok accepts text, pictures, own posts and cards".into(),
             );
         }
     }
@@ -100,11 +100,11 @@ fn check_card(card: &Card, find: &mut impl FnMut(&str, &str, String)) {
         );
         let id_chars = chars(&button.id);
         if id_chars > BUTTON_ID_CHARS {
-            let detail = format!("{id_chars} characters, and TikTok takes {BUTTON_ID_CHARS}");
+            let detail = format!("{id_chars} characters, and TikTok accepts {BUTTON_ID_CHARS}");
             find(&format!("/content/buttons/{index}/id"), "text_too_long", detail);
         }
         if button.url.is_some() {
-            let detail = "TikTok's buttons open no page; put the address into a text".to_owned();
+            let detail = "TikTok's buttons cannot open a page; put the address into a text".to_owned();
             find(
                 &format!("/content/buttons/{index}/url"),
                 "content_type_not_supported",
@@ -121,22 +121,22 @@ fn check_chars(pointer: &str, text: &str, most: usize, find: &mut impl FnMut(&st
             find(
                 pointer,
                 "text_too_long",
-                format!("{length} characters, and TikTok takes {most}"),
+                format!("{length} characters, and TikTok accepts {most}"),
             );
         }
         _ => {}
     }
 }
 
-/// In which unit TikTok counts it does not say; UTF-16 units are never fewer than characters.
+/// TikTok does not document its unit; UTF-16 units are never fewer than characters.
 fn chars(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// Puts one message before a person.
+/// Sends one message.
 ///
 /// # Errors
-/// Whether TikTok acted, and what follows from it.
+/// Whether TikTok acted, and how to continue.
 pub fn send(channel: &Channel, conversation: &Conversation, draft: &Draft) -> Result<Sent, Failure> {
     let mut body = match &draft.content {
         Content::Text(text) => json!({ "message_type": "TEXT", "text": { "body": text } }),
@@ -152,7 +152,7 @@ pub fn send(channel: &Channel, conversation: &Conversation, draft: &Draft) -> Re
         _ => {
             return Err(Failure::permanent(
                 "content_type_not_supported",
-                "TikTok takes text, pictures, own posts and cards",
+                "TikTok accepts text, pictures, own posts and cards",
             ));
         }
     };
@@ -167,9 +167,9 @@ pub fn send(channel: &Channel, conversation: &Conversation, draft: &Draft) -> Re
         .and_then(|mut message| message.id("message_id"));
     match message {
         Some(platform_id) => Ok(Sent { platform_id, at: None }),
-        // TikTok said yes without saying to what; the echo will.
+        // TikTok accepted without an id; the echo will contain it.
         None => Err(
-            Failure::uncertain("TikTok accepted the message and named none").said_by_platform(
+            Failure::uncertain("TikTok accepted the message and returned no id").said_by_platform(
                 None,
                 None,
                 answer.request_id,
@@ -178,15 +178,15 @@ pub fn send(channel: &Channel, conversation: &Conversation, draft: &Draft) -> Re
     }
 }
 
-/// Who the account is and which conversation is meant.
+/// The account and the conversation.
 fn address(body: &mut Value, channel: &Channel, conversation: &Conversation) {
     body["business_id"] = channel.platform_id.as_str().into();
     body["recipient_type"] = "CONVERSATION".into();
     body["recipient"] = conversation.platform_id.as_str().into();
 }
 
-/// Gives TikTok the bytes of a picture, which stream on the host's side, and gets the id under which to send it. Uploading
-/// twice puts nothing before anybody, so it may be repeated.
+/// Uploads a picture to TikTok, streamed on the host's side, and returns the id with which to send it. An upload is not
+/// visible to anyone, so it may be repeated.
 fn upload(channel: &Channel, media: &Media) -> Result<String, Failure> {
     let parts = vec![
         text_part("business_id", &channel.platform_id),
@@ -197,7 +197,7 @@ fn upload(channel: &Channel, media: &Media) -> Result<String, Failure> {
     data.id("media_id").ok_or_else(|| {
         Failure::retry(
             "platform_unavailable",
-            "TikTok took the picture and gave no media_id for it",
+            "TikTok accepted the picture and returned no media_id",
             None,
         )
     })

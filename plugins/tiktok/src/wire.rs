@@ -1,4 +1,4 @@
-//! TikTok's gateway: addresses, the envelope of every answer, and calls that read it.
+//! TikTok's gateway: addresses, the envelope of every response, and calls that parse it.
 
 use weir_sdk::Repeat;
 use weir_sdk::http::{self, Response};
@@ -7,9 +7,9 @@ use weir_sdk::types::Failure;
 
 use crate::errors;
 
-/// Where the API is.
+/// The API's origin.
 pub const ORIGIN: &str = "https://business-api.tiktok.com";
-/// What every path begins with. Paths end in a slash; without it the gateway knows no route.
+/// The prefix of every path. Paths end in a slash; without it the gateway finds no route.
 pub const BASE: &str = "/open_api/v1.3";
 
 /// Send a message to a conversation.
@@ -51,39 +51,39 @@ pub fn get(path: &str) -> http::Draft {
     http::get(&url(path))
 }
 
-/// A path of the API as an address.
+/// The URL of a path of the API.
 #[must_use]
 pub fn url(path: &str) -> String {
     format!("{ORIGIN}{BASE}{path}")
 }
 
-/// Makes a call that may be repeated, and gives the `data` of its answer.
+/// Makes a call that may be repeated, and returns the `data` of its response.
 ///
 /// # Errors
-/// What TikTok's code, or the lack of an answer, means for a call that may be repeated.
+/// The meaning of TikTok's code, or of a missing response, for a call that may be repeated.
 pub fn ask(call: http::Draft) -> Result<Fields, Failure> {
     data(call, Repeat::Safe).map(|answer| answer.data)
 }
 
-/// An answer that says yes.
+/// A successful response.
 pub struct Answer {
-    /// Its `data`; empty where TikTok gives none, or `null`.
+    /// Its `data`; empty if TikTok returns none, or `null`.
     pub data: Fields,
-    /// What TikTok's support asks for.
+    /// The id that TikTok's support needs.
     pub request_id: Option<String>,
 }
 
-/// Makes a call and reads the envelope of its answer.
+/// Makes a call and parses the envelope of its response.
 ///
 /// # Errors
-/// What TikTok's code, or the lack of a readable answer, means for a call that may or may not be repeated.
+/// The meaning of TikTok's code, or of a missing or unreadable response, for a call that may or may not be repeated.
 pub fn data(call: http::Draft, repeat: Repeat) -> Result<Answer, Failure> {
     let response = call.fetch().map_err(|error| Failure::without_answer(&error, repeat))?;
     read(&response, repeat)
 }
 
-/// The verdict is the envelope's `code`; refused calls come back with HTTP 200. Only an answer without an envelope (a
-/// gateway's page, half a body) is judged by its HTTP status.
+/// The verdict follows from the envelope's `code`; refused calls return HTTP 200. Only for a response without an
+/// envelope (a gateway's page, half a body) does the HTTP status decide.
 fn read(response: &Response, repeat: Repeat) -> Result<Answer, Failure> {
     let envelope = response
         .json()

@@ -1,5 +1,5 @@
-//! Echo with a state of another format: each value has the prefix `2:`. Migrating a state with the key `loop` never returns, and
-//! one with the key `refuse` is refused.
+//! Echo with a state of another format: each value has the prefix `2:`. Migrating a state with the key `loop` never
+//! returns, and one with the key `refuse` is refused.
 
 use weir_variants::weir_echo::Echo;
 use weir_variants::weir_sdk::Connector;

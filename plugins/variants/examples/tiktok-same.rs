@@ -1,4 +1,4 @@
-//! Changes nothing but the version.
+//! Changes only the version.
 
 use weir_variants::{Variant, tiktok};
 

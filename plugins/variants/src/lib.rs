@@ -1,6 +1,7 @@
-//! Variants of the connectors, each of which changes one thing: what the tests stage, start as canaries, promote and roll back.
+//! Variants of the connectors, each of which changes one thing: for the tests that stage, start canaries, promote and
+//! roll back.
 //!
-//! A variant is one file of `examples`, built as a component of its own; its head says what it changes.
+//! A variant is one file of `examples`, built as a component of its own; its head states the change.
 #![forbid(unsafe_code)]
 // A failure is a record of the interface, and boxing it here would only unbox it at the boundary.
 #![allow(clippy::result_large_err)]
@@ -12,7 +13,7 @@ use weir_tiktok::TikTok;
 
 pub use {weir_echo, weir_sdk, weir_tiktok};
 
-/// What a variant of the TikTok connector changes.
+/// The change that a variant makes to the TikTok connector.
 pub trait Variant {
     /// Its version.
     const NUMBER: &'static str;
@@ -59,7 +60,7 @@ pub mod owned {
         <TikTok as weir_sdk::Connector>::send(channel, conversation, draft)
     }
 
-    /// Makes a state this version's.
+    /// Converts a state to this version's format.
     pub fn migrate(number: &str, state: Vec<Entry>) -> Vec<Entry> {
         let owned = |entry: Entry| match entry.key.as_str() {
             OWNER => Entry {
@@ -72,7 +73,7 @@ pub mod owned {
     }
 }
 
-/// Exports a [`Variant`] as a component: the TikTok connector except for what it changes.
+/// Exports a [`Variant`] as a component: the TikTok connector except for its change.
 #[macro_export]
 macro_rules! tiktok {
     ($Connector:ident $(: $($more:ident),+)?) => {

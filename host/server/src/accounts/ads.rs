@@ -1,4 +1,4 @@
-//! What the ad looked like that brought a contact, where the platform tells; asked once in a while and not at every look.
+//! Previews of the ads that contacts came from, if the platform returns them; cached, not fetched for every request.
 
 use std::time::Duration;
 
@@ -18,36 +18,37 @@ use crate::accounts::Accounts;
 use crate::accounts::calls::ActError;
 use crate::accounts::calls::CallFailure;
 
-/// How long an answer is taken as it is, also when it is that there is none: ads change over days, and people look often.
+/// How long a result is cached, including a negative one: ads change over days, and previews are requested often.
 const KEPT: Duration = Duration::from_secs(24 * 3_600);
 
-/// The ad that brought a contact.
+/// The ad that a contact came from.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Ad {
-    /// The platform's document about what was shown; null where it has none.
+    /// The platform's document about the ad; null if it has none.
     #[schema(value_type = Option<Object>)]
     pub preview: Option<Value>,
-    /// Why there is none: `smart_plus_campaign`, `not_an_ad`, `no_preview`, or the platform's refusal in our words.
+    /// Why there is no preview: `smart_plus_campaign`, `not_an_ad`, `no_preview`, or the platform's refusal in Weir's
+    /// wording.
     pub reason: Option<String>,
-    /// The same in a sentence.
+    /// The reason as a sentence.
     pub detail: Option<String>,
-    /// Who could mend it: `platform`; null with a preview.
+    /// Who could fix it: `platform`; null with a preview.
     pub fault: Option<Fault>,
-    /// The ad, as far as the platform names it.
+    /// The ad, if the platform reports it.
     pub ad_id: Option<String>,
     /// Its name.
     pub ad_name: Option<String>,
-    /// The creative that was shown; null for campaigns that mix creatives by themselves.
+    /// The creative that was shown; null for campaigns that mix creatives automatically.
     pub creative_id: Option<String>,
-    /// When this was found out; it is not asked anew for a day.
+    /// When this was fetched; it is cached for a day.
     pub at: Timestamp,
 }
 
 impl Accounts {
-    /// What the ad looked like that brought a contact.
+    /// The preview of the ad that a contact came from.
     ///
     /// # Errors
-    /// See [`ActError`]; what the platform could not answer now is not kept.
+    /// See [`ActError`]; a result that the platform could not return now is not cached.
     pub async fn ad(&self, caller: &Caller, id: ReferralId) -> Result<Ad, ActError> {
         let workspace = caller.workspace_id();
         let record = self.core.store().referral(workspace, id).await?;
@@ -92,7 +93,7 @@ impl Accounts {
             }),
             Ok(None) | Err(CallFailure::Call(CallError::NotProvided { .. })) => Ok(Found::none(
                 "no_preview",
-                "the platform gives no preview of this ad to the account that it brought the contact to",
+                "the platform returns no preview of this ad to this account",
             )),
             Err(CallFailure::Call(CallError::Failed {
                 verdict: Verdict::Permanent,
@@ -103,7 +104,7 @@ impl Accounts {
     }
 }
 
-/// What asking found.
+/// The result of a request to the platform.
 #[derive(Default)]
 struct Found {
     preview: Option<Value>,
@@ -136,20 +137,20 @@ impl Ad {
     }
 }
 
-/// An empty id is none.
+/// An empty id is treated as missing.
 fn creative(referral: &Referral) -> Option<&str> {
     referral.creative_id.as_deref().filter(|id| !id.is_empty())
 }
 
-/// Why nobody need be asked.
+/// Why no request is needed.
 fn without_asking(referral: &Referral) -> Option<(&'static str, &'static str)> {
     if referral.source != "ad" {
-        return Some(("not_an_ad", "the contact came by something else than an ad"));
+        return Some(("not_an_ad", "the contact did not come from an ad"));
     }
     if creative(referral).is_none() {
         return Some((
             "smart_plus_campaign",
-            "the platform names no creative, as for Smart+ campaigns, which make many variants of an ad: it cannot say which one \
+            "the platform names no creative, as for Smart+ campaigns, which make many variants of an ad: it cannot report which one \
              this contact saw",
         ));
     }

@@ -1,7 +1,8 @@
-//! Messages that the platform sends by itself: welcome messages, suggested questions, chat prompts, and answers to comments.
+//! Messages that the platform sends automatically: welcome messages, suggested questions, chat prompts, and answers to
+//! comments.
 //!
-//! The platform keeps them; the host passes them on and keeps nothing. What the platform says of them later (they were
-//! reviewed, somebody changed them in its app) comes as `channel.updated` with a `notice`.
+//! The platform stores them; the host forwards requests and stores nothing. Later reports of the platform (a review
+//! ended, or they were changed in its app) arrive as `channel.updated` with a `notice`.
 
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::policy::Refusal;
@@ -26,7 +27,7 @@ impl Accounts {
             .await?)
     }
 
-    /// Makes an automatic message, or replaces the one with its id; gives the platform's id.
+    /// Creates an automatic message, or replaces the one with its id; returns the platform's id.
     ///
     /// # Errors
     /// See [`ActError`].
@@ -40,7 +41,7 @@ impl Accounts {
             .await?)
     }
 
-    /// Removes an automatic message; one that the platform does not let go is switched off.
+    /// Deletes an automatic message; one that the platform does not delete is switched off.
     ///
     /// # Errors
     /// See [`ActError`].

@@ -1,4 +1,4 @@
-//! Calls of connectors for an account: what they run with, and a call with its one renewal.
+//! Calls of connectors for an account: their inputs, and a call with at most one credential renewal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,55 +20,55 @@ use crate::connectors::pacing::ChannelPacer;
 use crate::connectors::serving::{ConnectorError, NotServed, Serving};
 use crate::connectors::state_turns::StateUse;
 
-/// What a call for a channel runs with.
+/// The inputs of a call for a channel.
 pub(crate) struct Ready {
     pub(crate) context: CallContext,
-    /// The token that it carries.
+    /// The token of the call.
     pub(crate) token: Secret,
-    /// Held until what the call wrote to the state is in the record.
+    /// Held until the call's writes to the state are in the database.
     pub(crate) state_use: StateUse,
 }
 
-/// Why a call of a connector gave nothing.
+/// Why a connector's call returned no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallFailure {
-    /// Nothing serves.
+    /// No version serves.
     #[error(transparent)]
     NotServed(#[from] NotServed),
-    /// The channel has no credential, or it is dead and cannot be renewed.
+    /// The channel has no credential, or its credential is invalid and cannot be renewed.
     #[error("the channel's authorization has ended; reauthorize the channel")]
     Unauthorized,
-    /// How the call ended.
+    /// The result of the call.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The record.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why something could not be done in a conversation.
+/// Why an operation on a conversation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ActError {
     /// No such conversation or channel in this workspace.
     #[error("not found")]
     NotFound,
-    /// A rule says no.
+    /// A rule refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The connector or the platform says no.
+    /// The connector or the platform refused.
     #[error(transparent)]
     Connector(#[from] ConnectorError),
-    /// The record.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Accounts {
-    /// What a call for a channel runs with. None if it has no credential. If the channel's state belongs to another version than
-    /// `serving`, that one is taken in its place: nobody else understands the state.
+    /// The inputs of a call for a channel. `None` if it has no credential. If the channel's state belongs to a version
+    /// other than `serving`, that one is used instead: no other version can read the state.
     ///
     /// # Errors
-    /// That version cannot run; or the record's.
+    /// That version cannot run; or the database failed.
     pub(crate) async fn context(
         &self,
         serving: &mut Serving,
@@ -110,8 +110,8 @@ impl Accounts {
         }))
     }
 
-    /// Calls the connector for a channel. When the platform refuses the credential it is renewed and the call is made once
-    /// more; when that does not help, the channel waits for a person. Not for sends: those are the deliverer's.
+    /// Calls the connector for a channel. If the platform rejects the credential, it is renewed and the call is retried
+    /// once; if that fails too, the channel waits for a person. Not for sends: the deliverer handles those.
     pub(crate) async fn call<T>(
         &self,
         channel: &Channel,
@@ -138,7 +138,7 @@ impl Accounts {
                 .commit_state(&channel.workspace_id, channel.id, writes.clone())
                 .await?
             {
-                let words = "another version took the account's state over while the call ran; try again";
+                let words = "another version took over the account's state during the call; try again";
                 return Err(NotServed::Held(words.to_owned()).into());
             }
             self.connectors.state_written(channel, &writes);
@@ -176,10 +176,10 @@ impl Accounts {
     }
 }
 
-/// What the platform asks for when it throttles and does not say how long.
+/// The pause after a platform throttles without giving a duration.
 const THROTTLED: Duration = Duration::from_secs(1);
 
-/// The platform asked to slow down: nothing of its rate leaves for a while.
+/// The platform throttles: no request of its rate leaves for a while.
 pub(crate) fn hold_if_throttled(pacer: &ChannelPacer, verdict: Verdict, error: &MessageError) {
     if let (Verdict::Retry { after_ms, .. }, "rate_limited") = (verdict, error.code.as_str()) {
         pacer.hold(after_ms.map_or(THROTTLED, Duration::from_millis));
@@ -198,7 +198,7 @@ pub(crate) fn state_writes(writes: StateWrites, by: &str) -> Vec<StateWrite> {
         .collect()
 }
 
-/// What is said of a channel whose credential is dead.
+/// The error of a channel whose credential is no longer valid.
 pub(crate) fn reauthorization_required(detail: &str) -> MessageError {
     MessageError {
         code: "reauthorization_required".to_owned(),

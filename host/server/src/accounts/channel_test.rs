@@ -1,6 +1,6 @@
-//! Trying a channel out: a link with a reference of its own, and what came of opening it.
+//! A channel test: a link with a reference of its own, and the events that opening it caused.
 //!
-//! Nothing is kept for it: the reference says where in the log to look.
+//! No state is stored for a test: the reference contains the position in the log where it began.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,22 +14,22 @@ use weir_store::StoreError;
 use crate::accounts::Accounts;
 use crate::accounts::entry_points::LinkError;
 
-/// Events of the channel looked through since the test began; somebody tries it out within minutes.
+/// Events of the channel that are searched since the test began; a test takes minutes.
 const EVENTS: u32 = 1_000;
-/// What a test's reference begins with, so that it is never taken for the operator's own.
+/// The prefix of a test's reference, which distinguishes it from the operator's own.
 const PREFIX: &str = "weir-test-";
 
-/// A test of a channel, as far as it has come.
+/// The progress of a channel test.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ChannelTest {
-    /// Names the test; it is in the link.
+    /// The test's id; it is in the link.
     #[serde(rename = "ref")]
     pub reference: String,
-    /// What somebody opens on a phone, and then writes a message.
+    /// The link to open on a phone, from which a message is then sent.
     pub url: String,
-    /// Whether every step was seen.
+    /// Whether every step was observed.
     pub passed: bool,
-    /// What was seen, in order.
+    /// The steps observed so far, in order.
     pub steps: Vec<TestStep>,
 }
 
@@ -38,44 +38,44 @@ pub struct ChannelTest {
 pub struct TestStep {
     /// `link_opened`, `message_received`.
     pub step: String,
-    /// Whether it was seen.
+    /// Whether it was observed.
     pub ok: bool,
-    /// When Weir heard of it.
+    /// When Weir received the event.
     pub at: Option<Timestamp>,
-    /// From the platform's time of it until then.
+    /// The time from the platform's timestamp to the receipt.
     pub latency_ms: Option<u64>,
-    /// What to do while it is not seen.
+    /// The check to make while it has not been observed.
     pub remedy: String,
 }
 
-/// Why a channel cannot be tried out.
+/// Why a channel cannot be tested.
 #[derive(Debug, thiserror::Error)]
 pub enum TestError {
-    /// There is no link to open, or it carries no reference.
-    #[error("the channel cannot be tried out by a link: {0}")]
+    /// The channel has no link to open, or its link supports no reference.
+    #[error("the channel has no link for a test: {0}")]
     NoLink(LinkError),
-    /// The reference is not one of a test.
-    #[error("{0:?} is not the ref of a test; begin one with POST")]
+    /// The reference does not belong to a test.
+    #[error("{0:?} is not the ref of a test; start one with POST")]
     NoSuchTest(String),
-    /// The record.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Accounts {
-    /// Begins a test: gives the link to open.
+    /// Starts a test: returns the link to open.
     ///
     /// # Errors
     /// See [`TestError`].
     pub async fn begin_test(&self, channel: &Channel) -> Result<ChannelTest, TestError> {
         let since = self.core.store().last_sequence().await?;
-        // The id of nothing: only its randomness is of use.
+        // The id identifies no row: only its randomness is used.
         let random: MessageId = self.core.mint.id(self.core.now());
         let random: String = random.to_string().chars().rev().take(12).collect();
         self.test(channel, &format!("{PREFIX}{since}-{random}")).await
     }
 
-    /// How far a test has come.
+    /// The progress of a test.
     ///
     /// # Errors
     /// See [`TestError`].
@@ -117,7 +117,7 @@ impl Accounts {
                 "message_received",
                 written,
                 "/sent_at",
-                "Write a message in the chat; if it does not come, see the diagnostics.",
+                "Write a message in the chat; if it does not arrive, run the diagnostics.",
             ),
         ];
         Ok(ChannelTest {
@@ -129,12 +129,12 @@ impl Accounts {
     }
 }
 
-/// Where in the log a test began.
+/// The position in the log where a test began.
 fn began_after(reference: &str) -> Option<i64> {
     reference.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
 }
 
-/// Whether an event tells that the test's link was opened: by itself, or with the first message.
+/// Whether an event reports that the test's link was opened: alone, or with the first message.
 fn opens(event: &Event, reference: &str) -> bool {
     ["/ref", "/referral/ref"]
         .iter()

@@ -1,4 +1,4 @@
-//! Bringing an account in: OAuth as the manifest declares it, from the link that a person opens to a channel that works.
+//! Connecting an account: OAuth as the manifest declares it, from the link that a person opens to a working channel.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,53 +41,53 @@ pub struct NewSession {
     pub name: Option<String>,
     /// The operator's labels.
     pub labels: BTreeMap<String, String>,
-    /// Where the account is registered, if the operator knows: ISO 3166-1 alpha-2. Most platforms do not tell.
+    /// The country where the account is registered, if known: ISO 3166-1 alpha-2. Most platforms do not report it.
     pub country: Option<String>,
-    /// Where the browser goes in the end; an http or https URL.
+    /// The final destination of the browser; an http or https URL.
     pub redirect_url: Option<Url>,
-    /// What a person entered, for a connector without OAuth; `access_token` is the credential.
+    /// The values that a person entered, for a connector without OAuth; `access_token` is the credential.
     pub fields: BTreeMap<String, Secret>,
 }
 
-/// The answer to a browser that opens a connect link.
+/// The response to a browser that opens a connect link.
 #[derive(Clone, Debug)]
 pub struct OpenedConnect {
-    /// Where it goes: the platform's consent page.
+    /// The redirect target: the platform's consent page.
     pub authorize: Url,
     /// The value of `set-cookie`.
     pub cookie: String,
 }
 
-/// How far connecting has come, as the browser is shown it.
+/// The state of connecting, as the browser is shown it.
 #[derive(Clone, Debug)]
 pub enum ConnectPage {
-    /// It is over.
+    /// The session has ended.
     Ended {
-        /// The channel, or why there is none.
+        /// The channel, or the reason of the failure.
         outcome: Result<Box<Channel>, ConnectFailure>,
-        /// Where the browser goes, if the session names a place; with `status`, `session` and `channel_id` or `code` in its
-        /// query.
+        /// The browser's destination, if the session has one; with `status`, `session` and `channel_id` or `code` in
+        /// its query.
         redirect_url: Option<Url>,
     },
-    /// The person consented, and how it ends is not known yet: the same address shows it later.
+    /// The person consented, and the result is not known yet: the same address shows it later.
     AtWork,
-    /// A browser looked ahead; the code is not spent by that.
+    /// A browser's prefetch; it does not consume the code.
     Untouched,
 }
 
-/// Where the platform sends the browser back to.
+/// The redirect URI, to which the platform returns the browser.
 pub const CALLBACK_PATH: &str = "/oauth/callback";
 
 impl Accounts {
-    /// Begins connecting. Gives the session, and the link that a person opens. For a connector without OAuth the channel is
-    /// there at once, and the session has succeeded.
+    /// Starts connecting. Returns the session, and the link for a person to open. For a connector without OAuth the
+    /// channel is created immediately, and the session has succeeded.
     ///
     /// # Errors
     /// See [`ConnectError`].
     pub async fn begin_connect(&self, caller: &Caller, new: NewSession) -> Result<(ConnectSession, Url), ConnectError> {
         let serving = self.served(caller, &new.app).await?;
         check_redirect(new.redirect_url.as_ref())?;
-        // What the operator knows is judged before anybody is sent to the platform.
+        // The operator's settings are validated before a person is sent to the platform.
         region::admit(serving.book.untightened(), new.country.as_deref())
             .map_err(|refusal| ConnectFailure::refused(&refusal).into_error())?;
         let mut session = self.new_session(caller.workspace_id(), &new.app, new.redirect_url.as_ref());
@@ -120,7 +120,7 @@ impl Accounts {
         Ok((session, link))
     }
 
-    /// Begins authorizing a channel again.
+    /// Starts a new authorization of a channel.
     ///
     /// # Errors
     /// See [`ConnectError`].
@@ -148,10 +148,11 @@ impl Accounts {
         Ok((session, link))
     }
 
-    /// A browser opened a connect link: where it goes, and the cookie that binds it to the session.
+    /// A browser opened a connect link: returns the redirect target, and the cookie that binds the browser to the
+    /// session.
     ///
     /// # Errors
-    /// The session has ended, or there is none.
+    /// The session has expired or does not exist.
     pub async fn open_connect(&self, id: ConnectSessionId) -> Result<OpenedConnect, ConnectError> {
         let session = self.core.store.connect_session_of_any(id, self.core.now()).await?;
         let session = session
@@ -180,9 +181,9 @@ impl Accounts {
         })
     }
 
-    /// The platform sent the browser back. `header` is the request's whole `cookie` header; `spends` says whether a person is
-    /// there, and not a browser that looks ahead. The code is spent once; whoever comes again is shown how that ended. What
-    /// `slot` bounds is bounded until the work ends, whether or not it is waited for.
+    /// Handles the platform's redirect. `header` is the request's whole `cookie` header; `spends` is false for a
+    /// browser's prefetch. The code is used once; a repeated request shows the result of the first. `slot` is held
+    /// until the work ends, whether or not the caller waits.
     pub async fn finish_connect(
         self: &Arc<Self>,
         query: BTreeMap<String, String>,
@@ -191,7 +192,7 @@ impl Accounts {
         slot: impl Send + 'static,
     ) -> ConnectPage {
         let accounts = Arc::clone(self);
-        // Taking a session and working on it are one, though the browser hangs up.
+        // Claiming a session and processing it belong together, even if the browser disconnects.
         self.core
             .detached((), async move {
                 let page = accounts.called_back(query, header.as_deref(), spends, slot).await;
@@ -221,7 +222,8 @@ impl Accounts {
             if !spends {
                 return Ok(ConnectPage::Untouched);
             }
-            // Another browser spends nothing: who looks over a shoulder, or follows links to check them, ends nobody's connecting.
+            // A different browser consumes nothing: a person who copied the link, or a scanner that follows links,
+            // cannot end another person's session.
             self.check_browser(&session, header)?;
             if let Some(at_work) = self.connecting.begin(session.id)
                 && let Some(session) = store
@@ -232,7 +234,7 @@ impl Accounts {
                 return Ok(self.take_up(session, query, (slot, at_work)).await);
             }
         }
-        // Somebody is at work, or was.
+        // A request is processing the session, or has.
         let _ = tokio::time::timeout(limits::CONNECT_WAIT, self.connecting.ended(session.id)).await;
         let session = store
             .connect_session_of_any(session.id, self.core.now())
@@ -256,7 +258,7 @@ impl Accounts {
         }
     }
 
-    /// Finishes a session that was taken, and waits for that as long as a person does.
+    /// Completes a session that was claimed; waits for at most the time that a person would wait.
     async fn take_up(
         self: &Arc<Self>,
         session: ConnectSession,
@@ -273,7 +275,8 @@ impl Accounts {
             .unwrap_or(ConnectPage::AtWork)
     }
 
-    /// Finishes the sessions that a browser is not waiting for: those that the end of the process or the record cut off.
+    /// Completes sessions for which no browser waits: those interrupted by the end of the process or a database
+    /// failure.
     pub(crate) async fn connect_round(self: &Arc<Self>) -> Result<(), StoreError> {
         let node = self.core.node.id();
         for session in self.core.store.taken_connect_sessions(&node, self.core.now()).await? {
@@ -284,7 +287,8 @@ impl Accounts {
             let finished = self.core.detached(at_work, async move {
                 let outcome = match session.tokens.clone() {
                     Some(tokens) => accounts.resume(&session, tokens).await,
-                    // Whether the code is spent is not known, and who asks twice with one may lose what it gave.
+                    // It is unknown whether the code was consumed, and a second exchange of one code may revoke the
+                    // tokens of the first.
                     None => Err(NotConnected::Failed(ConnectFailure::new(
                         "connect_interrupted",
                         "Weir stopped before the account was connected. Start connecting again.",
@@ -297,12 +301,12 @@ impl Accounts {
         Ok(())
     }
 
-    /// Writes down why a session failed; a success is written with its channel. What the record does not take is done later.
+    /// Stores why a session failed; a success is stored with its channel. If the database fails, this is retried later.
     async fn end_session(&self, session: &ConnectSession, outcome: Result<Channel, NotConnected>) -> ConnectPage {
         let outcome = match outcome {
             Ok(channel) => Ok(channel),
             Err(NotConnected::Later(error)) => {
-                tracing::warn!(session.id = %session.id, "{} is finished once the record takes it: {error}", session.id);
+                tracing::warn!(session.id = %session.id, "{} is completed once the database accepts it: {error}", session.id);
                 return ConnectPage::AtWork;
             }
             Err(NotConnected::Failed(failure)) => {
@@ -311,7 +315,7 @@ impl Accounts {
                 let end = ConnectEnd::Failed { code, detail };
                 let written = persist(|| self.core.store.finish_connect_session(session.id, end.clone())).await;
                 if let Err(error) = written {
-                    tracing::error!(session.id = %session.id, "How {} ended was not written: {error}", session.id);
+                    tracing::error!(session.id = %session.id, "The result of {} was not stored: {error}", session.id);
                 }
                 Err(failure)
             }
@@ -319,7 +323,7 @@ impl Accounts {
         ConnectPage::of(session, outcome)
     }
 
-    /// How a session that was taken stands.
+    /// The state of a session that was claimed.
     async fn shown(&self, session: &ConnectSession) -> Result<ConnectPage, ConnectFailure> {
         let outcome = match &session.end {
             ConnectEnd::Pending | ConnectEnd::Taken => return Ok(ConnectPage::AtWork),
@@ -355,7 +359,7 @@ impl Accounts {
             .map_err(ConnectFailure::from)?;
         let oauth = oauth_of(&serving)?;
         let bound = self.bound(session).await?;
-        // No renewal of the channel runs beside the exchange: each could end what the other is given.
+        // No renewal of the channel runs at the same time as the exchange: each could invalidate the other's tokens.
         let turn = self.turn_of(bound.as_ref()).await;
         let (redirect_uri, code) = (self.redirect_uri(), Secret::new(code));
         let values = Values {
@@ -380,7 +384,7 @@ impl Accounts {
         self.admit_tokens(&serving, session, bound, tokens, turn).await
     }
 
-    /// Goes on with what the platform gave for a session's code.
+    /// Continues with the tokens that the platform returned for a session's code.
     async fn resume(&self, session: &ConnectSession, tokens: Tokens) -> Result<Channel, NotConnected> {
         let serving = self
             .connectors
@@ -447,7 +451,7 @@ impl Accounts {
         }
     }
 
-    /// 256 random bits in 43 characters, which is also what a PKCE verifier wants (RFC 7636, 4.1).
+    /// 256 random bits in 43 characters, which is also the form of a PKCE verifier (RFC 7636, 4.1).
     fn random(&self) -> Secret {
         let mut bytes = [0; 32];
         self.core.mint.fill(&mut bytes);
@@ -457,7 +461,7 @@ impl Accounts {
     fn link(&self, id: ConnectSessionId) -> Result<Url, ConnectError> {
         let link = self.core.config.public(&format!("/connect/{id}"));
         link.parse()
-            .map_err(|error| ConnectError::Invalid(format!("public_url makes no link: {error}")))
+            .map_err(|error| ConnectError::Invalid(format!("public_url is not a valid base for links: {error}")))
     }
 
     fn redirect_uri(&self) -> String {

@@ -1,4 +1,4 @@
-//! Who a contact is, by the platform's own record: webhooks of many platforms tell a handle and no more.
+//! Contacts' profiles, from the platform: webhooks of many platforms contain only a handle.
 
 use weir_domain::caller::Caller;
 use weir_domain::conversation::Contact;
@@ -9,7 +9,7 @@ use crate::accounts::Accounts;
 use crate::accounts::calls::ActError;
 
 impl Accounts {
-    /// Asks the platform who a contact is, and keeps what it says: its name and picture now.
+    /// Fetches a contact's profile from the platform, and stores its current name and picture.
     ///
     /// # Errors
     /// See [`ActError`].
@@ -31,7 +31,7 @@ impl Accounts {
                 Box::pin(async move { connector.look_up(context, &facts).await })
             })
             .await?;
-        // Somebody else on the other side is not who was asked about.
+        // The platform returned a different person than the one requested.
         let Some(person) = found.filter(|person| person.platform_id == known.platform_id) else {
             return Ok(known);
         };

@@ -1,8 +1,8 @@
-//! Credentials in the host's hands: one way to read them, and those that the record has not taken yet.
+//! Credentials in memory: the single way to read them, including those that are not stored in the database yet.
 //!
-//! A platform that has rotated a credential takes the old one no more, so the new one must not be lost to a locked record or a
-//! full disk: it is kept in memory and written until it is written. Whoever reads a credential gets that one, and it is not
-//! renewed in its turn before it is on the disk.
+//! Once a platform has rotated a credential, it no longer accepts the old one, so the new one must not be lost to a
+//! locked database or a full disk: it is kept in memory and the write is retried until it succeeds. Every reader gets
+//! that credential, and it is not renewed again before it is on the disk.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,22 +18,22 @@ use weir_store::StoreError;
 use crate::core::Core;
 use crate::core::persist::persist;
 
-/// How often credentials and failures of versions that the record has not taken yet are written again, and how soon after the
+/// Delay between attempts to store credentials and failures of versions that the database did not accept, and after the
 /// stop.
 pub(crate) const WRITE_EVERY: Duration = Duration::from_secs(1);
 
 /// The credentials of channels.
 pub(crate) struct Credentials {
     core: Arc<Core>,
-    /// Renewed, and not in the record yet.
+    /// Renewed, and not in the database yet.
     renewed: Mutex<BTreeMap<ChannelId, Renewed>>,
-    /// First credentials of accounts that are being connected, and not in the record yet.
+    /// First credentials of accounts that are being connected, and not in the database yet.
     first: AtomicUsize,
-    /// Ends the sleep of the loop that writes them.
+    /// Wakes the task that stores them.
     pub(crate) wake: Arc<Notify>,
 }
 
-/// A renewed credential, and what it was made from.
+/// A renewed credential, and the one that it replaces.
 #[derive(Clone, Debug)]
 struct Renewed {
     workspace: String,
@@ -41,7 +41,7 @@ struct Renewed {
     new: Credential,
 }
 
-/// A first credential that is being written, counted until this is dropped.
+/// A first credential that is being stored, counted until this is dropped.
 struct First<'u>(&'u AtomicUsize);
 
 impl<'u> First<'u> {
@@ -71,7 +71,7 @@ impl Credentials {
         self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many the record has not taken yet.
+    /// How many are not in the database yet.
     pub(crate) fn count(&self) -> usize {
         self.renewed().len() + self.first.load(Ordering::Relaxed)
     }
@@ -86,7 +86,7 @@ impl Credentials {
         self.renewed().remove(&channel).map(|renewed| renewed.new)
     }
 
-    /// The credential of a channel: what everything reads it by.
+    /// The credential of a channel; the only way to read it.
     pub(crate) async fn of(&self, channel: &Channel) -> Result<Option<Credential>, StoreError> {
         let unwritten = self.renewed().get(&channel.id).map(|renewed| renewed.new.clone());
         match unwritten {
@@ -95,10 +95,11 @@ impl Credentials {
         }
     }
 
-    /// Takes a renewed credential into keeping and writes it down. From here on it is the channel's, whatever the record says.
+    /// Keeps a renewed credential in memory and stores it. From here on it is the channel's credential, even if the
+    /// database still has the old one.
     ///
     /// # Errors
-    /// It is not on the disk yet, and is written until it is.
+    /// It is not on the disk yet; the write is retried until it succeeds.
     pub(crate) async fn keep_renewed(
         &self,
         channel: &Channel,
@@ -112,15 +113,15 @@ impl Credentials {
         if let Err(error) = &written {
             tracing::error!(
                 channel.id = %channel,
-                "The renewed credential of the channel {channel} is in memory only, and is written as soon as the record takes it; \
-                 do not end the host before: {error}"
+                "The renewed credential of the channel {channel} is in memory only, and is stored as soon as the database accepts \
+                 it; do not stop the host before: {error}"
             );
             self.wake.notify_one();
         }
         written
     }
 
-    /// Writes the renewed credential of a channel, if it waits for that.
+    /// Stores the renewed credential of a channel, if one is waiting.
     pub(crate) async fn write_renewed(&self, channel: ChannelId) -> Result<(), StoreError> {
         let Some(Renewed { workspace, old, new }) = self.renewed().get(&channel).cloned() else {
             return Ok(());
@@ -147,7 +148,7 @@ impl Credentials {
         Ok(())
     }
 
-    /// Writes what waits for it. How many still do.
+    /// Stores the waiting credentials. Returns how many still wait.
     pub(crate) async fn write_unwritten(&self) -> usize {
         let waiting: Vec<ChannelId> = self.renewed().keys().copied().collect();
         for channel in waiting {
@@ -164,20 +165,21 @@ impl Credentials {
         self.count()
     }
 
-    /// Writes down what the platform gave for a session's code, for as long as it takes: the code is spent.
+    /// Stores the tokens that the platform issued for a session's code, retrying as long as necessary: the code is
+    /// consumed.
     pub(crate) async fn keep_first_tokens(&self, session: ConnectSessionId, tokens: &Tokens) {
         let _counted = First::count(&self.first);
         while let Err(error) = persist(|| self.core.store().keep_first_tokens(session, tokens.clone())).await {
             tracing::error!(
                 session.id = %session,
-                "What the platform gave for {session} is in memory only, and is written as soon as the record takes it; do not end \
-                 the host before: {error}"
+                "The platform's tokens for {session} are in memory only, and are stored as soon as the database accepts them; \
+                 do not stop the host before: {error}"
             );
             tokio::time::sleep(WRITE_EVERY).await;
         }
     }
 
-    /// A person must authorize the channel again. The record tells it once.
+    /// A person must authorize the channel again. The event is written once.
     pub(crate) async fn needs_reauthorization(&self, channel: &Channel, reason: &str) -> Result<(), StoreError> {
         self.core
             .store
@@ -209,7 +211,7 @@ mod tests {
         let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
         let old = token(&host);
         let connected = host.store().connect_channel(account("acme"), old.clone(), host.now());
-        let (channel, _) = connected.await.expect("a record");
+        let (channel, _) = connected.await.expect("a database");
         (host, channel, old)
     }
 
@@ -222,7 +224,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unwritten_credential_is_used_and_written_later() {
-        let folder = TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a directory");
         let (host, channel, old) = connected(&folder).await;
         let new = renewed(&old);
         let entry = |old, new| Renewed {
@@ -232,7 +234,8 @@ mod tests {
         };
         let unwritten = entry(old.clone(), new.clone());
         host.accounts.credentials.renewed().insert(channel.id, unwritten);
-        // The record takes nothing: everybody reads the one in memory, and the host says that it must not end.
+        // The database accepts no writes: all readers use the credential in memory, and the host reports that it must
+        // not stop.
         host.store().close().await;
         assert_eq!(host.accounts.credentials.write_unwritten().await, 1);
         assert_eq!(
@@ -245,7 +248,7 @@ mod tests {
             (),
         );
         assert_eq!(
-            host.accounts.credentials.of(&channel).await.expect("a record"),
+            host.accounts.credentials.of(&channel).await.expect("a database"),
             Some(old.clone())
         );
         let unwritten = entry(old, new.clone());
@@ -254,12 +257,12 @@ mod tests {
         assert_eq!(host.accounts.credentials.write_unwritten().await, 0);
         assert!(host.ready().await.is_ok());
         let kept = host.store().credential(&channel.workspace_id, channel.id).await;
-        assert_eq!(kept.expect("a record"), Some(new));
+        assert_eq!(kept.expect("a database"), Some(new));
     }
 
     #[tokio::test]
     async fn a_renewal_of_the_old_grant_is_dropped_after_a_new_consent() {
-        let folder = TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a directory");
         let (host, channel, old) = connected(&folder).await;
         let consent = Credential {
             access_token: Secret::new("of the new consent"),
@@ -268,14 +271,14 @@ mod tests {
         let again = host
             .store()
             .connect_channel(account("acme"), consent.clone(), host.now());
-        again.await.expect("a record");
+        again.await.expect("a database");
         host.accounts
             .credentials
             .keep_renewed(&channel, old.clone(), renewed(&old))
             .await
             .expect("nothing is left to write");
         assert_eq!(
-            host.accounts.credentials.of(&channel).await.expect("a record"),
+            host.accounts.credentials.of(&channel).await.expect("a database"),
             Some(consent)
         );
         assert_eq!(host.accounts.credentials.count(), 0);

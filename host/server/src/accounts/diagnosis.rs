@@ -1,4 +1,4 @@
-//! Why a channel receives nothing, or cannot send: findings, each with its evidence and what to do.
+//! Diagnostics: why a channel receives nothing, or cannot send. Each finding has its evidence and its fix.
 
 use std::time::Duration;
 
@@ -16,20 +16,20 @@ use crate::accounts::calls::ActError;
 use crate::connectors::forged::RefusedWebhooks;
 use crate::connectors::serving::NotServed;
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Finding {
     /// `webhook_subscription`, `token`, `permissions`, `silence`, …
     pub subject: String,
-    /// Whether it is well.
+    /// Whether the check passed.
     pub ok: bool,
-    /// What was seen.
+    /// The evidence.
     pub evidence: String,
-    /// What to do, if anything.
+    /// The fix, if any.
     pub remedy: String,
 }
 
-/// An account that has been silent for so long after it was connected is most often closed to strangers.
+/// An account without a message for so long after it was connected most often does not accept messages from everyone.
 const SILENCE: Duration = Duration::from_secs(24 * 3600);
 
 impl Finding {
@@ -52,11 +52,11 @@ impl Finding {
     }
 }
 
-/// Conversations that the platform refused to show.
+/// Conversations that the platform refused to return.
 fn history(gap: &HistoryGap, count: usize) -> Finding {
     let again = gap
         .due_at
-        .map_or_else(|| "it is not retried".to_owned(), |at| format!("next try at {at}"));
+        .map_or_else(|| "it is not retried".to_owned(), |at| format!("next attempt at {at}"));
     Finding::bad(
         "history",
         format!(
@@ -68,7 +68,7 @@ fn history(gap: &HistoryGap, count: usize) -> Finding {
 }
 
 impl Accounts {
-    /// Looks at a channel from all sides.
+    /// Runs diagnostics on a channel.
     ///
     /// # Errors
     /// See [`ActError`].
@@ -142,11 +142,11 @@ impl Accounts {
         Ok(findings)
     }
 
-    /// Whether the app's webhooks prove themselves, if some did not.
+    /// Whether the app's webhooks have valid signatures, if some did not.
     fn proofs(&self, app: &str) -> Option<Finding> {
         let refused = self.connectors.forged.of(app)?;
         let words = format!(
-            "{} webhooks of the app were refused since the host started, the last at {}: {}",
+            "{} webhooks of the app were rejected since the host started, the last at {}: {}",
             refused.count, refused.last_at, refused.reason
         );
         Some(if refused.accepted_since {
@@ -156,7 +156,7 @@ impl Accounts {
         })
     }
 
-    /// Whether anything has come in at all: most often the account does not let everybody write.
+    /// Whether any event has been received: most often the account does not accept messages from everyone.
     async fn silence(&self, channel: &Channel, now: Timestamp) -> Result<Finding, StoreError> {
         let page = Page { limit: 1, cursor: None };
         let newest = self

@@ -13,28 +13,28 @@ use crate::accounts::Accounts;
 /// A link that opens a chat or a profile.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct EntryPointLink {
-    /// What opens.
+    /// The link.
     pub kind: EntryKind,
-    /// The link, with what was asked to be in it, where it can carry that.
+    /// The link, with the requested parameters that it supports.
     pub url: String,
-    /// The same link as a QR code; asked for with a key, like this.
+    /// The same link as a QR code; requires a key, like this route.
     pub qr: String,
-    /// Whether it can carry a prefilled message.
+    /// Whether it supports a prefilled message.
     pub carries_message: bool,
-    /// Whether it can carry the operator's own value.
+    /// Whether it supports the operator's own value.
     pub carries_ref: bool,
-    /// What the platform said of the message in it: `pending`, `passed` or `rejected` (it is then not put into the composer).
+    /// The platform's review of its message: `pending`, `passed` or `rejected` (it is then not put into the composer).
     /// Learned from people who opened such a link, and pending until one did; null for a link without a message.
     pub prefill: Option<String>,
 }
 
-/// Why there is no such link.
+/// Why the link cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// The platform has none, the operator switched it off, or it cannot carry this.
+    /// The platform has no such link, the operator switched it off, or it does not support this parameter.
     #[error("{0}")]
     NotSupported(String),
-    /// The record.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -46,8 +46,8 @@ impl LinkError {
 }
 
 impl Accounts {
-    /// Links that open the channel's chat or profile, with a message and a value of the operator's in those that carry them;
-    /// none while its handle is not known.
+    /// Links that open the channel's chat or profile, with a message and a value of the operator's if the link supports
+    /// them; empty until the channel's handle is known.
     ///
     /// # Errors
     /// See [`LinkError`].
@@ -90,7 +90,7 @@ impl Accounts {
             .collect()
     }
 
-    /// A link with a message or a value of the operator's in it. Of no kind: the one that QR codes of this app open.
+    /// A link with a message or a value of the operator's. Without a kind: the link that QR codes of this app open.
     ///
     /// # Errors
     /// See [`LinkError`].
@@ -114,7 +114,7 @@ impl Accounts {
         carry(point, link(point, username), message, reference).map_err(LinkError::NotSupported)
     }
 
-    /// What is known of the platform's word on a message in a link.
+    /// The known result of the platform's review of a message in a link.
     async fn prefill(&self, channel: &Channel, text: &str) -> Result<String, StoreError> {
         let newest = self
             .core
@@ -130,12 +130,12 @@ impl Accounts {
         let line = self.connectors.registry.versions(&channel.connector);
         let loaded = line.as_ref().map(|line| {
             let serves = line.of(&channel.app, &channel.platform_id);
-            // Links are declared, and work whether the account's version runs or not.
+            // Links are declared in the manifest, and work whether the account's version runs or not.
             serves.unwrap_or(&line.active)
         });
         let mut points = loaded.map_or_else(Vec::new, |loaded| loaded.connector.manifest().entry_points.clone());
         let app = self.connectors.apps.get(&channel.app).await?;
-        // Judged when the app was put.
+        // Validated when the app was stored.
         let settings = app
             .and_then(|app| AppSettings::deserialize(&app.app.settings).ok())
             .unwrap_or_default();
@@ -162,7 +162,7 @@ fn link(point: &EntryPoint, username: &str) -> String {
     point.url.replace("{username}", &username)
 }
 
-/// Sets a message or a value into a link.
+/// Inserts a message or a value into a link.
 fn carry(
     point: &EntryPoint,
     mut link: String,
@@ -170,14 +170,11 @@ fn carry(
     reference: Option<&str>,
 ) -> Result<String, String> {
     if let Some(message) = message {
-        let name = point
-            .carries_message
-            .as_ref()
-            .ok_or("this link cannot carry a message")?;
+        let name = point.carries_message.as_ref().ok_or("this link supports no message")?;
         add(&mut link, name, Some(message));
     }
     if let Some(reference) = reference {
-        let name = point.carries_ref.as_ref().ok_or("this link cannot carry a ref")?;
+        let name = point.carries_ref.as_ref().ok_or("this link supports no ref")?;
         if reference.chars().count() > point.ref_max_chars as usize {
             return Err(format!("the ref is longer than {} characters", point.ref_max_chars));
         }
@@ -189,7 +186,8 @@ fn carry(
     Ok(link)
 }
 
-/// Whether a character is in a class like `A-Za-z0-9_=-`. A hyphen at an end stands for itself; an empty class takes all.
+/// Whether a character is in a class like `A-Za-z0-9_=-`. A hyphen at an end is literal; an empty class contains every
+/// character.
 fn is_in_class(class: &str, wanted: char) -> bool {
     let class: Vec<char> = class.chars().collect();
     if class.is_empty() {

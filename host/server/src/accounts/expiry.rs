@@ -1,8 +1,8 @@
-//! Tells ahead that a person will have to authorize a channel again: 30, 7 and 1 days before its credential can no longer be
+//! Warnings before a person must authorize a channel again: 30, 7 and 1 days before its credential can no longer be
 //! renewed.
 //!
-//! A warning is given when its moment falls between two looks; the looks go on over a restart, since the host notes when it was
-//! last there.
+//! A warning is emitted when its moment falls between two checks. The checks continue across a restart, since the host
+//! stores when it last ran one.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -16,13 +16,13 @@ use weir_store::StoreError;
 
 use crate::accounts::Accounts;
 
-/// How often all channels are looked at; a day is the finest word of a warning.
+/// How often all channels are checked; warnings are measured in whole days.
 const EVERY: Duration = Duration::from_secs(3_600);
-/// Days ahead, the last warning first.
+/// Days before the end, the first warning first.
 const AHEAD: [u32; 3] = [1, 7, 30];
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
-/// The last warning whose moment lies after `from` and not after `to`, in days before `end`.
+/// The last warning whose moment is after `from` and not after `to`, in days before `end`.
 fn due(end: Timestamp, from: Timestamp, to: Timestamp) -> Option<u32> {
     AHEAD.into_iter().find(|days| {
         let moment = end.before(DAY * *days);
@@ -31,14 +31,15 @@ fn due(end: Timestamp, from: Timestamp, to: Timestamp) -> Option<u32> {
 }
 
 impl Accounts {
-    /// Gives the warnings whose moment lies between the last look and `now`, if that is a while ago and this is the node that does.
-    /// How many.
+    /// Emits the warnings whose moment is between the last check and `now`, if that is long enough ago and this node
+    /// has the duty. Returns their number.
     ///
     /// # Errors
-    /// The record.
+    /// The database failed.
     pub(crate) async fn warn_round(&self, now: Timestamp, on_duty: bool) -> Result<u32, StoreError> {
         if !on_duty {
-            // Another node looks. If this one has to go on, it repeats what that one may have given last, and misses none.
+            // Another node has the duty. If this one takes over, it may repeat the other's last warnings, but misses
+            // none.
             self.looked(now.before(EVERY));
             return Ok(0);
         }
@@ -63,12 +64,12 @@ impl Accounts {
         Ok(warned)
     }
 
-    /// When channels were last looked at for warnings, if anybody knows.
+    /// When channels were last checked for warnings, if known.
     fn last_look(&self) -> Option<Timestamp> {
         *self.last_look.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Channels were looked at, or the host was there to look.
+    /// Channels were checked, or the host was running to check them.
     pub(crate) fn looked(&self, now: Timestamp) {
         *self.last_look.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }

@@ -1,5 +1,5 @@
-//! What a conversation can carry now: the platform's rules, the operator's, and what the platform says when it is asked. Sends
-//! are judged by the same.
+//! What a conversation can carry now: the platform's policies, the operator's, and the platform's own response. Sends
+//! are checked against the same.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -18,13 +18,13 @@ use crate::accounts::Accounts;
 use crate::accounts::calls::ActError;
 use crate::connectors::serving::{NotServed, Serving};
 
-/// What a contact may be shown besides messages.
+/// What can be shown to a contact besides messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Signal {
-    /// Somebody types.
+    /// A typing indicator.
     Typing,
-    /// Their messages were read.
+    /// A read receipt.
     Read,
 }
 
@@ -33,7 +33,7 @@ pub enum Signal {
 pub struct Features {
     /// Whether a message would be accepted now.
     pub can_reply: bool,
-    /// Why not.
+    /// The reason if not.
     pub refusal: Option<RefusalView>,
     /// The messaging window.
     pub window: Option<WindowView>,
@@ -41,47 +41,47 @@ pub struct Features {
     pub budget: Option<BudgetView>,
     /// Each kind of content, with its limits.
     pub contents: Vec<ContentFeature>,
-    /// Which statuses can be known.
+    /// The statuses that can be known.
     pub statuses: Statuses,
     /// What can be shown besides messages.
     pub signals: Vec<Signal>,
-    /// When this was found.
+    /// When this was determined.
     pub at: Timestamp,
 }
 
-/// What a channel can carry, whatever the conversation.
+/// What a channel supports, independent of a conversation.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ChannelFeatures {
     /// Each kind of content, with its limits, in both directions.
     pub contents: Vec<ContentRule>,
-    /// Which statuses can be known, and how.
+    /// The statuses that can be known, and how.
     pub statuses: Statuses,
     /// What can be shown besides messages.
     pub signals: Vec<Signal>,
     /// The length of the messaging window in milliseconds; null if the platform has none.
     pub window_ms: Option<u64>,
-    /// Messages until the contact writes again; null if the platform does not count.
+    /// Messages until the contact writes again; null if the platform has no limit.
     pub budget_limit: Option<u32>,
     /// Whether a business may write first.
     pub may_write_first: bool,
-    /// Whether one message may go to many.
+    /// Whether one message may be sent to many.
     pub broadcast: bool,
 }
 
 /// One kind of content, in this conversation.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ContentFeature {
-    /// What the connector declares, tightened by the operator.
+    /// The connector's policies, tightened by the operator.
     #[serde(flatten)]
     pub rule: ContentRule,
     /// Whether it may be sent here, as far as is known.
     pub allowed: bool,
-    /// Why not.
+    /// The reason if not.
     pub reason: Option<String>,
 }
 
 impl Accounts {
-    /// What a conversation can carry now; asks the platform where the connector says that it must be asked.
+    /// What a conversation can carry now; queries the platform if the connector declares that this is required.
     ///
     /// # Errors
     /// See [`ActError`].
@@ -118,7 +118,7 @@ impl Accounts {
         })
     }
 
-    /// A conversation that the caller sees, and its channel.
+    /// A conversation that the caller may see, and its channel.
     pub(crate) async fn conversation(
         &self,
         caller: &Caller,
@@ -136,7 +136,7 @@ impl Accounts {
         Ok(channel.map(|channel| (conversation, channel)))
     }
 
-    /// What a channel can carry, by the platform's rules and what the operator tightened.
+    /// What a channel supports, by the platform's policies and the operator's.
     ///
     /// # Errors
     /// See [`ActError`].
@@ -157,10 +157,10 @@ impl Accounts {
         })
     }
 
-    /// A conversation as the API shows it.
+    /// A conversation in the API's format.
     ///
     /// # Errors
-    /// The record.
+    /// The database failed.
     pub async fn view(&self, workspace: &str, conversation: &Conversation) -> Result<ConversationView, StoreError> {
         let id = conversation.channel_id;
         let channel = self
@@ -171,7 +171,7 @@ impl Accounts {
             .ok_or_else(|| StoreError::Damaged {
                 place: format!("channel {id}"),
                 reason: format!(
-                    "the conversation {} goes through it, and it is not there",
+                    "the conversation {} belongs to it, and it does not exist",
                     conversation.id
                 ),
             })?;
@@ -185,8 +185,8 @@ impl Accounts {
         }
     }
 
-    /// The conversation with what the platform says that it can carry, asked if that is not known and `kind` depends on it.
-    /// Best effort: what cannot be asked stays unknown, and the platform decides at the send.
+    /// The conversation with the platform's report of what it can carry, queried if that is unknown and `kind` depends
+    /// on it. Best effort: after a failure it stays unknown, and the platform decides at the send.
     pub(crate) async fn probed(
         &self,
         serving: &Serving,
@@ -220,12 +220,12 @@ impl Accounts {
                         .set_images_allowed(&channel.workspace_id, conversation.id, images.allowed, until)
                         .await;
                     if let Err(error) = kept {
-                        tracing::warn!(conversation.id = %conversation.id, "What it can carry was not kept: {error}");
+                        tracing::warn!(conversation.id = %conversation.id, "Conversation features were not stored: {error}");
                     }
                 }
             }
             Err(error) => {
-                tracing::debug!(conversation.id = %conversation.id, "The platform could not be asked: {error}");
+                tracing::debug!(conversation.id = %conversation.id, "The platform could not be queried: {error}");
             }
         }
         conversation
@@ -260,7 +260,7 @@ impl ContentFeature {
     }
 }
 
-/// A conversation while no version serves: nobody can say what its rules are, so nothing can be sent.
+/// A conversation while no version serves: its policies are unknown, so no message can be sent.
 fn without_rules(conversation: &Conversation, detail: &str) -> ConversationView {
     ConversationView {
         id: conversation.id,

@@ -1,5 +1,5 @@
-//! The platform's OAuth 2 (RFC 6749), spoken by the host from the manifest's data. Connectors have no part in it and never
-//! see a token.
+//! The platform's OAuth 2 (RFC 6749), performed by the host from the manifest's data. Connectors take no part in it and
+//! never see a token.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use weir_store::App;
 
 use crate::connectors::serving::Serving;
 
-/// What the parameters of a call may be made of; what a call does not need is left empty.
+/// Sources of a call's parameters; unused ones are empty.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Values<'a> {
     pub(crate) redirect_uri: &'a str,
@@ -29,34 +29,34 @@ pub(crate) struct Values<'a> {
     pub(crate) refresh_token: Option<&'a Secret>,
 }
 
-/// Why there is no token.
+/// Why no token was obtained.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TokenError {
-    /// A value that the manifest asks for is not there.
+    /// A value that the manifest requires is missing.
     #[error("the app has no {name}; set it with PUT /v1/apps")]
     Missing { name: String },
-    /// The operator did not say yes to the calls that carry the app's secrets.
+    /// The operator did not grant the calls that carry the app's secrets.
     #[error("the OAuth calls are not granted; see the connector's missing grants")]
     NotGranted {
-        /// Those that carry them and lack a yes.
+        /// The calls that carry them and are not granted.
         missing: Vec<Asked>,
     },
-    /// The manifest's data makes no request.
+    /// The manifest's data does not form a valid request.
     #[error("the connector's authorization data is unusable: {0}")]
     Data(String),
-    /// The platform said no.
+    /// The platform refused.
     #[error("the platform refused: {message} (code {code})")]
     Refused { code: String, message: String, gone: bool },
-    /// The answer is made out to another account.
+    /// The response is for another account.
     #[error(transparent)]
     OtherAccount(#[from] OtherAccount),
-    /// No answer, or none that can be read; nothing is known.
-    #[error("the platform's token endpoint gave no usable answer: {0}")]
+    /// No response, or an unreadable one; the outcome is unknown.
+    #[error("the platform's token endpoint returned no usable response: {0}")]
     NoAnswer(String),
 }
 
 impl TokenError {
-    /// Whether the grant itself is gone, so that only a person can renew it.
+    /// Whether the grant itself has ended, so that only a person can renew it.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self, Self::Refused { gone: true, .. })
     }
@@ -76,7 +76,7 @@ pub(crate) fn authorize_url(serving: &Serving, oauth: &Oauth, values: Values<'_>
     Ok(url)
 }
 
-/// Makes one call of the token endpoint and reads the tokens.
+/// Makes one call of the token endpoint and parses the tokens.
 pub(crate) async fn call(
     egress: &Egress,
     serving: &Serving,
@@ -89,7 +89,7 @@ pub(crate) async fn call(
     read(oauth, &answer, now)
 }
 
-/// Ends a token at the platform.
+/// Revokes a token at the platform.
 pub(crate) async fn revoke(
     egress: &Egress,
     serving: &Serving,
@@ -104,7 +104,7 @@ pub(crate) async fn revoke(
     post(egress, serving, oauth, revoke, values).await.map(|_| ())
 }
 
-/// The app, if the operator said yes to where this OAuth sends its secrets.
+/// The app, if the operator granted the OAuth calls that carry its secrets.
 fn granted<'s>(serving: &'s Serving, oauth: &Oauth) -> Result<&'s App, TokenError> {
     let missing = serving.grants.missing_for_authorization(oauth);
     if missing.is_empty() {
@@ -157,7 +157,7 @@ async fn post(
     refusal(oauth, answer.status, &body).map_or(Ok(body), Err)
 }
 
-/// The platform's no, if the answer is one.
+/// The platform's refusal, if the response is one.
 fn refusal(oauth: &Oauth, status: u16, body: &serde_json::Value) -> Option<TokenError> {
     let succeeded = match &oauth.answer.success {
         Some((pointer, wanted)) => text(body, Some(pointer)).as_deref() == Some(wanted),
@@ -177,11 +177,11 @@ fn refusal(oauth: &Oauth, status: u16, body: &serde_json::Value) -> Option<Token
     })
 }
 
-/// Longest life that a token is believed to have: nobody plans further ahead.
+/// Upper bound on a token's lifetime: longer ones are capped.
 const LONGEST_LIFE_S: u64 = 100 * 366 * 24 * 3_600;
 
 fn read(oauth: &Oauth, body: &serde_json::Value, now: Timestamp) -> Result<Tokens, TokenError> {
-    // A member that is there and empty says as little as one that is not.
+    // An empty member is treated like a missing one.
     let at = |pointer: Option<&String>| text(body, pointer.map(String::as_str)).filter(|text| !text.trim().is_empty());
     let after = |pointer: Option<&String>| {
         let seconds = whole_seconds(&at(pointer)?)?;
@@ -189,7 +189,7 @@ fn read(oauth: &Oauth, body: &serde_json::Value, now: Timestamp) -> Result<Token
     };
     let answer = &oauth.answer;
     let access_token = at(Some(&answer.access_token))
-        .ok_or_else(|| TokenError::NoAnswer("the answer has no access token".to_owned()))?;
+        .ok_or_else(|| TokenError::NoAnswer("the response has no access token".to_owned()))?;
     let split = |scopes: String| {
         scopes
             .split([',', ' '])
@@ -210,7 +210,8 @@ fn read(oauth: &Oauth, body: &serde_json::Value, now: Timestamp) -> Result<Token
     })
 }
 
-/// A life in seconds; none if it is no number, or zero, which some platforms write for a token that does not end.
+/// A lifetime in seconds; `None` if it is not a number, or zero, which some platforms write for a token that does not
+/// expire.
 fn whole_seconds(text: &str) -> Option<u64> {
     let text = text.trim();
     let whole = text.split_once('.').map_or(text, |(whole, _)| whole);
@@ -262,7 +263,7 @@ fn parameters(
         .collect()
 }
 
-/// The scopes that a channel is of no use without and that were not granted.
+/// The required scopes that were not granted.
 pub(crate) fn ungranted<'o>(oauth: &'o Oauth, granted: Option<&[String]>) -> Vec<&'o str> {
     let Some(granted) = granted else { return Vec::new() };
     oauth
@@ -280,7 +281,7 @@ mod tests {
 
     use super::*;
 
-    /// TikTok's answers (TikTok API reference, OAuth, Token exchange).
+    /// TikTok's responses (TikTok API reference, OAuth, Token exchange).
     fn oauth() -> Oauth {
         let pointer = |name: &str| Some(format!("/data/{name}"));
         let token = TokenCall {

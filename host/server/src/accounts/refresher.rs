@@ -1,6 +1,6 @@
-//! Keeps credentials alive: renews them well before they die.
+//! Keeps credentials valid: renews them well before they expire.
 //!
-//! When the platform says that the grant is gone, the channel waits for a person; any other failure is tried again.
+//! If the platform reports that the grant was revoked, the channel waits for a person; any other failure is retried.
 
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::grant::Asked;
@@ -16,14 +16,14 @@ use crate::accounts::oauth::TokenError;
 use crate::accounts::renewal::{Cause, RenewError, Renewed};
 use crate::connectors::serving::ConnectorError;
 
-/// Credentials looked at in one round.
+/// Credentials checked in one round.
 const ROUND: u32 = 64;
 
 impl Accounts {
-    /// Renews what dies soon after `now`. How many were renewed.
+    /// Renews credentials that expire soon after `now`. Returns how many were renewed.
     ///
     /// # Errors
-    /// The record. A platform's failure is logged, and tried again in a later round.
+    /// The database failed. A platform's failure is logged, and retried in a later round.
     pub(crate) async fn refresh_round(&self, now: Timestamp) -> Result<u32, StoreError> {
         let mut renewed = 0;
         for (workspace, id) in self
@@ -32,7 +32,7 @@ impl Accounts {
             .credentials_due(now.after(limits::REFRESH_AHEAD), ROUND)
             .await?
         {
-            // A record that takes nothing would lose what is renewed now, and none of it is urgent.
+            // If the database accepts no writes, a renewed credential could be lost, and none is urgent.
             if self.credentials.count() > 0 {
                 return Ok(renewed);
             }
@@ -46,8 +46,8 @@ impl Accounts {
                 Ok(Renewed::NotDue) => {}
                 Ok(Renewed::Written | Renewed::Unwritten) => {
                     renewed += 1;
-                    // Once in the life of a credential, which is about a day: a webhook that points elsewhere brings nothing
-                    // and says nothing.
+                    // Once in the lifetime of a credential, which is about a day: a webhook subscription that points
+                    // elsewhere delivers nothing and reports no error.
                     self.set_up(channel).await;
                 }
                 Err(RenewError::Store(error)) => return Err(error),
@@ -83,7 +83,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// What is said of a credential that nothing renews: whether the platform takes it.
+    /// The error for a credential that cannot be renewed: whether the platform accepts it.
     async fn not_renewable(&self, channel: Channel, why: &RenewError) -> Result<RefreshError, StoreError> {
         let checked = self
             .call(&channel, |connector, context| {
@@ -99,7 +99,7 @@ impl Accounts {
         Ok(RefreshError::NothingToRenew(format!("{why}. {taken}")))
     }
 
-    /// What the channel says of a renewal that failed.
+    /// The channel's error after a failed renewal.
     async fn renewal_failed(&self, channel: &Channel, error: &RenewError, now: Timestamp) -> Result<(), StoreError> {
         let is_over = async || {
             let credential = self.credentials.of(channel).await?;
@@ -124,47 +124,47 @@ impl Accounts {
     }
 }
 
-/// Why a credential was not renewed when somebody asked for it.
+/// Why a requested renewal failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
-    /// There is nothing to renew; in words that say why, and whether the platform accepts what there is.
+    /// The credential cannot be renewed; the text gives the reason, and whether the platform accepts the credential.
     #[error("{0}")]
     NothingToRenew(String),
-    /// It was renewed, and the record has not taken it yet.
+    /// It was renewed, and is not in the database yet.
     #[error(
-        "the credential is renewed and in use, but not on the disk yet: the record is locked or the disk is full. It is written as \
-         soon as the record takes it; do not end the host before"
+        "the credential is renewed and in use, but not on the disk yet: the database is locked or the disk is full. It is \
+         stored as soon as the database accepts it; do not stop the host before"
     )]
     Unwritten,
-    /// The platform refused it, and the grant stands: most often for the app's secret.
+    /// The platform rejected it, and the authorization is still valid: most often because of the app's secret.
     #[error("{words}")]
     Refused {
-        /// What the platform said.
+        /// The platform's error.
         words: String,
         /// The platform's code.
         code: String,
     },
-    /// The platform's answer is of no use.
+    /// The platform's response is unusable.
     #[error("{0}")]
     Unanswered(String),
-    /// The app lacks a value that the request carries.
+    /// The app lacks a value that the request needs.
     #[error("{0}")]
     AppIncomplete(String),
     /// The connector may not use the app's secrets.
     #[error("{words}")]
     NotGranted {
-        /// Why it may not.
+        /// The reason.
         words: String,
-        /// What would have to be granted.
+        /// The grants that are missing.
         missing: Vec<Asked>,
     },
-    /// Anything else.
+    /// Any other error.
     #[error(transparent)]
     Act(#[from] ActError),
 }
 
 impl RefreshError {
-    /// Whose fault it is that the platform gave nothing.
+    /// The party at fault for a missing token.
     fn of(error: RenewError) -> Self {
         let words = error.to_string();
         match error {
@@ -191,19 +191,19 @@ mod tests {
 
     #[tokio::test]
     async fn an_entered_token_is_said_to_need_no_renewal() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let host = crate::testing::with_echo(&folder).await;
         let channel = crate::testing::with_account(&host, "acme", &[]).await;
         let said = host
             .accounts
             .refresh_now("default", channel.id)
             .await
-            .expect_err("nothing renews it");
+            .expect_err("it cannot be renewed");
         assert!(
             matches!(&said, RefreshError::NothingToRenew(words) if words.contains("a person enters")),
             "{said}"
         );
-        let channel = host.store().channel("default", channel.id).await.expect("a record");
+        let channel = host.store().channel("default", channel.id).await.expect("a database");
         assert_eq!(channel.map(|channel| channel.status), Some(ChannelStatus::Connected));
     }
 }

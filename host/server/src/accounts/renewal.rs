@@ -1,7 +1,9 @@
-//! Renewing a credential: one at a time for each account, over all nodes, to its end, whoever asked for it.
+//! Renewal of credentials: one at a time for each account, over all nodes. A renewal completes even if its caller stops
+//! waiting.
 //!
-//! A platform may end the old credential at the moment it gives the new one, so a renewal runs in a task of its own, which ends
-//! whoever asked for it, and its result is written until it is written ([`crate::accounts::credentials`]).
+//! A platform may invalidate the old credential when it issues the new one. So a renewal runs in a task of its own,
+//! which completes even if its caller stops waiting, and the write of its result is retried until it succeeds
+//! ([`crate::accounts::credentials`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,9 +26,9 @@ use crate::connectors::serving::NotServed;
 use crate::core::Core;
 use crate::core::persist::persist;
 
-/// How long a renewal waits for one of another node: a platform that is slow answers within that.
+/// How long a renewal waits for one on another node: a slow platform responds within that.
 const OTHERS: Duration = Duration::from_secs(20);
-/// How often it looks meanwhile.
+/// How often it polls meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Renews credentials. Cheap to clone.
@@ -38,15 +40,16 @@ pub(crate) struct Renewer {
     pub(super) turns: Arc<Turns>,
 }
 
-/// Whose credential is at work now, by app and the platform's id of the account: two renewals would each spend the rotating
-/// refresh token, and one beside a new consent could write the old grant's token over the new one's.
+/// Accounts whose credential is being renewed, by app and the platform's id of the account: two renewals would each use
+/// the rotating refresh token, and a renewal concurrent with a new authorization could overwrite its token with the old
+/// grant's.
 #[derive(Debug, Default)]
 pub(crate) struct Turns(Mutex<HashMap<Account, Arc<tokio::sync::Mutex<()>>>>);
 
 /// An account of an app.
 type Account = (String, String);
 
-/// The turn of one account, until it is dropped.
+/// The lock of one account, until it is dropped.
 pub(crate) struct Turn<'t> {
     turns: &'t Turns,
     account: Account,
@@ -75,7 +78,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut turns = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.guard.take());
-        // Kept while somebody waits for it, so that the map holds only accounts at work.
+        // Kept while a caller waits for it, so that the map contains only accounts in progress.
         if turns
             .get(&self.account)
             .is_some_and(|lock| Arc::strong_count(lock) == 1)
@@ -88,40 +91,40 @@ impl Drop for Turn<'_> {
 /// Why a credential is to be renewed.
 #[derive(Clone, Debug)]
 pub(super) enum Cause {
-    /// It dies soon, or an earlier renewal was cut off.
+    /// It expires soon, or an earlier renewal was interrupted.
     Due(Timestamp),
-    /// The platform refused this token.
+    /// The platform rejected this token.
     Refused(Secret),
-    /// Somebody asked for it.
+    /// A caller requested it.
     Asked,
 }
 
-/// What a renewal came to.
+/// The result of a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Renewed {
-    /// There is another credential, made by this renewal or by somebody meanwhile.
+    /// There is another credential, from this renewal or a concurrent change.
     Written,
-    /// There is another one, and it is in memory only until the record takes it.
+    /// There is another one, which is only in memory until the database accepts it.
     Unwritten,
     /// It was not due.
     NotDue,
 }
 
-/// What came of renewing a credential that the platform refused.
+/// The result of renewing a credential that the platform rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Renewal {
     /// There is another one.
     Renewed,
-    /// The platform could not be asked now: no reason to call a person.
+    /// The platform could not be reached: no reason to require a person.
     Later,
-    /// Only a person can help.
+    /// Only a person can renew it.
     NeedsPerson,
 }
 
 /// Why a credential was not renewed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RenewError {
-    /// Nothing serves the app.
+    /// No version serves the app.
     #[error(transparent)]
     NotServed(#[from] NotServed),
     /// The channel has no credential.
@@ -130,29 +133,29 @@ pub(crate) enum RenewError {
     /// A person entered it.
     #[error("the connector's accounts are connected with a token that a person enters, so there is nothing to renew")]
     Entered,
-    /// The platform gave nothing to renew it with.
+    /// The platform issued no refresh token.
     #[error(
-        "the platform gave no refresh token, so there is nothing to renew; authorize the channel again before its token ends"
+        "the platform issued no refresh token, so there is nothing to renew; authorize the channel again before its token expires"
     )]
     NoRefreshToken,
-    /// The one that was renewed before is not on the disk yet.
+    /// The previously renewed one is not on the disk yet.
     #[error(
-        "the credential was renewed, and is in memory only until the record takes it; it is not renewed again before"
+        "the credential was renewed, and is in memory only until the database accepts it; it is not renewed again before"
     )]
     Unwritten,
-    /// Another node is at it.
-    #[error("another node renews the credential and has not ended in {} s; try again", OTHERS.as_secs())]
+    /// Another node is renewing it.
+    #[error("another node is renewing the credential and did not finish within {} s; try again", OTHERS.as_secs())]
     Elsewhere,
-    /// The platform.
+    /// The platform failed.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// The record.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl RenewError {
-    /// Whether only a person can help once the credential is of no use any more.
+    /// Whether only a person can renew the credential once it is no longer valid.
     pub(super) fn needs_a_person(&self) -> bool {
         match self {
             Self::NoCredential | Self::Entered | Self::NoRefreshToken => true,
@@ -162,14 +165,14 @@ impl RenewError {
         }
     }
 
-    /// Whether the grant itself is gone, whatever the access token's end says.
+    /// Whether the grant itself has ended, independent of the access token's expiry.
     pub(super) fn is_gone(&self) -> bool {
         matches!(self, Self::NoCredential) || matches!(self, Self::Token(error) if error.is_gone())
     }
 }
 
-/// Whether a credential is renewed at `now`: [`limits::REFRESH_AHEAD`] before it dies, or in the last quarter of a life so short
-/// that this would be at once.
+/// Whether a credential is renewed at `now`: [`limits::REFRESH_AHEAD`] before it expires, or in the last quarter of a
+/// lifetime so short that this would be at once.
 fn is_due(credential: &Credential, now: Timestamp) -> bool {
     credential.expires_at.is_some_and(|end| {
         let life = end.since(credential.renewed_at);
@@ -187,7 +190,8 @@ impl Renewer {
         }
     }
 
-    /// The platform refused `token`. Whether there is another one now: renewed by this call, or by somebody meanwhile.
+    /// The platform rejected `token`. Returns whether there is another one now, from this renewal or a concurrent
+    /// change.
     pub(crate) async fn renew_refused(&self, channel: &Channel, token: &Secret) -> Result<Renewal, StoreError> {
         match self.renew(channel, Cause::Refused(token.clone())).await {
             Ok(_) => Ok(Renewal::Renewed),
@@ -195,7 +199,7 @@ impl Renewer {
             Err(error) => {
                 tracing::warn!(channel.id = %channel.id, "The refused credential could not be renewed: {error}");
                 if matches!(error, RenewError::Token(TokenError::OtherAccount(_))) {
-                    // The caller knows only why the old token was refused.
+                    // The caller only knows why the old token was rejected.
                     self.credentials
                         .needs_reauthorization(channel, &error.to_string())
                         .await?;
@@ -209,7 +213,7 @@ impl Renewer {
         }
     }
 
-    /// Renews in a task of its own: what it begins ends, whoever asked for it.
+    /// Renews in a task of its own, which completes even if its caller stops waiting.
     pub(super) async fn renew(&self, channel: &Channel, cause: Cause) -> Result<Renewed, RenewError> {
         let (renewer, channel) = (self.clone(), channel.clone());
         self.core
@@ -225,30 +229,30 @@ impl Renewer {
         };
         let Some(lease) = self.alone(channel.id, &cause).await? else {
             return match cause {
-                // The other node does what is due.
+                // The other node renews what is due.
                 Cause::Due(_) => Ok(Renewed::NotDue),
                 Cause::Refused(_) | Cause::Asked => Err(RenewError::Elsewhere),
             };
         };
-        // Read anew: another node may have renewed it while this one waited, and has spent the refresh token with that.
+        // Read again: another node may have renewed it while this one waited, and used the refresh token for that.
         let renewed = match self.credentials.of(channel).await {
             Ok(Some(now)) if now == old => self.renew_alone(channel, old).await,
             Ok(Some(_)) => Ok(Renewed::Written),
             Ok(None) => Err(RenewError::NoCredential),
             Err(error) => Err(error.into()),
         };
-        // One that is in memory only is nobody else's to renew.
+        // A credential that is only in this process's memory cannot be renewed by another node.
         if !matches!(renewed, Ok(Renewed::Unwritten))
             && let Err(error) = self.core.store().end_work(lease, None).await
         {
-            tracing::warn!(channel.id = %channel.id, "The renewal is not marked as over, so others wait for its lease: {error}");
+            tracing::warn!(channel.id = %channel.id, "The renewal could not be marked as finished, so others wait for its lease: {error}");
         }
         renewed
     }
 
-    /// The credential that is to be renewed, or what came of it without that.
+    /// The credential to be renewed, or the result if no renewal is needed.
     async fn wanted(&self, channel: &Channel, cause: &Cause) -> Result<Result<Credential, Renewed>, RenewError> {
-        // Read under the turn: somebody may have renewed it while this one waited.
+        // Read under the lock: it may have been renewed while this caller waited.
         let old = self.credentials.of(channel).await?.ok_or(RenewError::NoCredential)?;
         Ok(match cause {
             Cause::Refused(token) if old.access_token != *token => Err(Renewed::Written),
@@ -257,14 +261,14 @@ impl Renewer {
         })
     }
 
-    /// Whether an earlier renewal has no end.
+    /// Whether an earlier renewal was not completed.
     async fn is_begun(&self, channel: &Channel) -> Result<bool, StoreError> {
         let store = self.core.store();
         Ok(store.renewal_begun(&channel.workspace_id, channel.id).await?.is_some())
     }
 
-    /// Takes the renewal of a channel among all nodes: two of them would each spend the rotating refresh token. None if another
-    /// node has it still after [`OTHERS`]; what is only due waits for nobody.
+    /// Takes the lock for a channel's renewal among all nodes: two of them would each use the rotating refresh token.
+    /// `None` if another node still has it after [`OTHERS`]; a scheduled renewal does not wait.
     async fn alone(&self, channel: ChannelId, cause: &Cause) -> Result<Option<WorkLease>, StoreError> {
         let end = Instant::now() + OTHERS;
         loop {
@@ -291,7 +295,8 @@ impl Renewer {
         let (Some(call), Some(refresh_token)) = (&oauth.refresh, &old.refresh_token) else {
             return Err(RenewError::NoRefreshToken);
         };
-        // A record that cannot take this could not take the new credential either, and nothing is spent yet.
+        // If the database does not accept this, it would not accept the new credential either, and no token is consumed
+        // yet.
         persist(|| self.core.store().begin_renewal(workspace, channel.id, self.core.now())).await?;
         kill_point("refresh.begun");
         let values = Values {
@@ -307,11 +312,12 @@ impl Renewer {
         let new = match renewed {
             Ok(new) => new,
             Err(error) => {
-                // Without an answer the platform may have rotated it all the same, and the sooner it is asked again the better.
+                // Without a response the platform may have rotated it all the same, and the sooner it is retried the
+                // better.
                 if !matches!(error, TokenError::NoAnswer(_))
                     && let Err(error) = self.core.store().end_renewal(workspace, channel.id).await
                 {
-                    tracing::warn!(channel.id = %channel.id, "The end of a renewal was not written, so it is tried again: {error}");
+                    tracing::warn!(channel.id = %channel.id, "The end of a renewal was not stored, so it is retried: {error}");
                 }
                 return Err(error.into());
             }
@@ -371,9 +377,9 @@ mod tests {
         drop(turns.take("app", "other").await);
         let mut second = std::pin::pin!(turns.take("app", "one"));
         let polled = std::future::poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending()));
-        assert!(polled.await, "the first has its turn still");
+        assert!(polled.await, "the first still has its turn");
         drop(first);
         drop(second.await);
-        assert!(turns.0.lock().expect("nobody panics").is_empty());
+        assert!(turns.0.lock().expect("not poisoned").is_empty());
     }
 }

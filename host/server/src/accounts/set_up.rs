@@ -1,4 +1,4 @@
-//! What a connected account needs of its platform: that webhooks come here.
+//! Set-up of a connected account at its platform: the webhook subscription.
 
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::time::Timestamp;
@@ -7,12 +7,12 @@ use weir_store::{StoreError, kill_point};
 use crate::accounts::Accounts;
 use crate::accounts::calls::CallFailure;
 
-/// Channels set up in one round: each takes a call of its connector.
+/// Channels set up in one round: each needs a call of its connector.
 const ROUND: u32 = 16;
 
 impl Accounts {
-    /// Subscribes the account to its webhooks, again where the subscription is gone or points elsewhere. A channel whose set-up
-    /// fails is there all the same, says what is amiss, and is set up again later.
+    /// Subscribes the account to its webhooks, again if the subscription is missing or points elsewhere. A channel
+    /// whose set-up fails exists all the same, reports the error, and is set up again later.
     pub(crate) async fn set_up(&self, channel: Channel) -> Channel {
         let set_up = self
             .call(&channel, |connector, context| {
@@ -37,7 +37,7 @@ impl Accounts {
                 let noted = store
                     .set_up_failed(&channel.workspace_id, channel.id, self.core.now())
                     .await;
-                // A channel that must be authorized again says so already, and that is what is to be done first.
+                // A channel that needs a new authorization reports that already, and it must be fixed first.
                 let channel = match error {
                     CallFailure::Unauthorized => Channel {
                         status: ChannelStatus::ReauthorizationRequired,
@@ -49,12 +49,12 @@ impl Accounts {
             }
         };
         if let Err(error) = noted {
-            tracing::warn!(channel.id = %channel.id, "How the set-up ended was not written, so it is repeated: {error}");
+            tracing::warn!(channel.id = %channel.id, "The result of the set-up was not stored, so it is repeated: {error}");
         }
         channel
     }
 
-    /// Sets channels up whose set-up failed or was cut off.
+    /// Sets channels up whose set-up failed or was interrupted.
     pub(crate) async fn set_up_round(&self, now: Timestamp) -> Result<(), StoreError> {
         for channel in self.core.store.set_ups_due(now, ROUND).await? {
             self.set_up(channel).await;
@@ -68,7 +68,7 @@ impl Accounts {
             .set_channel_status(&channel.workspace_id, channel.id, status, reason, self.core.now())
             .await
         {
-            tracing::error!(channel.id = %channel.id, "The state of the channel was not written: {error}");
+            tracing::error!(channel.id = %channel.id, "The state of the channel was not stored: {error}");
         }
         Channel { status, ..channel }
     }

@@ -151,7 +151,7 @@ fn secret(name: &str, value: &str, output: &Output) -> Result<String, Failure> {
     Ok(text.to_owned())
 }
 
-/// Removes the one line end that editors and shells put at the end of a file.
+/// Removes one trailing line break, as editors and shells append it.
 fn without_line_end(text: &str) -> &str {
     text.strip_suffix('\n')
         .map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn secret_with_blanks_is_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let path = folder.path().join("secret");
         let read = |text: &str| {
             std::fs::write(&path, text).expect("a file");

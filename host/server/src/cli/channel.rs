@@ -60,7 +60,7 @@ pub(super) struct Connect {
 pub(super) struct Qr {
     /// Channel ID (chn_…)
     id: String,
-    /// What the link opens
+    /// The target of the link
     #[arg(long, default_value = "chat")]
     target: Target,
     /// Text to prefill in the message composer

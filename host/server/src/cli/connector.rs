@@ -216,7 +216,8 @@ impl Install {
 }
 
 impl Promote {
-    /// Grants what this version requests, and keeps the grants of before: the active version needs them until it is replaced.
+    /// Grants what this version requests, and keeps the earlier grants: the active version needs them until it is
+    /// replaced.
     async fn grant(&self, client: &Client) -> Done {
         let (name, number) = (&self.name, &self.version);
         let connector = client.get(client.at(&["v1", "connectors", name])).await?;

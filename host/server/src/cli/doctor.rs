@@ -1,4 +1,4 @@
-//! `weir doctor`: checks of what a host needs, and of a running one through its API.
+//! `weir doctor`: checks the prerequisites of a host, and a running one through its API.
 
 use std::cmp::Ordering;
 use std::io::Write;
@@ -181,7 +181,7 @@ async fn running(report: &mut Report<'_>, client: &Client, common: &Common) {
     }
 }
 
-/// What is to be said of a node; one that died needs nothing, since the others went on with its work.
+/// The finding about a node; a dead one needs none, since the others took over its work.
 fn node_state(node: &Value) -> String {
     format!(
         "{}: {}, version {}, last heartbeat {}",
@@ -250,7 +250,7 @@ fn schema(config: &Config) -> Result<String, String> {
     compared(number, newest)
 }
 
-/// What is to be said of a database's schema beside the newest one that this Weir knows.
+/// The finding about a database's schema, compared with the newest one that this Weir knows.
 fn compared(number: i64, newest: i64) -> Result<String, String> {
     match number.cmp(&newest) {
         Ordering::Equal => Ok(format!("version {number}, current")),
@@ -263,7 +263,7 @@ fn compared(number: i64, newest: i64) -> Result<String, String> {
     }
 }
 
-/// Checks the server that keeps the database.
+/// Checks the database server.
 fn server(report: &mut Report<'_>, url: &Secret) {
     let found = match PostgresStore::inspect(url.expose()) {
         Err(error) => return report.add("server", Err(error.to_string())),
@@ -301,7 +301,7 @@ fn pooler(found: &ServerFacts) -> Result<String, String> {
     }
 }
 
-/// Whether the server, or the one that follows it, has what it confirmed.
+/// Whether the server, or its standby, has all confirmed transactions.
 fn commits(found: &ServerFacts) -> Result<String, String> {
     let set = &found.synchronous_commit;
     if set == "off" {
@@ -311,7 +311,7 @@ fn commits(found: &ServerFacts) -> Result<String, String> {
     if receivers > 0 && (found.synchronous_standby_names.is_empty() || set == "local") {
         return Err(format!(
             "no commit waits for one of the {receivers} connected standbys, so a failover may lose confirmed writes; name them in \
-             synchronous_standby_names and set synchronous_commit to on, or know that your receivers are none to fail over to"
+             synchronous_standby_names and set synchronous_commit to on, or do not fail over to these receivers"
         ));
     }
     Ok(match receivers {
@@ -342,7 +342,7 @@ fn server_clock(ahead_ms: i64) -> Result<String, String> {
     let evidence = format!("{} ms {side} this machine's", ahead_ms.abs());
     if ahead_ms.abs() > CLOCKS_APART_MS {
         Err(format!(
-            "{evidence}; Weir takes the time from the server, so windows, tokens and signatures are judged by that clock: \
+            "{evidence}; Weir takes the time from the server, so windows, tokens and signatures follow that clock: \
              synchronize both with NTP"
         ))
     } else {
@@ -454,7 +454,7 @@ mod tests {
     #[test]
     fn nodes_that_keep_files_apart_are_reported() {
         assert!(shared_media(MediaKeep::Database, 2).is_ok());
-        let evidence = shared_media(MediaKeep::Folder, 2).expect_err("one does not find what the other keeps");
+        let evidence = shared_media(MediaKeep::Folder, 2).expect_err("one node does not have the other's files");
         assert!(evidence.contains("keep = \"database\""), "{evidence}");
     }
 

@@ -8,8 +8,8 @@ use super::Failure;
 use crate::Config;
 use crate::core::folder;
 
-/// Creates the directory if it is missing, and locks it while the returned file is open. The operating system releases the
-/// lock of a process that was killed.
+/// Creates the directory if it is missing, and locks it while the returned file is open. The operating system releases
+/// the lock of a process that was killed.
 pub(super) fn lock(config: &Config) -> Result<File, Failure> {
     lock_directory(&config.data)
 }
@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn second_lock_is_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let data = folder.path().join("data").display().to_string();
         let config = Config::load(None, |name| (name == "WEIR_DATA").then(|| data.clone())).expect("a configuration");
         let first = lock(&config).expect("it is free");

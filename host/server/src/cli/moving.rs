@@ -105,7 +105,7 @@ fn move_to(config: &Config, output: &Output, from: &Location, to: &str, key: &Ma
             if is_same(path, &directory::record(&config.data)) {
                 ""
             } else {
-                ": copy them beside the database"
+                ": copy them to the database's directory"
             }
         ),
     });

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use serde_json::Value;
 
-/// Prints in the form that the command line asks for.
+/// Prints in the format that the command line selects.
 pub(super) struct Output {
     json: bool,
     color: bool,
@@ -110,7 +110,7 @@ impl Output {
 
     /// Prints a line to standard output.
     pub(super) fn line(&self, text: &str) {
-        // With a closed pipe there is nobody left to report to.
+        // With a closed pipe there is no reader to report to.
         let _ = writeln!(std::io::stdout(), "{text}");
     }
 
@@ -148,7 +148,7 @@ impl Output {
     }
 }
 
-/// The text of one cell, without control characters: it may come from strangers.
+/// The text of one cell, without control characters: it may be untrusted.
 fn cell(value: Option<&Value>) -> String {
     let text = match value {
         None | Some(Value::Null) => String::new(),

@@ -1,7 +1,7 @@
 //! Sources of components: a file, a URL, or a repository of an OCI registry.
 //!
-//! Each gives the component's bytes and the signature published with them. No source is trusted: sizes are bounded, digests of
-//! a registry are verified, and signatures are verified by the host.
+//! Each source returns the component's bytes and the signature published with them. No source is trusted: sizes are
+//! bounded, a registry's digests are verified here, and signatures are verified by the host.
 
 mod credentials;
 mod oci;
@@ -39,7 +39,8 @@ pub(super) struct Access {
     /// Allow plain http to another machine
     #[arg(long)]
     plain_http: bool,
-    /// User name for the registry; its password is read from WEIR_REGISTRY_PASSWORD (default: the stored `docker login`)
+    /// User name for the registry; its password is read from WEIR_REGISTRY_PASSWORD (default: the stored `docker
+    /// login`)
     #[arg(long, env = "WEIR_REGISTRY_USER", value_name = "NAME")]
     registry_user: Option<String>,
 }
@@ -100,8 +101,8 @@ impl Access {
             .map_err(|error| Failure::usage(format!("invalid registry host {}: {error}", repository.host())))
     }
 
-    /// The credentials for a registry: those of the command line, or else those of `docker login`. None are sent over plain
-    /// http to another machine.
+    /// The credentials for a registry: those of the command line, or else those of `docker login`. None are sent over
+    /// plain http to another machine.
     fn credentials(&self, registry: &Url, repository: &Repository) -> Result<Credentials, Failure> {
         let is_private = registry.scheme() == "https" || is_loopback(registry);
         let Some(user) = &self.registry_user else {
@@ -126,7 +127,7 @@ fn is_loopback(url: &Url) -> bool {
     Origin::of(url).is_some_and(|origin| origin.is_loopback())
 }
 
-/// Scheme, host and port, for messages: the path and the query may hold a secret, as presigned URLs do.
+/// Scheme, host and port, for messages: the path and the query may contain a secret, as in presigned URLs.
 fn origin(url: &Url) -> String {
     Origin::of(url).map_or_else(|| url.scheme().to_owned(), |origin| origin.to_string())
 }
@@ -238,7 +239,7 @@ async fn fetched(url: &Url, access: &Access, signed: bool, output: &Output) -> R
     } else {
         None
     };
-    // The query may hold a secret, as presigned URLs do.
+    // The query may contain a secret, as in presigned URLs.
     let mut published = url.clone();
     published.set_query(None);
     Ok(Obtained {
@@ -248,7 +249,7 @@ async fn fetched(url: &Url, access: &Access, signed: bool, output: &Output) -> R
     })
 }
 
-/// A status that says nothing about the resource.
+/// A status that gives no information about the resource.
 fn unexpected(url: &Url, status: u16) -> Failure {
     let origin = origin(url);
     match status {
@@ -272,7 +273,7 @@ mod tests {
     fn sources_are_parsed() {
         let source = |text: &str| text.parse::<Source>();
         assert_eq!(source("a/b.wasm"), Ok(Source::File("a/b.wasm".into())));
-        // A name that looks like a repository is a file without the scheme: nothing is fetched by accident.
+        // A name that looks like a repository is a file unless it has the scheme: nothing is fetched by accident.
         assert_eq!(source("ghcr.io/a/b:1"), Ok(Source::File("ghcr.io/a/b:1".into())));
         assert!(matches!(source("https://files.example/a.wasm"), Ok(Source::Web(_))));
         assert!(matches!(source("oci://ghcr.io/a/b:1"), Ok(Source::Oci(_))));

@@ -1,6 +1,6 @@
 //! A parser of server-sent events (WHATWG HTML, 9.2.6: interpreting an event stream).
 
-/// Longest event, and line, that is kept: above the longest that a host sends.
+/// Longest event, and line, that is accepted: above the longest that a host sends.
 const EVENT_BYTES: usize = 1 << 20;
 
 /// Turns the bytes of a stream into events.

@@ -1,4 +1,4 @@
-//! Apps: our registrations with platforms, put by an operator and read at every webhook and call, so kept in memory.
+//! Apps: registrations with platforms, written by an operator and read for every webhook and call, so cached in memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -10,14 +10,15 @@ use weir_store::{App, StoreError};
 use crate::core::Core;
 use crate::core::platform_clocks::AppClock;
 
-/// An app as it is kept in memory.
+/// An app, as cached.
 #[derive(Debug)]
 pub(crate) struct Registered {
     pub(crate) app: App,
     pub(crate) origins: Arc<OriginMap>,
-    /// The platform's.
+    /// The platform's origin.
     pub(crate) clock: Arc<AppClock>,
-    /// The rules by the version that was asked for last: reading them out of a manifest is a good part of a webhook's work.
+    /// The rules of the version requested last: parsing them from a manifest is a large part of a webhook's processing
+    /// time.
     book: Mutex<Option<RuleBook>>,
 }
 
@@ -36,7 +37,7 @@ impl Registered {
     }
 }
 
-/// The apps, and those that were read, by name.
+/// The apps, and the cached ones, by name.
 pub struct Apps {
     core: Arc<Core>,
     read: RwLock<Read>,
@@ -45,31 +46,31 @@ pub struct Apps {
 #[derive(Default)]
 struct Read {
     apps: HashMap<String, Arc<Registered>>,
-    /// How often something was forgotten: what was read before that may be old.
+    /// Counter of invalidations: a value read before one may be stale.
     forgotten: u64,
 }
 
-/// Why an app could not be put.
+/// Why an app could not be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum PutAppError {
     /// No connector of this name is installed.
     #[error("there is no connector {0:?}; install it first")]
     NoConnector(String),
-    /// A setting that the host itself reads is of another form.
+    /// A setting that the host itself reads has an invalid form.
     #[error("the setting {name:?} cannot be read: {reason}")]
     Setting {
-        /// Its name; empty if no single one is at fault.
+        /// Its name; empty if no single setting is at fault.
         name: String,
-        /// In words.
+        /// The error as text.
         reason: String,
     },
-    /// While a virtual clock is followed, nothing may leave this machine.
+    /// While a virtual clock is followed, no request may leave this machine.
     #[error("the host follows a virtual clock ({clock}), so every origin of an app must be mapped to this machine")]
     Clock {
         /// The clock's URL.
         clock: String,
     },
-    /// The record.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -82,10 +83,10 @@ impl Apps {
         }
     }
 
-    /// Creates or replaces an app; what follows uses it at once.
+    /// Creates or replaces an app; later work uses it immediately.
     ///
     /// # Errors
-    /// No such connector, or the app could leave this machine while a virtual clock is followed.
+    /// The connector does not exist, or the app could leave this machine while a virtual clock is followed.
     pub async fn put(&self, app: App) -> Result<(), PutAppError> {
         serde_path_to_error::deserialize::<_, AppSettings>(&app.settings).map_err(|error| PutAppError::Setting {
             name: error.path().to_string(),
@@ -108,7 +109,7 @@ impl Apps {
         Ok(())
     }
 
-    /// Reads an app again when it is next asked for.
+    /// Reloads an app when it is next requested.
     pub(crate) fn forget(&self, name: &str) {
         self.forget_those(|app| app.name == name);
     }
@@ -124,7 +125,7 @@ impl Apps {
         read.forgotten += 1;
     }
 
-    /// The app of this name; from memory after the first time. Names that do not exist are not remembered.
+    /// The app of this name; cached after the first read. Unknown names are not cached.
     pub(crate) async fn get(&self, name: &str) -> Result<Option<Arc<Registered>>, StoreError> {
         let forgotten = {
             let read = self.read.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! What the host keeps in memory, brought to what other nodes have written.
+//! Keeps the host's in-memory state in sync with other nodes' writes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,22 +9,22 @@ use weir_store::{Revised, StoreError};
 use crate::connectors::Connectors;
 use crate::core::Core;
 
-/// How often it is looked what other nodes changed: what an operator waits for without noticing.
+/// How often other nodes' changes are polled: short enough that an operator does not notice the delay.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// What is kept in memory: apps, the versions that serve, and streams that keys opened.
+/// The cached values: apps, the versions that serve, and streams that keys opened.
 pub(crate) struct Caches {
     core: Arc<Core>,
     connectors: Arc<Connectors>,
     seen: tokio::sync::Mutex<Seen>,
 }
 
-/// What was read so far.
+/// The revisions read so far.
 #[derive(Default)]
 struct Seen {
     /// The last revision.
     revision: i64,
-    /// Whether a kind of revision came that only a newer version knows.
+    /// Whether a revision of a kind arrived that only a newer version knows.
     is_newer: bool,
 }
 
@@ -37,10 +37,10 @@ impl Caches {
         }
     }
 
-    /// Reads again what was changed since the last look, and loads versions again that could not be loaded.
+    /// Reloads values that changed since the last poll, and retries versions that could not be loaded.
     ///
     /// # Errors
-    /// The record; the next look begins where this one did.
+    /// The database failed; the next poll starts at the same position.
     pub(crate) async fn look(&self, now: Instant) -> Result<(), StoreError> {
         let mut seen = self.seen.lock().await;
         let newer = self.core.store().revisions_after(seen.revision).await?;
@@ -55,7 +55,7 @@ impl Caches {
                 Revised::Other => {
                     seen.is_newer = true;
                     tracing::warn!(
-                        "A newer version of Weir changed {:?}, of which this one knows nothing; update this node too",
+                        "A newer version of Weir changed {:?}, which this version does not know; update this node too",
                         revision.name
                     );
                 }
@@ -65,7 +65,7 @@ impl Caches {
             self.connectors.follow(name).await?;
         }
         if !names.is_empty() || last.is_some() {
-            // What waited for a version, or for an app's settings.
+            // Work that waited for a version, or for an app's settings.
             self.core.wakes.callers();
         }
         seen.revision = last.unwrap_or(seen.revision);
@@ -85,27 +85,27 @@ mod tests {
     use crate::testing::{component, damage_components, webhook, with_echo};
     use crate::{Config, Host};
 
-    /// Another host on the same record.
+    /// Another host on the same database.
     async fn beside(folder: &TempDir) -> Host {
         let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
-        host.caches.look(Instant::now()).await.expect("a record");
+        host.caches.look(Instant::now()).await.expect("a database");
         host
     }
 
-    /// What one host does while the other looks, as its loop does.
+    /// One host acts while the other polls, as its background task does.
     async fn while_looking<T>(there: &Host, act: impl Future<Output = T>) -> T {
         let looks = async {
             loop {
-                there.caches.look(Instant::now()).await.expect("a record");
+                there.caches.look(Instant::now()).await.expect("a database");
                 tokio::task::yield_now().await;
             }
         };
         tokio::select! {
             done = act => {
-                there.caches.look(Instant::now()).await.expect("a record");
+                there.caches.look(Instant::now()).await.expect("a database");
                 done
             }
-            () = looks => unreachable!("it goes on"),
+            () = looks => unreachable!("polling does not end"),
         }
     }
 
@@ -116,22 +116,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_secret_that_another_host_changed_is_read_again() {
-        let folder = TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a directory");
         let here = with_echo(&folder).await;
         let there = beside(&folder).await;
         let hears = async |text: &str| there.inbound.receive("echo", webhook(&there, text)).await.is_ok();
         assert!(hears("one").await);
-        let mut app = here.store().app("echo").await.expect("a record").expect("an app");
+        let mut app = here.store().app("echo").await.expect("a database").expect("an app");
         app.secrets = [("webhook_secret".to_owned(), vec![Secret::new("another")])].into();
         app.updated_at = here.now();
         here.connectors.apps.put(app).await.expect("an app");
-        there.caches.look(Instant::now()).await.expect("a record");
-        assert!(!hears("two").await, "the old secret proves nothing any more");
+        there.caches.look(Instant::now()).await.expect("a database");
+        assert!(!hears("two").await, "the old secret is no longer valid");
     }
 
     #[tokio::test]
     async fn versions_that_another_host_changed_serve_here_too() {
-        let folder = TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a directory");
         let here = with_echo(&folder).await;
         let there = beside(&folder).await;
         let next = here
@@ -156,12 +156,12 @@ mod tests {
         let versions = there.connectors.registry.versions("echo").expect("versions");
         assert!(versions.canary_run.is_none());
         let back = here.rollout.roll_back("echo", &next, "worse");
-        while_looking(&there, back).await.expect("the one before");
+        while_looking(&there, back).await.expect("the previous version");
         assert_eq!(serves(&there).await, before);
         let reason = "it crashed";
         let quarantined = here.store().quarantine_version("echo", &before, reason, here.now());
-        quarantined.await.expect("a record");
-        there.caches.look(Instant::now()).await.expect("a record");
+        quarantined.await.expect("a database");
+        there.caches.look(Instant::now()).await.expect("a database");
         assert!(there.connectors.serving("echo").await.is_err(), "it is quarantined");
         let again = here.rollout.promote("echo", &before);
         while_looking(&there, again).await.expect("it serves again");
@@ -170,7 +170,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_active_version_that_does_not_load_is_no_readiness_and_tried_again() {
-        let folder = TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a directory");
         let here = with_echo(&folder).await;
         let there = beside(&folder).await;
         let before = serves(&there).await;
@@ -184,38 +184,38 @@ mod tests {
         damage_components(folder.path(), &staged.digest, None);
         let act = VersionAct::Promote;
         let active = here.store().activate_version("echo", next, act, "", here.now()).await;
-        assert!(active.expect("a record").is_some());
-        there.caches.look(Instant::now()).await.expect("a record");
-        assert_eq!(serves(&there).await, before, "rather that than none");
+        assert!(active.expect("a database").is_some());
+        there.caches.look(Instant::now()).await.expect("a database");
+        assert_eq!(serves(&there).await, before, "a fallback is better than none");
         let amiss = there.ready().await.expect_err("it is not what is active").to_string();
         assert!(amiss.contains(next.as_str()), "{amiss}");
         assert!(there.connectors.registry.load_failure("echo").is_some(), "for doctor");
         here.store()
             .keep_component(&staged.digest, bytes)
             .await
-            .expect("a record");
-        there.caches.look(Instant::now()).await.expect("a record");
+            .expect("a database");
+        there.caches.look(Instant::now()).await.expect("a database");
         assert_eq!(serves(&there).await, before, "it waits");
         let later = Instant::now() + Duration::from_secs(10);
-        there.caches.look(later).await.expect("a record");
+        there.caches.look(later).await.expect("a database");
         assert_eq!(serves(&there).await, *next);
         assert!(there.ready().await.is_ok());
     }
 
     #[tokio::test]
     async fn what_a_newer_version_changes_stops_no_cache() {
-        let folder = TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a directory");
         let here = with_echo(&folder).await;
         let there = beside(&folder).await;
         let record = rusqlite::Connection::open(folder.path().join("weir.db")).expect("a file");
         let newer =
             "INSERT INTO revisions (kind, name, revision) SELECT 'theme', 'dark', max(revision) + 1 FROM revisions";
         record.execute(newer, []).expect("a row");
-        let mut app = here.store().app("echo").await.expect("a record").expect("an app");
+        let mut app = here.store().app("echo").await.expect("a database").expect("an app");
         app.secrets = [("webhook_secret".to_owned(), vec![Secret::new("another")])].into();
         here.connectors.apps.put(app).await.expect("an app");
-        there.caches.look(Instant::now()).await.expect("a record");
+        there.caches.look(Instant::now()).await.expect("a database");
         let heard = there.inbound.receive("echo", webhook(&there, "hello")).await;
-        assert!(heard.is_err(), "the old secret proves nothing any more");
+        assert!(heard.is_err(), "the old secret is no longer valid");
     }
 }

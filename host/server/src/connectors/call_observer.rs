@@ -1,5 +1,5 @@
-//! What the host makes of calls as they end: it counts them, holds them against the rules of quarantines and canaries, and keeps
-//! transcripts and refusals.
+//! Processing of ended calls: updates metrics, applies the rules for quarantines and canaries, and stores transcripts
+//! and refusals.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::core::clock::HostClock;
 use crate::core::metrics::Metrics;
 use crate::core::refusals::ActRefused;
 
-/// Refusals that wait to be written; more are counted and not kept.
+/// Refusals waiting to be stored; beyond this they are counted but not stored.
 pub(crate) const REFUSALS_WAITING: usize = 256;
 
-/// Counts what happens in calls, and hands refusals on to be kept.
+/// Updates the metrics of calls, and queues refusals for storage.
 pub(crate) struct HostObserver {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) quarantine: Arc<Quarantine>,
@@ -48,7 +48,7 @@ impl CallObserver for HostObserver {
 
     fn on_refusal(&self, refused: &Refused<'_>) {
         self.metrics.request_refused(refused.connector, refused.rule);
-        // Full means a storm of refusals: the count above says so, and the first ones are kept.
+        // A full queue means a flood of refusals: the metric above counts them, and the first ones are stored.
         let _ = self.refusals.try_send(ActRefused::of(refused));
     }
 }

@@ -1,4 +1,4 @@
-//! A canary: what its calls come to beside those of the active one, and when it goes back by itself.
+//! A canary run: its failure rate compared with the active version's, and the automatic rollback.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,21 +15,21 @@ use weir_store::{CanaryFigures, CanaryRunEnd, CanaryRunRecord};
 use crate::connectors::loaded::Loaded;
 use crate::connectors::version_failures::{Cause, Failed, Lost, VersionFailures};
 
-/// A canary, and what is known of it.
+/// A canary, and its metrics.
 #[derive(Debug)]
 pub(crate) struct CanaryRun {
     pub(crate) loaded: Arc<Loaded>,
     pub(crate) canary: Canary,
     tally: Mutex<Tally>,
-    /// What other nodes counted, and this one before its start.
+    /// Counts of other nodes, and of this one before its start.
     others: Mutex<Tally>,
-    /// It goes back; what is in hand ends, and nothing new begins.
+    /// The canary is rolled back: calls in progress complete, and no new ones start.
     over: AtomicBool,
-    /// Something was counted that the record does not have yet.
+    /// Some counts are not in the database yet.
     is_counted: AtomicBool,
 }
 
-/// What was counted since the canary run began.
+/// The counts since the canary run began.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Tally {
     on_trial: Figures,
@@ -37,45 +37,45 @@ struct Tally {
     shadow: Report,
 }
 
-/// A canary run as it is shown.
+/// A canary run, in the API's format.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct CanaryRunView {
     /// Its share and its rule.
     #[schema(value_type = Object)]
     pub canary: Canary,
-    /// What its own calls came to.
+    /// The canary's own calls.
     pub on_trial: FiguresView,
-    /// What the calls of the active version came to in the same time.
+    /// The active version's calls in the same period.
     pub active: FiguresView,
-    /// Calls of the active version that were asked of this one again, and how it differs. The differences themselves hold what
-    /// people wrote, and are shown only as long as the host runs.
+    /// Calls of the active version that were replayed against this one, and the number of differences. The differences
+    /// themselves contain message content, and are shown only until the host stops.
     #[schema(value_type = Object)]
     pub shadow: Report,
-    /// How it ended; null while it is on.
+    /// How it ended; null while it is running.
     pub end: Option<CanaryRunEndView>,
 }
 
 /// The end of a canary run.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct CanaryRunEndView {
-    /// Why, in words.
+    /// The reason as text.
     pub reason: String,
-    /// When.
+    /// The time.
     pub at: Timestamp,
 }
 
-/// Figures as they are shown.
+/// Metrics, in the API's format.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct FiguresView {
-    /// Calls that ended.
+    /// Completed calls.
     pub calls: u64,
-    /// Those that gave nothing.
+    /// Those that failed.
     pub failed: u64,
-    /// Those in which the connector crashed.
+    /// Calls in which the connector crashed.
     pub broke_off: u64,
-    /// Half of them took at most so many milliseconds.
+    /// The median duration, in milliseconds.
     pub p50_ms: Option<f64>,
-    /// All but one of a hundred took at most so many.
+    /// The 99th percentile of the duration, in milliseconds.
     pub p99_ms: Option<f64>,
 }
 
@@ -104,7 +104,7 @@ impl CanaryRun {
         }
     }
 
-    /// A canary that the record knows, with what was counted of it.
+    /// A canary from the database, with its counts.
     pub(crate) fn resumed(loaded: Arc<Loaded>, canary: Canary, known: Option<CanaryRunRecord>, node: &str) -> Self {
         let resumed = Self::new(loaded, canary);
         if let Some(known) = known {
@@ -113,9 +113,9 @@ impl CanaryRun {
         resumed
     }
 
-    /// Takes what the record knows of other nodes than this one.
+    /// Loads the counts of other nodes than this one.
     pub(crate) fn learn(&self, mut known: CanaryRunRecord, node: &str) {
-        // It may be of a run before this one.
+        // It may belong to an earlier run.
         if known.canary == self.canary {
             known.figures.remove(node);
             *self.others() = Tally::sum(known.figures);
@@ -126,14 +126,14 @@ impl CanaryRun {
         self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was counted at all nodes.
+    /// The counts of all nodes.
     fn counted(&self) -> Tally {
         let mut sum = self.tally(|tally| tally.clone());
         sum.add(&self.others());
         sum
     }
 
-    /// What was counted, for the record; none if it has it already.
+    /// The counts to be stored; `None` if they are stored already.
     pub(crate) fn take_counted(&self) -> Option<CanaryFigures> {
         let is_new = self.is_counted.swap(false, Ordering::Relaxed);
         is_new.then(|| CanaryFigures {
@@ -142,12 +142,12 @@ impl CanaryRun {
         })
     }
 
-    /// The record did not take it.
+    /// The database did not accept them.
     pub(crate) fn count_again(&self) {
         self.is_counted.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it goes back, by what was counted.
+    /// Whether the counts require a rollback.
     pub(crate) fn failed(&self, now: Timestamp) -> Option<String> {
         match self.judge(now) {
             CanaryVerdict::RollBack(reason) if self.canary.percent > 0 => Some(reason),
@@ -155,7 +155,7 @@ impl CanaryRun {
         }
     }
 
-    /// The same canary_run, with what the operator granted by now.
+    /// The same canary run, with the operator's current grants.
     pub(crate) fn with(&self, loaded: Arc<Loaded>) -> Self {
         Self {
             loaded,
@@ -180,7 +180,7 @@ impl CanaryRun {
         judge(&self.canary, &counted.on_trial, &counted.active, now)
     }
 
-    /// A call of the active version was asked of this one again.
+    /// A call of the active version was replayed against this one.
     pub(crate) fn shadowed(&self, name: &str, transcript: &Transcript, replayed: Replayed) {
         self.tally(|tally| tally.shadow.add(name, transcript, replayed));
         self.is_counted.store(true, Ordering::Relaxed);
@@ -192,7 +192,7 @@ impl CanaryRun {
 }
 
 impl Tally {
-    /// All of these, as [`Tally::written`] wrote them; without those of a form that cannot be read.
+    /// All of these, as [`Tally::written`] wrote them; without those that cannot be parsed.
     fn sum(figures: BTreeMap<String, serde_json::Value>) -> Self {
         let mut sum = Self::default();
         for tally in figures
@@ -210,7 +210,7 @@ impl Tally {
         self.shadow.add_counts(&other.shadow);
     }
 
-    /// Without the differences: they hold what people wrote, and the record would keep it beyond its time.
+    /// Without the differences: they contain message content, and the database would keep it beyond its retention.
     fn written(&self) -> serde_json::Value {
         let mut tally = self.clone();
         tally.shadow.groups.clear();
@@ -237,7 +237,7 @@ impl From<CanaryRunRecord> for CanaryRunView {
     }
 }
 
-/// The canary runs that are on, as calls count for them.
+/// The running canary runs, for counting calls.
 #[derive(Debug)]
 pub(crate) struct CanaryRuns {
     by_connector: Mutex<HashMap<String, Arc<CanaryRun>>>,
@@ -263,7 +263,7 @@ impl CanaryRuns {
         });
     }
 
-    /// A version was quarantined: if it is the canary, it serves nobody from now on.
+    /// A version was quarantined: if it is the canary, it serves no account from now on.
     pub(crate) fn end(&self, connector: &str, version: &str) {
         let canary_run = self.with(|canary_runs| canary_runs.get(connector).cloned());
         if let Some(canary_run) = canary_run.filter(|canary_run| canary_run.loaded.number() == version) {
@@ -271,12 +271,13 @@ impl CanaryRuns {
         }
     }
 
-    /// A call ended: a canary may go back by it, at once.
+    /// A call ended: its outcome may roll the canary back immediately.
     pub(crate) fn note(&self, end: &CallEnd<'_>, now: Timestamp) {
         let Some(canary_run) = self.with(|canary_runs| canary_runs.get(end.connector).cloned()) else {
             return;
         };
-        // A call that never began, or that a slow host or platform kept too long, says nothing of a version.
+        // Excluded: a call that never started, or that a slow host or platform delayed too long, is no evidence about a
+        // version.
         if matches!(end.outcome, "busy" | "no_turn" | "timed_out") {
             return;
         }
@@ -295,13 +296,13 @@ impl CanaryRuns {
         }
     }
 
-    /// A canary goes back if what was counted of it says so.
+    /// Rolls a canary back if its counts require it.
     pub(crate) fn roll_back_failed(&self, connector: &str, canary_run: &CanaryRun, now: Timestamp) {
         let version = canary_run.loaded.number();
         if let Some(reason) = canary_run.failed(now)
             && !canary_run.over.swap(true, Ordering::Relaxed)
         {
-            tracing::error!("{connector} {version} goes back: {reason}");
+            tracing::error!("{connector} {version} is rolled back: {reason}");
             let failed = Failed {
                 connector: connector.to_owned(),
                 version: version.to_owned(),

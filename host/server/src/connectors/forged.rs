@@ -1,6 +1,7 @@
-//! Webhooks whose proof does not hold, as an operator must see them: a wrong secret looks like silence otherwise.
+//! Webhooks with an invalid signature, made visible to the operator: with a wrong secret a channel would otherwise just
+//! seem silent.
 //!
-//! Nothing of what a stranger sent is kept: the reason is in our words, and only apps that exist are counted.
+//! Nothing that the sender supplied is stored: the reason is our own text, and only existing apps are counted.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,26 +11,27 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use weir_domain::time::Timestamp;
 
-/// How often the log says so of one app: a flood fills no disk.
+/// How often this is logged for one app, so that a flood does not fill the disk.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
-/// The webhooks of an app that were refused since the host started.
+/// The webhooks of an app that were rejected since the host started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct RefusedWebhooks {
-    /// How many.
+    /// Their number.
     pub count: u64,
-    /// When the last one came.
+    /// When the last one arrived.
     pub last_at: Timestamp,
-    /// Why it was refused.
+    /// Why it was rejected.
     pub reason: String,
-    /// Whether a genuine one has come after it: then the app's secret is right, and somebody else sent it.
+    /// Whether a genuine one has arrived since: then the app's secret is right, and the invalid one came from another
+    /// sender.
     pub accepted_since: bool,
 }
 
 impl RefusedWebhooks {
-    /// What to do about it.
-    pub(crate) const REMEDY: &'static str = "Compare the app's secret with the platform's (PUT /v1/apps/{name}, or rotate it), and see that nothing \
-         between changes the body or the headers.";
+    /// How to fix it.
+    pub(crate) const REMEDY: &'static str = "Compare the app's secret with the platform's (PUT /v1/apps/{name}, or rotate it), and check that \
+         no proxy changes the body or the headers.";
 }
 
 #[derive(Debug)]
@@ -39,7 +41,7 @@ struct Kept {
     not_logged: u64,
 }
 
-/// What is known of refused webhooks, by app.
+/// Rejected webhooks, by app.
 #[derive(Debug, Default)]
 pub(crate) struct ForgedWebhooks(Mutex<BTreeMap<String, Kept>>);
 
@@ -48,7 +50,7 @@ impl ForgedWebhooks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A webhook of an app that exists was refused.
+    /// A webhook of an existing app was rejected.
     pub(crate) fn refused(&self, app: &str, reason: &str, now: Timestamp) {
         let mut all = self.kept();
         let is_first = !all.contains_key(app);
@@ -79,14 +81,14 @@ impl ForgedWebhooks {
         }
     }
 
-    /// A genuine one came.
+    /// A genuine one arrived.
     pub(crate) fn accepted(&self, app: &str) {
         if let Some(kept) = self.kept().get_mut(app) {
             kept.refused.accepted_since = true;
         }
     }
 
-    /// The refused webhooks of an app; none if there were none.
+    /// The rejected webhooks of an app; `None` if there were none.
     pub(crate) fn of(&self, app: &str) -> Option<RefusedWebhooks> {
         self.kept().get(app).map(|kept| kept.refused.clone())
     }
@@ -103,10 +105,10 @@ mod tests {
         assert_eq!(forged.of("shop"), None);
         forged.accepted("shop");
         forged.refused("shop", "the header is missing", at(1));
-        forged.refused("shop", "the signature does not fit the body", at(2));
+        forged.refused("shop", "the signature does not match the body", at(2));
         let seen = forged.of("shop").expect("two");
         assert_eq!((seen.count, seen.last_at, seen.accepted_since), (2, at(2), false));
-        assert_eq!(seen.reason, "the signature does not fit the body");
+        assert_eq!(seen.reason, "the signature does not match the body");
         forged.accepted("shop");
         assert!(forged.of("shop").is_some_and(|seen| seen.accepted_since));
         assert_eq!(forged.of("other"), None);

@@ -1,4 +1,4 @@
-//! Installing: from the bytes of a component to a version that is staged, and the operator's answer to what it asks for.
+//! Installation: from the bytes of a component to a staged version, and the operator's decision about its grants.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,59 +21,59 @@ use crate::core::provenance::{self, NotTrusted, TrustedKeys};
 /// Why a component was not installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// It is no connector, or none that this host runs; in words that say what would be taken.
+    /// The file is not a connector, or not one that this host can run; the text lists what is accepted.
     #[error("{0}")]
     Refused(String),
-    /// Nobody trusted signed it, and the configuration asks for that; or what it is signed with does not fit.
+    /// The component is not signed by a trusted key, and the configuration requires one; or its signature is invalid.
     #[error("{reason}")]
     Signature {
         /// `sha256:…` of its bytes.
         digest: String,
-        /// What is amiss.
+        /// The error.
         reason: NotTrusted,
     },
-    /// Its number or its release is in the way.
+    /// Its version or its release counter conflicts with an installed one.
     #[error(transparent)]
     Stage(StageError),
-    /// The record.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why the operator's decision was not taken.
+/// Why the operator's decision was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantError {
-    /// There is no such connector, or it has no such version.
+    /// The connector does not exist, or does not have this version.
     #[error("there is no such version of this connector")]
     NotFound,
-    /// No version asks for some of it.
+    /// Some of the grants are requested by no version.
     #[error(
-        "no version of the connector asks for what stands at {0:?}; a grant is what a version wants, or fewer origins of it"
+        "no version of the connector requests the grants at {0:?}; a grant must match a requested one, with the same or fewer origins"
     )]
     Unasked(Vec<usize>),
-    /// The record.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What a component says of itself, without a host.
+/// A component's manifest, read without a host.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Inspection {
     /// `sha256:…` of its bytes.
     pub digest: String,
-    /// How many bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// Who signed it.
+    /// The signer.
     #[serde(serialize_with = "without_text")]
     pub signature: Signature,
-    /// What it says of itself.
+    /// Its manifest.
     pub manifest: Manifest,
-    /// What it asks for.
+    /// The grants that it requests.
     pub wanted: Vec<Asked>,
 }
 
 impl Connectors {
-    /// Stages a component: nobody is served by it yet.
+    /// Stages a component: it serves no account yet.
     ///
     /// # Errors
     /// See [`InstallError`].
@@ -85,7 +85,7 @@ impl Connectors {
         allow_downgrade: bool,
     ) -> Result<Version, InstallError> {
         let digest = digest_of(&bytes);
-        // Before anything looks into them: what nobody trusts is not even compiled.
+        // Before the component is parsed: untrusted components are not even compiled.
         let signature = self.registry.judge(&bytes, signature);
         let signature = signature.map_err(|reason| InstallError::Signature {
             digest: digest.clone(),
@@ -110,9 +110,9 @@ impl Connectors {
         };
         kill_point("install.recorded");
         if self.registry.note_load(&version, None) {
-            // Its component is here again: what serves by it goes on.
+            // Its component is available again: accounts that it serves resume.
             self.follow(&version.manifest.name).await?;
-            // What waited for it.
+            // Work that waited for it.
             self.core.wakes.callers();
         }
         tracing::info!(
@@ -125,11 +125,11 @@ impl Connectors {
         Ok(version)
     }
 
-    /// Takes the operator's answer to what a version asks for (the newest, if none is named): a yes to `granted`, a no to the
-    /// rest of it. The next call of whatever version serves is judged by it.
+    /// Stores the operator's decision about a version's grants (the newest version by default): `granted` ones are
+    /// allowed, the rest are withheld. It applies from the next call of every version that serves.
     ///
     /// # Errors
-    /// See [`GrantError`]; what held before holds.
+    /// See [`GrantError`]; the previous grants remain in effect.
     pub async fn decide_grants(
         &self,
         connector: &str,
@@ -162,13 +162,13 @@ impl Connectors {
         drop(turn);
         if let Err(error) = self.follow(connector).await {
             tracing::warn!(
-                "The grants of {connector} are written, and hold from the next look at the record on: {error}"
+                "The grants of {connector} are stored, and take effect at the next poll of the database: {error}"
             );
         }
         Ok(grants)
     }
 
-    /// Brings what serves under a name to what the record says of it.
+    /// Updates the loaded versions of a connector to match the database.
     pub(crate) async fn follow(&self, connector: &str) -> Result<(), StoreError> {
         let _turn = self.registry.changing.lock().await;
         self.registry
@@ -176,15 +176,15 @@ impl Connectors {
             .await
     }
 
-    /// A version, loaded, for whatever does not let it serve.
+    /// A loaded version, whatever prevents it from serving.
     ///
     /// # Errors
-    /// [`PromoteError::Load`], and the record's own.
+    /// [`PromoteError::Load`], and the database's errors.
     pub(crate) async fn load_version(&self, version: &Version) -> Result<Connector, PromoteError> {
         self.registry.read(self.core.store(), &self.runtime, version).await
     }
 
-    /// Removes files of components that no version has, and their compiled forms. How many.
+    /// Removes files of components without a version, and their compiled code. Returns their number.
     pub(crate) async fn remove_components(&self) -> Result<u32, StoreError> {
         let versions = self.core.store.versions().await?;
         let known: HashSet<&str> = versions.iter().map(|version| version.digest.as_str()).collect();
@@ -193,7 +193,7 @@ impl Connectors {
             let folder = self.core.config.data.join(folder);
             for name in names(&folder).await {
                 let digest = Registry::digest_of_file(&name);
-                // Whoever writes one now reads it from the record the next time.
+                // A later writer reads it from the database.
                 let is_left = digest.is_some_and(|digest| !known.contains(digest.as_str())) || name.ends_with(".part");
                 if is_left {
                     removed += u32::from(is_removed(&folder.join(name)).await);
@@ -204,16 +204,16 @@ impl Connectors {
     }
 }
 
-/// A signature as it is shown.
+/// A signature, in the API's format.
 fn without_text<S: serde::Serializer>(signature: &Signature, serializer: S) -> Result<S::Ok, S::Error> {
     let shown = serde_json::json!({ "status": signature.status, "key": signature.key });
     serde::Serialize::serialize(&shown, serializer)
 }
 
-/// Reads a component without a host. Compiles it, so it takes a moment; runs nothing but its `describe`.
+/// Reads a component without a host. Compiles it, so it takes a moment; runs only its `describe`.
 ///
 /// # Errors
-/// Why no host would take it.
+/// Why no host would accept it.
 pub async fn inspect(bytes: Bytes, signature: Option<&str>, trusted: &TrustedKeys) -> Result<Inspection, InstallError> {
     let digest = digest_of(&bytes);
     let signature = provenance::judge(&bytes, signature, trusted, true).map_err(|reason| InstallError::Signature {
@@ -231,10 +231,10 @@ pub async fn inspect(bytes: Bytes, signature: Option<&str>, trusted: &TrustedKey
     })
 }
 
-/// Loads a component without a host: for whoever only looks, or asks a transcript of it.
+/// Loads a component without a host: to inspect it, or to replay a transcript against it.
 ///
 /// # Errors
-/// Why no host would take it.
+/// Why no host would accept it.
 pub async fn load_alone(bytes: Bytes) -> Result<Connector, InstallError> {
     let refused = |error: &dyn std::fmt::Display| InstallError::Refused(error.to_string());
     let host = weir_runtime::context::Host {
@@ -247,7 +247,7 @@ pub async fn load_alone(bytes: Bytes) -> Result<Connector, InstallError> {
     runtime.load(bytes).await.map_err(|error| refused(&error))
 }
 
-/// The host's side of a runtime that only looks.
+/// The host's side of a runtime for inspection.
 struct Nobody;
 
 impl Clock for Nobody {

@@ -1,11 +1,11 @@
-//! A version that can be called.
+//! A loaded version, ready for calls.
 
 use std::sync::Arc;
 
 use weir_domain::grant::Grants;
 use weir_runtime::Connector;
 
-/// A version that serves, and what the operator granted its connector.
+/// A version that serves, and the operator's grants for its connector.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) connector: Connector,
@@ -18,7 +18,7 @@ impl Loaded {
         &self.connector.manifest().version
     }
 
-    /// Whether no call runs in it, and none is about to.
+    /// Whether no call runs in it, and none is about to start.
     pub(crate) fn is_idle(&self) -> bool {
         self.connector.held_by() == 0
     }

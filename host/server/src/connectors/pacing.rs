@@ -1,7 +1,7 @@
-//! The platform's rates: when a request may leave, for all channels of an app together.
+//! The platform's rate limits: when a request may leave, for all channels of an app together.
 //!
-//! Each request has a turn, and when that has come the departures before it decide: those of this host, and where several hosts use
-//! the record those of all of them, which are counted there.
+//! Rate limits: each request has a turn; when it comes, the requests already sent decide whether it may leave: this
+//! host's, or, if several hosts use the database, all hosts', which are counted there.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -24,22 +24,22 @@ use weir_egress::Departure;
 use weir_runtime::context::{Pacer, TooLong};
 use weir_store::{self as store, SharedRate, Store};
 
-/// The platform's rates, for all workers together.
+/// The platform's rate limits, for all workers together.
 #[derive(Debug)]
 pub(crate) struct Pacers {
     origin: Instant,
-    /// Where several hosts count together; none where this one counts alone.
+    /// The shared counter of several hosts; `None` if this one counts alone.
     record: Option<Record>,
-    /// Among how many nodes a rate is divided that is too high to be counted together.
+    /// The number of nodes among which a rate is divided that is too high to be counted in the database.
     nodes: AtomicU32,
     /// One for each rule and app, or each rule and channel.
     paces: Mutex<HashMap<Bucket, Pace>>,
     gate: Mutex<Gate>,
-    /// What all channels of an app share, of each app that something was asked of.
+    /// Rate limits that all channels of an app share, by app, from its first request on.
     shared: Mutex<HashMap<String, Vec<(Bucket, Rate)>>>,
 }
 
-/// The record, as far as it counts what leaves from several hosts.
+/// The database, which counts requests of several hosts.
 struct Record(Arc<dyn Store>);
 
 impl fmt::Debug for Record {
@@ -48,16 +48,17 @@ impl fmt::Debug for Record {
     }
 }
 
-/// Requests in a span up to which a rate is counted in the record, at two transactions for each. A higher one is divided.
+/// Requests in a span up to which a rate is counted in the database, at two transactions for each. A higher one is
+/// divided.
 const COUNTED_TOGETHER: u32 = 100;
 
-/// Among how many nodes a rate is divided until this one and the others know of each other: more than there will be.
+/// The number of nodes assumed until this one and the others know of each other: more than there will be.
 pub(crate) const NODES_AT_START: u32 = 64;
 
-/// The longest wait of a request before it asks the record again.
+/// The longest wait of a request before it queries the database again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a request waits before it asks a record again that cannot be reached.
+/// Delay before a request retries an unreachable database.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 impl Record {
@@ -68,7 +69,8 @@ impl Record {
             .collect()
     }
 
-    /// Waits until a request may leave. Its numbers. Does not end while the record cannot be reached: the request has a deadline.
+    /// Waits until a request may leave. Returns its numbers. Waits as long as the database is unreachable: the request
+    /// has a deadline.
     async fn leave(store: Arc<dyn Store>, rates: Vec<SharedRate>) -> Vec<u64> {
         loop {
             let now = store.server_time().unwrap_or_default();
@@ -78,9 +80,9 @@ impl Record {
                     if !rates.iter().any(|rate| rate.is_missed(ago)) {
                         return numbers;
                     }
-                    // The record was busy for so long. That it left stays counted, though it did not.
+                    // The database was busy for so long. The departure stays counted, though the request was not sent.
                     tracing::debug!(
-                        "A request takes another departure: the record took {} ms to give it one",
+                        "A request reserves another departure: the database took {} ms to assign one",
                         ago.as_millis()
                     );
                     Duration::ZERO
@@ -88,7 +90,7 @@ impl Record {
                 // The server's clock may be set meanwhile.
                 Ok(store::Leave::At(at)) => at.saturating_sub(now).min(LOOK_AGAIN),
                 Err(error) => {
-                    tracing::debug!(%error, "A request waits for the record, which counts it");
+                    tracing::debug!(%error, "A request waits for the database, which counts it");
                     ASK_AGAIN
                 }
             };
@@ -96,7 +98,8 @@ impl Record {
         }
     }
 
-    /// Says of a request that it arrived at the latest so long ago. What is not written is counted for the rule's span.
+    /// Reports that a request arrived at the platform at the latest at that time. An unreported request counts for the
+    /// rule's whole span.
     fn arrived(&self, rates: &[(Bucket, Rate)], numbers: Vec<u64>, ago: Duration) {
         let (store, departures) = (
             Arc::clone(&self.0),
@@ -106,25 +109,25 @@ impl Record {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 if let Err(error) = store.arrived(departures, by).await {
-                    tracing::debug!(%error, "When a request arrived is not written down");
+                    tracing::debug!(%error, "A request's arrival time was not stored");
                 }
             });
         }
     }
 
-    /// Tells the other hosts of a pause.
+    /// Publishes a pause to the other hosts.
     fn hold(&self, rates: &[(Bucket, Rate)], pause: Duration) {
         let (store, rates) = (Arc::clone(&self.0), Self::shared(rates));
         let until = store.server_time().unwrap_or_default() + pause;
         tokio::spawn(async move {
             if let Err(error) = store.hold(rates, until).await {
-                tracing::warn!(%error, "Other hosts are not told of the pause that a platform asked for");
+                tracing::warn!(%error, "A platform's pause could not be published to other hosts");
             }
         });
     }
 }
 
-/// Before the platform: what left lately, and what waits to leave.
+/// Requests to the platform: recent departures, and those waiting.
 #[derive(Debug, Default)]
 struct Gate {
     departures: HashMap<Bucket, Departures>,
@@ -133,7 +136,7 @@ struct Gate {
     tickets: u64,
 }
 
-/// A request's turn, and a number that tells it from others with the same turn.
+/// A request's turn, and a number that distinguishes requests with the same turn.
 type Ticket = (Duration, u64);
 
 #[derive(Debug)]
@@ -142,28 +145,28 @@ struct Waiting {
     waker: Waker,
 }
 
-/// What a request that would leave is to do.
+/// The decision about a request that is ready to leave.
 enum Leave {
-    /// Leave now, under these numbers.
+    /// Leave now, with these numbers.
     Now(Vec<u64>),
-    /// Ask again then.
+    /// Retry at that time.
     At(Duration),
-    /// Let one with an earlier turn go first.
+    /// Yield to one with an earlier turn.
     GiveWay,
 }
 
-/// How long a request lets one with an earlier turn go first. That one was woken and leaves at once, unless its connection has just
-/// closed; half of the time between two requests at ten a second, so that the rate is kept up.
+/// How long a request yields to one with an earlier turn. That one was woken and leaves immediately, unless its
+/// connection has just closed; half of the interval between two requests at ten a second, so that the rate is kept up.
 const GIVE_WAY: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Bucket {
     app: String,
-    /// None for what all channels of the app share.
+    /// `None` for the limit shared by all channels of the app.
     channel: Option<ChannelId>,
     /// The rule's place in the manifest.
     rule: usize,
-    /// Whether this host's share of the rate is counted, and not all that leaves from several.
+    /// Whether only this host's share of the rate is counted, and not the requests of all hosts.
     is_divided: bool,
 }
 
@@ -179,12 +182,12 @@ impl fmt::Display for Bucket {
 pub(crate) struct ChannelPacer {
     pacers: Arc<Pacers>,
     rates: Vec<(Bucket, Rate)>,
-    /// A turn taken beforehand, for the first request.
+    /// A turn reserved in advance, for the first request.
     kept: Mutex<Option<Duration>>,
 }
 
 impl Pacers {
-    /// The record counts too if several hosts may use it.
+    /// The database counts too if several hosts may use it.
     pub(crate) fn new(store: &Arc<dyn Store>) -> Arc<Self> {
         Self::counting(store.server_time().map(|_| Record(Arc::clone(store))))
     }
@@ -200,7 +203,7 @@ impl Pacers {
         })
     }
 
-    /// The rates that hold for a channel of `app`; while an account is being connected it has no id yet.
+    /// The rates that apply to a channel of `app`; an account that is being connected has no id yet.
     pub(crate) fn of(
         self: &Arc<Self>,
         app: &str,
@@ -227,7 +230,8 @@ impl Pacers {
             })
             .collect();
         self.remember(app, &rates);
-        // What the operator tightened for one channel is counted for that channel: it must not slow down the others.
+        // A limit that the operator tightened for one channel is counted for that channel: it must not slow down the
+        // others.
         if let Some((id, policy)) = channel.filter(|(_, policy)| policy.rate_permits.is_some()) {
             let tightened = book.tightened(policy);
             rates.extend(tightened.rates.iter().enumerate().map(|(rule, rate)| {
@@ -248,12 +252,12 @@ impl Pacers {
         }
     }
 
-    /// So many nodes are alive, and know of each other.
+    /// The number of nodes that are alive, and know of each other.
     pub(crate) fn divide_among(&self, nodes: u32) {
         self.nodes.store(nodes.max(1), Ordering::Relaxed);
     }
 
-    /// What this host counts of a rate, and whether that is its share.
+    /// This host's count for a rate, and whether that is its share.
     fn share(&self, rate: &Rate) -> (Rate, bool) {
         let is_divided = self.record.is_some() && rate.permits > COUNTED_TOGETHER;
         let nodes = if is_divided {
@@ -276,8 +280,8 @@ impl Pacers {
         }
     }
 
-    /// How many messages of each app may be made ready: those whose turns come within [`limits::RATE_AHEAD`]. An app that
-    /// nothing was asked of since the start is not among them.
+    /// How many messages of each app may be prepared: those whose turns come within [`limits::RATE_AHEAD`]. Apps
+    /// without a request since the start are omitted.
     pub(crate) fn room(&self) -> BTreeMap<String, u32> {
         let now = self.now();
         let (shared, paces) = (lock(&self.shared), lock(&self.paces));
@@ -294,8 +298,8 @@ impl Pacers {
         self.origin.elapsed()
     }
 
-    /// Lets a request go that all these rates count; or says what it waits for. Of several that could leave now the one with the
-    /// earliest turn does, so that no channel leaves twice while another waits.
+    /// Releases a request that all these rates allow, or returns what it waits for. If several could leave now, the one
+    /// with the earliest turn does, so that no channel sends twice while another waits.
     fn leave(&self, ticket: Ticket, rates: &[(Bucket, Rate)], gives_way: bool, waker: &Waker) -> Leave {
         let now = self.now();
         let paces = lock(&self.paces);
@@ -342,8 +346,8 @@ impl Pacers {
         Leave::Now(rates.iter().map(leave).collect())
     }
 
-    /// What was let go comes to a next moment: it was written, answered, or ended. How long ago it arrived at the latest, if that
-    /// is known.
+    /// A released request changes state: it was written, answered, or ended. The argument is how long ago it arrived at
+    /// the latest, if that is known.
     fn note(
         &self,
         rates: &[(Bucket, Rate)],
@@ -361,7 +365,7 @@ impl Pacers {
         arrived.map(|by| now.saturating_sub(by))
     }
 
-    /// A request does not wait any more.
+    /// A request stops waiting.
     fn forget(&self, ticket: Ticket) {
         lock(&self.gate).waiting.remove(&ticket);
     }
@@ -373,19 +377,19 @@ impl Pacers {
     }
 }
 
-/// A request whose turn has come, until it is answered. Whatever delays it after its turn, it goes only when what left before it
-/// leaves room: no turn is ever used beside those whose time it is.
+/// A request whose turn has come, until it is answered. If it is delayed after its turn, it leaves only when earlier
+/// requests leave room: no turn is used in addition to those that are due.
 struct Leaving {
     pacers: Arc<Pacers>,
     ticket: Ticket,
-    /// Those that count it.
+    /// The rates that count it.
     rates: Vec<(Bucket, Rate)>,
     waits: Option<Pin<Box<Sleep>>>,
-    /// Whether it lets one with an earlier turn go first; not again where that did not use the time that it was given.
+    /// Whether it yields to one with an earlier turn; not again if that did not use the time.
     gives_way: bool,
     /// Its numbers among the departures, from when it leaves until it is answered.
     numbers: Vec<u64>,
-    /// The wait for the record, which is asked when nothing here is in the way.
+    /// The wait for the database, which is queried when no local limit applies.
     asks: Option<Pin<Box<dyn Future<Output = Vec<u64>> + Send>>>,
     /// Its numbers among the departures of all hosts.
     recorded: Vec<u64>,
@@ -405,7 +409,7 @@ impl Leaving {
         }
     }
 
-    /// Ready once the departures of this host leave room.
+    /// Ready once this host's departures allow another.
     fn poll_here(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             if let Some(waits) = &mut self.waits {
@@ -431,7 +435,7 @@ impl Leaving {
         }
     }
 
-    /// It arrived so long ago.
+    /// It arrived this long ago.
     fn arrived(&mut self, ago: Option<Duration>) {
         let numbers = std::mem::take(&mut self.recorded);
         if let (Some(record), Some(ago)) = (&self.pacers.record, ago)
@@ -480,7 +484,7 @@ impl Departure for Leaving {
 impl Drop for Leaving {
     fn drop(&mut self) {
         self.pacers.forget(self.ticket);
-        // Let go, and broken off before anybody said that it left: it may have.
+        // Released, and aborted before it was reported as sent: it may have been sent.
         let end = |of: &mut Departures, number, rate: &Rate, now| of.end(number, rate.per, now);
         let ago = self.pacers.note(&self.rates, &self.numbers, end);
         self.arrived(ago);
@@ -488,14 +492,14 @@ impl Drop for Leaving {
 }
 
 impl ChannelPacer {
-    /// Takes the turn of a message now, so that messages leave in the order in which this is called, however long each takes
-    /// to be made ready. One that does not leave in its time wastes its turn.
+    /// Reserves the turn of a message now, so that messages leave in the order of these calls, however long each takes
+    /// to prepare. A turn that is not used in time is lost.
     pub(crate) fn keep_turn(&self) {
-        // Too far away is said when the message comes to leave.
+        // A turn too far in the future is reported when the message is about to leave.
         *lock(&self.kept) = self.take(RouteClass::MessageSend).ok();
     }
 
-    /// The platform asked for a pause; as long as [`limits::PLATFORM_PAUSE`] it gets.
+    /// The platform requested a pause; it is limited to [`limits::PLATFORM_PAUSE`].
     pub(crate) fn hold(&self, pause: Duration) {
         let until = self.pacers.now() + pause.min(limits::PLATFORM_PAUSE);
         let mut paces = lock(&self.pacers.paces);
@@ -511,13 +515,13 @@ impl ChannelPacer {
         let now = self.pacers.now();
         let mut paces = lock(&self.pacers.paces);
         let counted = || self.counted(class);
-        // First looked at, then taken: a turn of one rule must not be lost to another rule's no.
+        // Checked first, then taken: a turn of one rule must not be lost to another rule's refusal.
         let mut turn = now;
         for (bucket, rate) in counted() {
             let mut trial = paces.get(bucket).copied().unwrap_or_default();
             let at = trial
                 .take(rate.permits, rate.per, now, Duration::MAX)
-                .expect("patience without end takes every turn");
+                .expect("unlimited patience accepts every turn");
             turn = turn.max(at);
         }
         let wait = turn.saturating_sub(now);
@@ -526,7 +530,7 @@ impl ChannelPacer {
         }
         for (bucket, rate) in counted() {
             let pace = paces.entry(bucket.clone()).or_default();
-            // From the latest of the turns on, since that is when the request leaves.
+            // Starting from the latest of the turns, since that is when the request leaves.
             pace.take(rate.permits, rate.per, turn, Duration::MAX);
         }
         Ok(turn)
@@ -536,7 +540,7 @@ impl ChannelPacer {
         counted(&self.rates, class)
     }
 
-    /// The turn that was kept, if it is one of this class and has not gone by.
+    /// The reserved turn, if it is one of this class and has not passed.
     fn kept(&self, class: RouteClass) -> Option<Duration> {
         if !self.counted(class).eq(self.counted(RouteClass::MessageSend)) {
             return None;
@@ -556,7 +560,7 @@ impl ChannelPacer {
         None
     }
 
-    /// Whether a pause came over a turn that was taken before.
+    /// Whether a pause began after the turn was reserved.
     fn is_void(&self, turn: Duration, class: RouteClass) -> bool {
         let paces = lock(&self.pacers.paces);
         self.counted(class)
@@ -569,7 +573,7 @@ impl Pacer for ChannelPacer {
     async fn turn(&self, class: RouteClass) -> Result<Option<Box<dyn Departure>>, TooLong> {
         let mut turn = self.kept(class).map_or_else(|| self.take(class), Ok)?;
         loop {
-            // A timer ends at whole milliseconds: one for a moment that is here already would hold the request up.
+            // A timer's resolution is one millisecond: for a moment that has come already it would delay the request.
             if turn > self.pacers.now() {
                 sleep_until(self.pacers.origin + turn).await;
             }

@@ -1,4 +1,4 @@
-//! What stands against letting a version serve.
+//! Obstacles to promoting a version.
 
 use weir_domain::grant::{Asked, Grants};
 use weir_store::{StoreError, Version};
@@ -6,7 +6,7 @@ use weir_store::{StoreError, Version};
 /// Why a version was not promoted.
 #[derive(Debug, thiserror::Error)]
 pub enum PromoteError {
-    /// There is no such version.
+    /// The version does not exist.
     #[error("there is no version {version} of {connector}")]
     NotFound {
         /// The connector.
@@ -14,9 +14,9 @@ pub enum PromoteError {
         /// The version.
         version: String,
     },
-    /// The operator has not said yes to all that it asks for.
+    /// The operator has not decided about all requested grants.
     #[error(
-        "{connector} {version} asks for {} that nobody decided about; PUT the grants, or fewer, and promote again",
+        "{connector} {version} requests {}, which is undecided; PUT the grants, or fewer, and promote again",
         names(missing)
     )]
     Missing {
@@ -24,10 +24,10 @@ pub enum PromoteError {
         connector: String,
         /// The version.
         version: String,
-        /// What is undecided.
+        /// The undecided grants.
         missing: Vec<Asked>,
     },
-    /// It serves already, or still.
+    /// It already serves, or still does.
     #[error("{connector} {version} serves; promote another version first, or roll it back")]
     Serves {
         /// The connector.
@@ -35,13 +35,13 @@ pub enum PromoteError {
         /// The version.
         version: String,
     },
-    /// A canary is compared with an active version.
-    #[error("no version of {connector} is active; a canary runs beside an active version, so promote one first")]
+    /// A canary needs an active version.
+    #[error("no version of {connector} is active; a canary needs an active version, so promote one first")]
     NothingActive {
         /// The connector.
         connector: String,
     },
-    /// There is nothing to go back to.
+    /// There is no previous version.
     #[error("no version of {connector} served before {version}")]
     NothingBefore {
         /// The connector.
@@ -49,7 +49,7 @@ pub enum PromoteError {
         /// The version.
         version: String,
     },
-    /// The version to go back to was quarantined.
+    /// The previous version was quarantined.
     #[error("{connector} {version} served before and is quarantined; promote it, or another version, by its number")]
     BeforeQuarantined {
         /// The connector.
@@ -57,36 +57,38 @@ pub enum PromoteError {
         /// The version.
         version: String,
     },
-    /// Accounts' states are its own.
+    /// It owns accounts' states.
     #[error(
         "{connector} {version} owns the states of {accounts} accounts, which only it can serve; promote a version that takes \
-         them over, or delete those channels, and retire it then"
+         them over, or delete those channels, then retire it"
     )]
     Owns {
         /// The connector.
         connector: String,
         /// The version.
         version: String,
-        /// How many.
+        /// The number of accounts.
         accounts: u64,
     },
-    /// It crashed too often while it took the states of accounts over.
-    #[error("{connector} {version} was quarantined while it took states over: {reason}; what served before goes on")]
+    /// It crashed too often while it took over the states of accounts.
+    #[error(
+        "{connector} {version} was quarantined while it took states over: {reason}; the previous version remains active"
+    )]
     Quarantined {
         /// The connector.
         connector: String,
         /// The version.
         version: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Its versions change already, by another node.
-    #[error("another node is changing the versions of {connector}; see what came of that, and repeat the request")]
+    /// Another node is changing its versions.
+    #[error("another node is changing the versions of {connector}; check its result, and repeat the request")]
     Changing {
         /// The connector.
         connector: String,
     },
-    /// It would serve accounts that others could not serve.
+    /// It would serve accounts that some nodes could not serve.
     #[error(
         "{} did not load {connector} {version} in time, and all nodes must have it before it serves; see their logs, or stop them",
         nodes.join(", ")
@@ -99,15 +101,15 @@ pub enum PromoteError {
         /// The nodes.
         nodes: Vec<String>,
     },
-    /// Its bytes are gone, or are not the ones that were staged.
+    /// Its bytes are missing, or differ from the staged ones.
     #[error("the version cannot be loaded: {0}")]
     Load(String),
-    /// The record.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Whether the operator has decided about all that a version asks for.
+/// Whether the operator has decided about all grants that a version requests.
 pub(crate) fn check_grants(version: &Version, grants: &Grants) -> Result<(), PromoteError> {
     let missing = grants.missing_for(&version.manifest);
     if missing.is_empty() {

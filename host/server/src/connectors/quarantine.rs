@@ -1,8 +1,8 @@
-//! Versions that are quarantined: they crashed too often, or told their canary.
+//! Quarantined versions: they crashed too often, or leaked their honeytoken.
 //!
-//! From that moment no call of such a version begins. Its webhooks are still verified, which takes only its manifest, and are
-//! kept as dead letters; its messages wait in the outbox. It comes back, or another takes its place, when somebody promotes
-//! it; what was kept meanwhile is then translated, oldest first.
+//! From then on no call of such a version starts. Its webhooks are still verified, which needs only its manifest, and
+//! are kept as dead letters; its messages wait in the outbox. The quarantine ends when an operator promotes this or
+//! another version; the dead letters are then translated, oldest first.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +16,11 @@ use weir_store::{Version, VersionCrash, VersionStage};
 
 use crate::connectors::version_failures::{Cause, Failed, Lost, VersionFailures};
 
-/// Crashes that wait to be told to other nodes; a record that takes nothing for long needs no more to quarantine a version.
+/// Crashes waiting to be published to other nodes. During a long database outage a version is quarantined without more
+/// of them.
 const UNSHARED: usize = 100;
 
-/// Who is quarantined, and who is on the way there.
+/// Versions that are quarantined, and crashes counted toward it.
 #[derive(Debug)]
 pub(crate) struct Quarantine {
     /// By connector and version.
@@ -28,14 +29,14 @@ pub(crate) struct Quarantine {
     crashes: Mutex<Crashes>,
 }
 
-/// The crashes that nodes tell one another.
+/// The crashes that nodes publish to one another.
 #[derive(Debug, Default)]
 struct Crashes {
-    /// How many were seen here.
+    /// The number of crashes on this node.
     seen: i64,
-    /// Those of them that the record does not have yet: few, since a version is quarantined by some.
+    /// Those that are not in the database yet: few, since it takes several to quarantine a version.
     unshared: Vec<VersionCrash>,
-    /// Those of others that were counted here: the node, its number of the crash, and when that counts no more.
+    /// Crashes of other nodes that were counted here: the node, its number of the crash, and when it no longer counts.
     counted: HashMap<(String, i64), Timestamp>,
 }
 
@@ -58,7 +59,7 @@ impl Quarantine {
         change(&mut self.versions.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Why this version is quarantined; none if it may run.
+    /// Why this version is quarantined; `None` if it may run.
     pub(crate) fn reason(&self, connector: &str, version: &str) -> Option<Arc<str>> {
         self.with(
             |versions| match versions.get(&(connector.to_owned(), version.to_owned())) {
@@ -73,9 +74,9 @@ impl Quarantine {
         self.reason(connector, version).is_some()
     }
 
-    /// A call ended: the version's standing may change by it. Whether it was quarantined by that.
+    /// A call ended, which may quarantine the version. Returns whether it did.
     pub(crate) fn note(&self, end: &CallEnd<'_>, now: Timestamp) -> bool {
-        // Who only says what it is, at install, serves nobody.
+        // A call that only reads the manifest, at install, serves no account.
         if end.kind == CallKind::Describe || !(end.honeytoken.is_some() || end.crashed) {
             return false;
         }
@@ -103,7 +104,7 @@ impl Quarantine {
         true
     }
 
-    /// Quarantines a version that runs, for the reason that `judge` gives.
+    /// Quarantines a running version, for the reason that `judge` returns.
     fn quarantine(
         &self,
         connector: &str,
@@ -148,17 +149,17 @@ impl Quarantine {
         }
     }
 
-    /// Crashes that the record does not have yet.
+    /// Crashes that are not in the database yet.
     pub(crate) fn unshared(&self) -> Vec<VersionCrash> {
         self.crashes().unshared.clone()
     }
 
-    /// The record has the first of them, so many.
+    /// The database has the first so many of them.
     pub(crate) fn shared(&self, count: usize) {
         self.crashes().unshared.drain(..count);
     }
 
-    /// A version crashed at another node. The reason, if it is quarantined by that.
+    /// A version crashed on another node. Returns the reason, if this quarantines it.
     pub(crate) fn crashed_elsewhere(&self, node: &str, crash: &VersionCrash, now: Timestamp) -> Option<Arc<str>> {
         {
             let mut crashes = self.crashes();
@@ -184,7 +185,8 @@ impl Quarantine {
         });
     }
 
-    /// Brings a connector's versions to what the record says of them. One whose failure is not in the record yet stays quarantined.
+    /// Updates a connector's versions to match the database. A version whose failure is not stored yet stays
+    /// quarantined.
     pub(crate) fn follow(&self, versions: &[Version]) {
         for version in versions {
             let (connector, number) = (&version.manifest.name, &version.manifest.version);
@@ -194,13 +196,13 @@ impl Quarantine {
                     self.with(|versions| versions.remove(&(connector.clone(), number.clone())));
                 }
             } else if !is_held {
-                let since = format!("since {}, as its event connector.quarantined says", version.changed_at);
+                let since = format!("since {}; see its event connector.quarantined", version.changed_at);
                 self.put(connector, number, &since);
             }
         }
     }
 
-    /// Somebody lets the version serve.
+    /// An operator promotes the version.
     pub(crate) fn release(&self, connector: &str, version: &str) {
         self.with(|versions| versions.remove(&(connector.to_owned(), version.to_owned())));
         self.failures.forgive(connector, version);
@@ -247,7 +249,7 @@ mod tests {
         quarantine.note(&end(CallKind::Send, false, Some("a request")), now);
         let reason = quarantine.reason("echo", "1.0.0").expect("quarantined");
         assert_eq!(&*reason, "its honeytoken was seen in a request, in a call of `send`");
-        // Once, and the others not with it.
+        // Once, and not again with the others.
         quarantine.note(&end(CallKind::Send, false, Some("a request")), now);
         let unwritten = failures.all();
         assert_eq!(unwritten.len(), 1);

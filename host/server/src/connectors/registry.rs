@@ -1,7 +1,7 @@
-//! The connectors that serve: from the bytes of a component to a version that answers calls.
+//! The connectors that serve: from the bytes of a component to a version that executes calls.
 //!
-//! Bytes are in the record, and in a folder that is filled from it; they are checked against their digest whenever they are read. A call takes a version and keeps it to its
-//! end; promoting another one changes only what later calls take.
+//! Components are in the database, and in a folder that is filled from it; their digest is verified at every read. A
+//! call uses one version from start to end; promoting another one affects only later calls.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -36,32 +36,33 @@ pub(crate) struct Registry {
     /// Versions that are to run here and could not be loaded, by name and number.
     failed: Mutex<BTreeMap<(String, String), LoadFailure>>,
     pub(crate) canary_runs: Arc<CanaryRuns>,
-    /// Under which name this process counts calls and crashes: a node that was taken for dead gets another one, and goes on counting.
+    /// The name under which this process counts calls and crashes: a node that the others ended gets another one, and
+    /// continues counting.
     pub(crate) counter: String,
-    /// The versions that are loaded, as the record says: by node and connector.
+    /// The loaded versions, as stored: by node and connector.
     told: tokio::sync::Mutex<BTreeMap<(String, String), Vec<String>>>,
-    /// The accounts that are held by the record, as far as this process has looked: by connector, the versions and why.
+    /// The accounts held in the database, as far as this process has read: by connector, the versions and the reason.
     held: Mutex<HashMap<String, BTreeMap<String, String>>>,
-    /// One change at a time, so that what the record and the memory say cannot part.
+    /// One change at a time, so that database and memory stay consistent.
     pub(crate) changing: tokio::sync::Mutex<()>,
 }
 
-/// The waits before a version is loaded again: the first, twice as long each time, and the longest. What is in the way may be a
-/// record that lost its bytes, or a machine without memory: neither ends at once, and loading costs seconds of a processor.
+/// Delays before a version is loaded again: the first, doubled each time, and the longest. The cause may be lost bytes
+/// or lack of memory: neither clears at once, and loading costs seconds of processor time.
 const LOAD_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 
 /// Why a version could not be loaded.
 #[derive(Clone, Debug)]
 struct LoadFailure {
     reason: String,
-    /// Whether it is the active one: all webhooks are for it.
+    /// Whether it is the active one, which receives all webhooks.
     is_active: bool,
     wait: Duration,
     again_at: Instant,
 }
 
 impl Registry {
-    /// Loads the versions that serve. One that cannot be loaded does not serve, and the others do; [`Self::not_loaded`] says so.
+    /// Loads the versions that serve. If one cannot be loaded, the others still serve; [`Self::not_loaded`] reports it.
     pub(crate) async fn load(
         core: &Core,
         runtime: &Runtime,
@@ -91,7 +92,7 @@ impl Registry {
         Ok(connectors)
     }
 
-    /// Gives the record the components that were installed when it held none.
+    /// Stores the components that were installed before the database contained components.
     async fn give_components(&self, store: &dyn Store) -> Result<(), StoreError> {
         for digest in store.missing_components().await? {
             if let Some(bytes) = read_file(self.path(&digest), &digest).await {
@@ -101,8 +102,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Brings what serves under a name to what the record says of it. What runs already is not loaded again, and what it does not
-    /// name any more ends what it began. The turn is the caller's.
+    /// Updates the loaded versions of a connector to match the database. Running versions are not loaded again, and
+    /// versions that are no longer listed complete their calls. The caller holds the lock.
     pub(crate) async fn follow(
         &self,
         core: &Core,
@@ -126,13 +127,13 @@ impl Registry {
             let number = &version.manifest.version;
             let serves = match version.stage {
                 VersionStage::Active => true,
-                // Its manifest still proves webhooks, unless another has taken its place.
+                // Its manifest still verifies webhooks, unless another version has replaced it.
                 VersionStage::Quarantined => last_to_serve(&versions, version),
                 _ => false,
             };
-            // Who owns a state serves its account, wherever it stands.
+            // The owner of a state serves its account, whatever its stage.
             let works = matches!(version.stage, VersionStage::Draining | VersionStage::Canary);
-            // One that is about to serve, here or at another node, serves only when all have it.
+            // A version that is about to serve, here or on another node, serves only when all nodes have it.
             if !(serves || works || owners.owns(number) || taker.as_ref() == Some(number)) {
                 self.note_load(version, None);
                 continue;
@@ -157,11 +158,11 @@ impl Registry {
                 draining.insert(number.clone(), loaded);
             }
         }
-        // Rather the version before than none.
+        // The previous version rather than none.
         let Some(active) = active.or_else(|| before.as_ref().map(|before| Arc::clone(&before.active))) else {
             return Ok(());
         };
-        // The record takes it for one that only finishes what it began.
+        // In the database it is a version that only completes its calls.
         draining.remove(active.number());
         let mut next = VersionSet {
             active,
@@ -181,7 +182,7 @@ impl Registry {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name.to_owned(), Arc::new(next));
-        // For the node that waits to let one of them serve.
+        // For the node that waits to promote one of them.
         let mut told = self.told.lock().await;
         let key = (core.node.id(), name.to_owned());
         if told.get(&key) != Some(&loaded) {
@@ -192,7 +193,7 @@ impl Registry {
         Ok(())
     }
 
-    /// A connector of which the active version could not be loaded, or nothing serves for that, with the reason.
+    /// A connector without a version that serves, because the active one could not be loaded, with the reason.
     pub(crate) fn not_loaded(&self) -> Option<String> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut failed = failed.into_iter();
@@ -200,7 +201,7 @@ impl Registry {
         Some(format!("{name} {number} does not serve: {}", failure.reason))
     }
 
-    /// Why the active version of this connector does not serve, or nothing.
+    /// Why the active version of this connector does not serve; `None` if it does.
     pub(crate) fn load_failure(&self, name: &str) -> Option<String> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut failed = failed.into_iter();
@@ -208,12 +209,12 @@ impl Registry {
         Some(failure.reason)
     }
 
-    /// One that only finishes what it began, beside another that serves, is not what webhooks need.
+    /// A version that only completes its calls while another one serves is not needed for webhooks.
     fn is_missed(&self, name: &str, failure: &LoadFailure) -> bool {
         failure.is_active || self.versions(name).is_none()
     }
 
-    /// Why a version could not be loaded, if that was tried.
+    /// Why a version could not be loaded, if it was attempted.
     pub(crate) fn why_not_loaded(&self, name: &str, version: &str) -> Option<String> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let failure = failed.get(&(name.to_owned(), version.to_owned()))?;
@@ -227,13 +228,13 @@ impl Registry {
         due.map(|((name, _), _)| name.clone()).collect()
     }
 
-    /// Whether the record holds the accounts of these versions and no others, as far as this process knows.
+    /// Whether the database holds the accounts of exactly these versions, as far as this process knows.
     pub(crate) fn holds(&self, name: &str, reasons: &BTreeMap<String, String>) -> bool {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.get(name).is_some_and(|held| held.keys().eq(reasons.keys()))
     }
 
-    /// The record holds the accounts of these versions and no others.
+    /// The database holds the accounts of exactly these versions.
     pub(crate) fn hold(&self, name: &str, reasons: BTreeMap<String, String>) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.insert(name.to_owned(), reasons);
@@ -308,14 +309,14 @@ impl Registry {
             .collect()
     }
 
-    /// The first version to serve under this name; changes nothing if one does.
+    /// The first version to serve under this name; no effect if one serves already.
     pub(crate) fn put(&self, name: &str, loaded: &Arc<Loaded>) {
         let mut by_connector = self.by_connector.write().unwrap_or_else(PoisonError::into_inner);
         let versions = || Arc::new(VersionSet::of_one(Arc::clone(loaded)));
         by_connector.entry(name.to_owned()).or_insert_with(versions);
     }
 
-    /// Changes what later calls take. Calls that run have taken theirs.
+    /// Changes the version of later calls. Running calls keep theirs.
     pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut VersionSet)) {
         let mut by_connector = self.by_connector.write().unwrap_or_else(PoisonError::into_inner);
         let Some(versions) = by_connector.get_mut(name) else {
@@ -327,20 +328,20 @@ impl Registry {
         *versions = Arc::new(next);
     }
 
-    /// The file of a component. The digest is our own hex, so it names no other place.
+    /// The file of a component. The digest is our own hex, so the path cannot leave the directory.
     fn path(&self, digest: &str) -> PathBuf {
         self.folder
             .join(format!("{}.wasm", digest.trim_start_matches("sha256:")))
     }
 
-    /// The digest of the component whose file this is, a whole or an unfinished one, or whose compiled form.
+    /// The digest of a component, from the name of its file, complete or partial, or of its compiled code.
     pub(crate) fn digest_of_file(name: &str) -> Option<String> {
         let digest = name.split(['.', '-']).next().unwrap_or_default();
         let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_digest.then(|| format!("sha256:{digest}"))
     }
 
-    /// The bytes of a version: from its file, and from the record where that is not here or was changed.
+    /// The bytes of a version: from its file, or from the database if that is missing or was modified.
     async fn bytes(&self, store: &dyn Store, version: &Version) -> Result<Bytes, PromoteError> {
         let digest = &version.digest;
         let path = self.path(digest);
@@ -349,13 +350,13 @@ impl Registry {
         }
         let lost = |what: &str| PromoteError::Load(format!("{what}; install its file again"));
         let bytes = store.component(digest).await?;
-        let bytes = bytes.ok_or_else(|| lost("its component is not in the record"))?;
+        let bytes = bytes.ok_or_else(|| lost("its component is not in the database"))?;
         if digest_of(&bytes) != *digest {
-            return Err(lost("the record does not hold the bytes that were staged"));
+            return Err(lost("the database does not contain the bytes that were staged"));
         }
         if let Err(error) = write_file(&path, &bytes).await {
             tracing::warn!(
-                "{} cannot be written, so it is read from the record each time: {error}",
+                "{} cannot be written, so it is read from the database each time: {error}",
                 path.display()
             );
         }
@@ -366,8 +367,8 @@ impl Registry {
         provenance::judge(bytes, signature, &self.trusted, self.allow_unsigned)
     }
 
-    /// Makes a version ready to run, if its bytes are the ones that were staged and whoever signed them is trusted still. One
-    /// that runs already, as the version before does while it finishes what it began, is not loaded a second time.
+    /// Prepares a version to run, if its bytes are the ones that were staged and its signer is still trusted. A running
+    /// version, such as the previous one while it completes its calls, is not loaded twice.
     pub(crate) async fn read(
         &self,
         store: &dyn Store,
@@ -391,9 +392,9 @@ impl Registry {
     }
 }
 
-/// The bytes of a file that hold what its name says; none if there are no such.
+/// The contents of a file if they match the digest in its name; `None` if the file is missing or differs.
 async fn read_file(path: PathBuf, digest: &str) -> Option<Bytes> {
-    // On a thread that may be blocked: a digest of some megabytes takes as long as many webhooks.
+    // On a thread that may block: the digest of some megabytes takes as long as many webhooks.
     let read = tokio::task::spawn_blocking(move || {
         let bytes = std::fs::read(path).ok()?;
         Some((digest_of(&bytes), Bytes::from(bytes)))
@@ -402,18 +403,18 @@ async fn read_file(path: PathBuf, digest: &str) -> Option<Bytes> {
     (found == digest).then_some(bytes)
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file completely or not at all.
 async fn write_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let unfinished = path.with_extension("part");
     let mut file = tokio::fs::OpenOptions::from(private()).open(&unfinished).await?;
     tokio::io::AsyncWriteExt::write_all(&mut file, bytes).await?;
-    // It is read again at a start, which compares the digest: nothing waits for the disk.
+    // The next start reads it again and compares the digest, so it need not be synced to the disk.
     tokio::io::AsyncWriteExt::flush(&mut file).await?;
     tokio::fs::rename(&unfinished, &path).await
 }
 
-/// Grants from before terms were asked for count as a yes to the terms of the versions that they were given for: the one that
-/// serves, and else whichever asked for the same.
+/// Grants from before terms existed apply to the terms of the versions that they were given for: the active one, and
+/// otherwise any that requested the same.
 async fn give_terms(store: &dyn Store, versions: &[Version], now: Timestamp) -> Result<(), StoreError> {
     let mut by_name: BTreeMap<&str, Vec<&Version>> = BTreeMap::new();
     for version in versions {
@@ -441,7 +442,8 @@ async fn give_terms(store: &dyn Store, versions: &[Version], now: Timestamp) -> 
     Ok(())
 }
 
-/// Whether nothing serves in place of this version, which was quarantined: no active one, and none quarantined after it.
+/// Whether no version serves in place of this quarantined one: there is no active one, and none was quarantined after
+/// it.
 fn last_to_serve(versions: &[Version], aside: &Version) -> bool {
     let mut others = versions
         .iter()

@@ -1,4 +1,4 @@
-//! Calls that were written down: kept, asked again of other versions, and forgotten.
+//! Recorded calls: stored, replayed against other versions, and deleted.
 
 use std::sync::Arc;
 
@@ -17,17 +17,17 @@ use crate::connectors::apps::Registered;
 use crate::connectors::promotion::PromoteError;
 use crate::connectors::transcripts::Taken;
 
-/// Which calls are asked again.
+/// Which calls are replayed.
 #[derive(Clone, Debug)]
 pub struct Replay {
-    /// The newest so many, at most [`limits::REPLAY_CALLS`].
+    /// The number of newest calls, at most [`limits::REPLAY_CALLS`].
     pub last: u32,
     /// Only those that this version answered.
     pub against: Option<String>,
 }
 
 impl Connectors {
-    /// Keeps a call that was written down, and asks it of the canary, which so follows along.
+    /// Stores a recorded call, and replays it against a canary that shadows.
     pub(crate) async fn keep_transcript(&self, taken: Taken) {
         let id: TranscriptId = self.core.mint.id(self.core.now());
         let versions = self.registry.versions(&taken.connector);
@@ -40,7 +40,7 @@ impl Connectors {
             let made_by = versions.active.connector.manifest();
             match self.replay_call(candidate, grants, &transcript, Some(made_by)).await {
                 Ok(replayed) => canary_run.shadowed(&id.to_string(), &transcript, replayed),
-                Err(error) => tracing::debug!("A call is not asked of the version that follows along: {error}"),
+                Err(error) => tracing::debug!("A call was not replayed against the shadowing version: {error}"),
             }
         }
         let record = TranscriptRecord {
@@ -54,15 +54,15 @@ impl Connectors {
             json: taken.json,
         };
         if let Err(error) = self.core.store().keep_transcript(record, self.transcripts.ring).await {
-            tracing::debug!("What was written down of a call is not kept: {error}");
+            tracing::debug!("A transcript was not stored: {error}");
         }
     }
 
-    /// Asks the newest calls of a connector again, of another version: nothing leaves, nothing is recorded. What the host would
-    /// refuse that version, by its manifest and the operator's grants, is a difference.
+    /// Replays the newest calls of a connector against another version: no request is sent, nothing is recorded. A
+    /// request that the host would refuse this version, by its manifest and the operator's grants, is a difference.
     ///
     /// # Errors
-    /// [`PromoteError::NotFound`], [`PromoteError::Load`], and the record's own.
+    /// [`PromoteError::NotFound`], [`PromoteError::Load`], and the database's errors.
     pub async fn replay(&self, connector: &str, version: &str, replay: Replay) -> Result<Report, PromoteError> {
         let mut versions = self.core.store().versions().await?;
         versions.retain(|known| known.manifest.name == connector);
@@ -81,7 +81,7 @@ impl Connectors {
         };
         let mut report = Report::default();
         for record in self.core.store().transcripts(connector, filter).await? {
-            // Written by a host that knew another form.
+            // Written by a host with another format.
             let Ok(transcript) = Transcript::read(&record.json) else {
                 continue;
             };
@@ -92,7 +92,7 @@ impl Connectors {
         Ok(report)
     }
 
-    /// Asks one call again, of another version. `made_by` is the manifest of the version that the transcript is of.
+    /// Replays one call against another version. `made_by` is the manifest of the version that the transcript is of.
     async fn replay_call(
         &self,
         candidate: &Connector,
@@ -115,7 +115,7 @@ impl Connectors {
                 let secrets = app.app.secrets_at(transcript.at);
                 verify(manifest.webhook.as_ref(), &secrets, webhook.clone(), at)
             };
-            // Its app is the one whose secret proves it; none does if that was replaced since, and nobody knows more.
+            // The app is the one whose secret verifies it; if that was replaced since, the app is unknown.
             let app = apps.iter().find(|app| proves(made_by, app).is_ok());
             if let Some(Err(forged)) = app.map(|app| proves(next, app)) {
                 replayed.refuse_webhook(&forged.to_string());
@@ -124,8 +124,8 @@ impl Connectors {
         Ok(replayed)
     }
 
-    /// Where the operator mapped the origins of the app that a call was made for. A call for an account that was being connected
-    /// names no channel, and may have been made for any app of the connector.
+    /// The operator's origin mapping of the app for which a call was made. A call for an account that was being
+    /// connected names no channel, and may have been made for any app of the connector.
     async fn origins_of(&self, transcript: &Transcript) -> Result<Arc<OriginMap>, StoreError> {
         if transcript.call.is_pure() {
             return Ok(Arc::default());
@@ -154,8 +154,8 @@ impl Connectors {
         Ok(apps)
     }
 
-    /// A transcript without what people wrote and are called. What a version crashed over is read by the active one, to know
-    /// what that is. None if nobody knows.
+    /// A transcript without message content and names. The active version translates a call over which a version
+    /// crashed, to find the personal data in it. `None` if no version can.
     pub async fn scrub(&self, transcript: &Transcript) -> Option<Transcript> {
         let read = match (&transcript.end, self.registry.versions(&transcript.connector)) {
             (End::Aborted { .. }, Some(versions)) => {
@@ -170,7 +170,7 @@ impl Connectors {
         transcript.scrubbed(read.as_ref())
     }
 
-    /// Transcripts that are older than the operator wants them go.
+    /// Deletes transcripts that are older than the retention period.
     pub(crate) async fn forget_transcripts(&self, before: Timestamp) -> Result<(), StoreError> {
         self.core.store().drop_transcripts(before).await.map(drop)
     }
@@ -185,7 +185,7 @@ mod tests {
     use crate::Host;
     use crate::testing::{webhook, with_echo};
 
-    /// The transcript of a webhook of Echo whose proof stands in this header.
+    /// The transcript of a webhook of Echo whose signature is in this header.
     async fn webhook_proven_in(host: &Host, header: &str) -> Transcript {
         let raw = webhook(host, "hello");
         let proof = &raw.headers[0].1;
@@ -201,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_proof_of_webhooks_is_found_by_a_replay() {
-        let folder = tempfile::TempDir::new().expect("a folder");
+        let folder = tempfile::TempDir::new().expect("a directory");
         let host = with_echo(&folder).await;
         let serving = host.connectors.serving("echo").await.expect("it serves");
         let now = Manifest::clone(serving.book.manifest());
@@ -219,17 +219,17 @@ mod tests {
             let replayed = host
                 .connectors
                 .replay_call(&serving.connector, &serving.grants, &transcript, Some(made_by));
-            let differences = replayed.await.expect("a record").differences.into_iter();
+            let differences = replayed.await.expect("a database").differences.into_iter();
             let refusals = differences.filter(|one| one.kind == DifferenceKind::Refusal);
             refusals.filter_map(|one| one.after).collect::<Vec<_>>()
         };
         let found = refusals("old-signature", &before).await;
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0]["rule"], "webhook_proof");
-        let reason = found[0]["reason"].as_str().expect("words");
+        let reason = found[0]["reason"].as_str().expect("text");
         assert!(reason.contains("echo-signature"), "{reason}");
         assert_eq!(refusals("echo-signature", &now).await, [serde_json::Value::Null; 0]);
-        // A secret that was replaced since proves nothing, and so nothing is said.
+        // A replaced secret verifies nothing, so no result is reported.
         assert_eq!(refusals("nothing", &before).await, [serde_json::Value::Null; 0]);
     }
 }

@@ -1,13 +1,13 @@
-//! The versions of a connector that serve: the active one, a canary beside it, and those that own states which the active
-//! one could not take over.
+//! The versions of a connector that serve: the active one, a canary, and those that own states which the active one
+//! could not take over.
 //!
-//! Promises: a call is bound to one version from its beginning to its end; which version that is depends on the account alone,
-//! so that a conversation meets one; a webhook is never refused for a change of versions; whatever a canary does,
-//! the active one stands behind it; no version runs on a state that another owns.
+//! Guarantees: a call is bound to one version from start to end; the version depends on the account alone, so that a
+//! conversation is served by one; no webhook is refused because of a change of versions; the active version remains the
+//! fallback of a canary; no version runs on a state that another owns.
 //!
-//! Each change goes in five steps: all that can fail is checked; what is meant is written down; every node loads the version; the
-//! states move, one account after the other; the stages change, and with them the change ends. One that is cut off is finished or
-//! undone by the next start, by the next round, or by the next change.
+//! Each change has five steps: check everything that can fail; store the intent; load the version on every node; move
+//! the states, one account after the other; change the stages, which ends the change. The next start, round or change
+//! completes or undoes an interrupted one.
 
 mod moves;
 mod rounds;
@@ -31,14 +31,14 @@ use crate::connectors::promotion::{PromoteError, check_grants};
 use crate::connectors::version_set::VersionSet;
 use crate::core::Core;
 
-/// What was kept while no version could translate it.
+/// Dead letters from the time when no version could translate them.
 #[async_trait]
 pub(crate) trait Kept: Send + Sync {
-    /// Translates what came for a connector's apps since `since` and could not be translated then, oldest first. Ends early if
-    /// the version that serves now is quarantined in its turn.
+    /// Translates the dead letters of a connector's apps since `since`, oldest first. Ends early if the version that
+    /// serves now is quarantined too.
     ///
     /// # Errors
-    /// The record.
+    /// The database failed.
     async fn replay(&self, connector: &str, since: Timestamp) -> Result<(), StoreError>;
 }
 
@@ -54,10 +54,10 @@ impl Rollout {
         Self { core, connectors, kept }
     }
 
-    /// Makes a version the canary beside the active one, or changes its share or rule.
+    /// Starts a canary, or changes its share or rule.
     ///
     /// # Errors
-    /// See [`PromoteError`]; what served before goes on serving.
+    /// See [`PromoteError`]; the previous versions continue to serve.
     pub async fn begin_canary(&self, connector: &str, version: &str, canary: Canary) -> Result<Version, PromoteError> {
         let _turn = self.version_turn().await?;
         let versions = self.connectors.registry.versions(connector);
@@ -76,11 +76,11 @@ impl Rollout {
         self.carry_out(connector, intent, taker).await
     }
 
-    /// Makes a version the one that serves, though it was quarantined. Calls that run go on with theirs. What was kept while one
-    /// was quarantined is then translated, oldest first.
+    /// Makes a version the active one, even if it was quarantined. Running calls complete with their version. Dead
+    /// letters from the time of the quarantine are then translated, oldest first.
     ///
     /// # Errors
-    /// See [`PromoteError`]; the version before goes on serving.
+    /// See [`PromoteError`]; the previous version continues to serve.
     pub async fn promote(&self, connector: &str, version: &str) -> Result<Version, PromoteError> {
         let _turn = self.version_turn().await?;
         let taker = self.ready_version(connector, version, true).await?;
@@ -88,12 +88,12 @@ impl Rollout {
         self.carry_out(connector, intent, taker).await
     }
 
-    /// Takes a version back: a canary is staged again, and in the place of the active one comes the one before it. States
-    /// that it took over are as they were. Those of which there is no copy are translated by the older version, if it can; else
-    /// they stay with the newer one, which goes on serving those accounts.
+    /// Stops a canary, which is staged again, or replaces the active version by the previous one. States that the
+    /// version took over are restored from their copies. States without a copy are translated by the older version, if
+    /// it can; otherwise they stay with the newer one, which continues to serve those accounts.
     ///
     /// # Errors
-    /// See [`PromoteError`]; what served before goes on serving.
+    /// See [`PromoteError`]; the previous versions continue to serve.
     pub async fn roll_back(&self, connector: &str, version: &str, reason: &str) -> Result<Version, PromoteError> {
         let _turn = self.version_turn().await?;
         let versions = self.connectors.registry.versions(connector);
@@ -121,7 +121,7 @@ impl Rollout {
         self.carry_out(connector, intent, taker).await
     }
 
-    /// Ends a canary run. The turn is the caller's.
+    /// Ends a canary run. The caller holds the lock.
     async fn end_canary(
         &self,
         connector: &str,
@@ -136,7 +136,7 @@ impl Rollout {
         self.carry_out(connector, intent, Arc::clone(&versions.active)).await
     }
 
-    /// Retires a version that serves nobody.
+    /// Retires a version that serves no account.
     ///
     /// # Errors
     /// [`PromoteError::NotFound`], [`PromoteError::Serves`] or [`PromoteError::Owns`].
@@ -163,7 +163,7 @@ impl Rollout {
         }
     }
 
-    /// The turn to change versions. What was cut off is settled first.
+    /// Takes the lock for changing versions. Interrupted changes are settled first.
     async fn version_turn(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
         let turn = self.connectors.registry.changing.lock().await;
         self.settle_open_changes().await?;
@@ -184,7 +184,7 @@ impl Rollout {
         }
     }
 
-    /// A version, loaded; one that is to serve is granted what it wants.
+    /// Loads a version; one that is to serve must have its grants decided.
     async fn ready_version(&self, connector: &str, version: &str, serves: bool) -> Result<Arc<Loaded>, PromoteError> {
         let staged = self.core.store().version(connector, version).await?;
         let staged = staged.ok_or_else(|| not_found(connector, version))?;
@@ -205,7 +205,7 @@ impl Rollout {
         Ok(is_marked || self.connectors.quarantine.reason(connector, version).is_some())
     }
 
-    /// Carries out what was checked. The turn is the caller's.
+    /// Performs a change that was checked. The caller holds the lock.
     async fn carry_out(&self, connector: &str, intent: Intent, taker: Arc<Loaded>) -> Result<Version, PromoteError> {
         let store = self.core.store();
         let node = self.core.node.id();
@@ -215,7 +215,7 @@ impl Rollout {
             });
         }
         kill_point("version.intended");
-        // What serves already, all have; and where nothing does, nothing serves by another version.
+        // All nodes have loaded a version that already serves; and if none serves, no other version does either.
         if intent.act != VersionAct::EndCanary
             && intent.before.is_some()
             && let Err(error) = self.await_nodes(connector, &intent.taker).await
@@ -226,8 +226,8 @@ impl Rollout {
         self.finish(connector, &intent, Some(taker)).await
     }
 
-    /// Waits until every node has loaded a version: none serves an account by one that another does not know. A node that died
-    /// meanwhile is left out.
+    /// Waits until every node has loaded a version: none serves an account with a version that another does not know. A
+    /// node that died meanwhile is excluded.
     async fn await_nodes(&self, connector: &str, version: &str) -> Result<(), PromoteError> {
         let (store, end) = (self.core.store(), Instant::now() + NODES);
         loop {
@@ -244,7 +244,7 @@ impl Rollout {
                     nodes,
                 });
             }
-            // The turn is held here, and another node may wait for this one in the same way.
+            // The lock is held here, and another node may wait for this one in the same way.
             for (other, _) in store.takers().await? {
                 if other != connector {
                     let Connectors {
@@ -260,8 +260,8 @@ impl Rollout {
         }
     }
 
-    /// Moves the states of a change that is written down, and ends it. Every step can be taken again. Where the record fails the
-    /// change stays open.
+    /// Moves the states of a stored change, and ends it. Every step is idempotent. If the database fails, the change
+    /// stays open.
     async fn finish(
         &self,
         connector: &str,
@@ -269,7 +269,7 @@ impl Rollout {
         taker: Option<Arc<Loaded>>,
     ) -> Result<Version, PromoteError> {
         if intent.act != VersionAct::EndCanary {
-            // A person wants it. From here on it is quarantined by what it does now.
+            // An operator requested it. From here on only its new behavior can quarantine it.
             self.connectors.quarantine.release(connector, &intent.taker);
         }
         if let Err(error) = self.move_states(connector, intent, taker.as_ref()).await {
@@ -291,7 +291,7 @@ impl Rollout {
             self.connectors.registry.put(connector, taker);
         }
         self.connectors.registry.change(connector, |versions| {
-            // What a version that serves no more has in hand it finishes.
+            // A version that no longer serves completes its calls.
             let left = match (intent.act, taker) {
                 (VersionAct::BeginCanary, Some(taker)) => {
                     let canary = intent.canary.clone().unwrap_or_else(|| no_share(intent.begun_at));
@@ -328,7 +328,7 @@ impl Rollout {
         Ok(version)
     }
 
-    /// When the version of this connector that was last quarantined went; none if none is.
+    /// When the version of this connector that was quarantined last was quarantined; `None` if none is.
     pub(crate) async fn quarantined_at(&self, connector: &str) -> Result<Option<Timestamp>, StoreError> {
         let versions = self.core.store().versions().await?.into_iter();
         Ok(versions
@@ -352,7 +352,7 @@ impl Rollout {
             }
             (VersionAct::EndCanary | VersionAct::BeginCanary, _) => {
                 let ended = store.end_canary(connector, version, reason, intent.failed, now).await?;
-                // On canary run no more by the record: it was quarantined meanwhile.
+                // In the database it is no longer a canary: it was quarantined meanwhile.
                 match ended {
                     None => store.version(connector, version).await?,
                     ended => ended,
@@ -364,20 +364,20 @@ impl Rollout {
 
     /// A version is the active one from now on.
     fn serves(&self, connector: &str, version: &str, quarantined_at: Option<Timestamp>) {
-        // What waited for a version that serves, or for a mended one.
+        // Work that waited for a version that serves, or for a fixed one.
         self.core.wakes.callers();
         tracing::info!(connector, version, "{connector} {version} serves");
         if let Some(since) = quarantined_at {
             let (kept, connector) = (Arc::clone(&self.kept), connector.to_owned());
             tokio::spawn(async move {
                 if let Err(error) = kept.replay(&connector, since).await {
-                    tracing::error!("What was kept for {connector} waits for the next time: {error}");
+                    tracing::error!("Dead letters of {connector} wait for the next replay: {error}");
                 }
             });
         }
     }
 
-    /// Undoes the open change: every state is its owner's again.
+    /// Undoes the open change: every state returns to its owner.
     async fn undo(&self, connector: &str) -> Result<(), StoreError> {
         self.core.store().undo_version_change(connector).await?;
         match self.connectors.registry.versions(connector) {
@@ -386,10 +386,10 @@ impl Rollout {
         }
     }
 
-    /// Finishes or undoes the changes that were cut off. The turn is the caller's.
+    /// Completes or undoes interrupted changes. The caller holds the lock.
     ///
     /// # Errors
-    /// The record's; the changes stay open.
+    /// The database failed; the changes stay open.
     async fn settle_open_changes(&self) -> Result<(), StoreError> {
         for (connector, intent) in self.core.store().open_version_changes(&self.core.node.id()).await? {
             let known = self.core.store().version(&connector, &intent.taker).await?;
@@ -413,13 +413,13 @@ impl Rollout {
                 quarantined: self.is_quarantined(&connector, &intent.taker).await?,
             };
             let (resolution, version) = (resolve(&intent, facts), &intent.version);
-            tracing::info!(connector, version, act = ?intent.act, "A change of {connector} was cut off: {resolution:?}");
+            tracing::info!(connector, version, act = ?intent.act, "A change of {connector} was interrupted: {resolution:?}");
             match resolution {
                 Resolution::Undo => self.undo(&connector).await?,
                 Resolution::Finish => match self.finish(&connector, &intent, taker).await {
                     Ok(_) => {}
                     Err(PromoteError::Store(error)) => return Err(error),
-                    // It ended all the same.
+                    // It has ended nevertheless.
                     Err(error) => tracing::warn!("{error}"),
                 },
             }
@@ -427,8 +427,8 @@ impl Rollout {
         Ok(())
     }
 
-    /// To be called at the start, before anything is served: what was cut off is finished or undone, and a canary that failed before
-    /// the end of the process ends.
+    /// To be called at the start, before any request is served: completes or undoes interrupted changes, and ends the
+    /// run of a canary that failed before the process ended.
     pub(crate) async fn resume_versions(&self) -> Result<(), StoreError> {
         let _turn = self.version_turn().await?;
         for (connector, versions) in self.connectors.registry.all() {
@@ -444,12 +444,12 @@ impl Rollout {
     }
 }
 
-/// How long a change waits for other nodes to load its version: they look every two seconds, one that died is known to be dead after
-/// ten, and compiling takes some.
+/// How long a change waits for other nodes to load its version: they poll every two seconds, a dead one is detected
+/// after ten, and compiling takes time too.
 const NODES: Duration = Duration::from_secs(30);
-/// How often it looks meanwhile.
+/// How often it polls meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// Steps of a connector's versions that are looked through and shown.
+/// Number of a connector's version changes that are searched and shown.
 pub(crate) const TIMELINE: u32 = 200;
 
 fn no_share(since: Timestamp) -> Canary {
@@ -460,7 +460,7 @@ fn no_share(since: Timestamp) -> Canary {
     }
 }
 
-/// Whatever else stands against a change has ended it.
+/// Any other obstacle to a change has ended it.
 fn unless_store(error: PromoteError) -> Result<(), StoreError> {
     match error {
         PromoteError::Store(error) => Err(error),

@@ -1,4 +1,4 @@
-//! Which version serves an app or a channel, and what its calls are judged by.
+//! Which version serves an app or a channel, and the rules for its calls.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,21 +17,21 @@ use crate::connectors::loaded::Loaded;
 use crate::connectors::pacing::ChannelPacer;
 use crate::connectors::version_set::VersionSet;
 
-/// The version that serves an app, and what its calls are judged by. One call uses one of these to its end.
+/// The version that serves an app, and the rules for its calls. One call uses one of these from start to end.
 #[derive(Clone)]
 pub(crate) struct Serving {
     pub(crate) app: Arc<Registered>,
-    /// The versions that it is one of.
+    /// The version set that it belongs to.
     pub(crate) versions: Arc<VersionSet>,
     pub(crate) connector: Connector,
     pub(crate) grants: Arc<Grants>,
     pub(crate) book: RuleBook,
 }
 
-/// Why nothing serves an app.
+/// Why no version serves an app.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotServed {
-    /// There is no such app.
+    /// The app does not exist.
     #[error("there is no app {0:?}")]
     NoSuchApp(String),
     /// Its connector has no version that serves.
@@ -47,53 +47,53 @@ pub(crate) enum NotServed {
         connector: String,
         /// The version.
         version: String,
-        /// Why, in words.
+        /// The reason as text.
         reason: Arc<str>,
     },
     /// The account's state belongs to a version that cannot run; its calls wait for one that can.
     #[error("{0}")]
     Held(String),
-    /// The record.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A connector did not do what it was asked.
+/// A connector's call failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectorError {
     /// No version of it serves.
     #[error("no version of the connector {connector:?} serves; install and promote one")]
     NotServing {
-        /// Which.
+        /// The connector.
         connector: String,
     },
-    /// The version that serves is quarantined; in words that say why and what to do.
+    /// The version that serves is quarantined; the text gives the reason and the fix.
     #[error("{0}")]
     Quarantined(String),
-    /// All slots are taken; come back.
+    /// All slots are in use; try again later.
     #[error("too many calls run; try again")]
     Busy,
-    /// It does not have this ability.
+    /// It does not have this capability.
     #[error("the connector does not have {interface}")]
     NotProvided {
-        /// Which interface.
+        /// The interface.
         interface: &'static str,
     },
-    /// It says why not, or the platform does.
+    /// The connector or the platform returned an error.
     #[error("{}", .0.detail)]
     Failed(Box<MessageError>),
-    /// It crashed, ran too long, or handed over what cannot be taken.
+    /// It crashed, exceeded its time, or returned invalid output.
     #[error("the connector failed: {0}")]
     Broken(String),
 }
 
 impl Connectors {
-    /// What serves the app of this name now; the active version, while an account is not known yet.
+    /// The version that serves the app of this name; the active version while the account is not known yet.
     pub(crate) async fn serving(&self, app: &str) -> Result<Serving, NotServed> {
         self.runs(self.installed(app).await?)
     }
 
-    /// What serves a channel now.
+    /// The version that serves a channel.
     pub(crate) async fn serving_of(&self, channel: &Channel) -> Result<Serving, NotServed> {
         let serving = self.installed(&channel.app).await?;
         let loaded = serving.versions.of(&channel.app, &channel.platform_id);
@@ -101,7 +101,7 @@ impl Connectors {
         self.runs(serving.by(loaded))
     }
 
-    /// That a version which is not here owns an account's state.
+    /// A version that is not loaded here owns an account's state.
     pub(crate) fn held(&self, serving: &Serving, owner: &str) -> NotServed {
         let connector = &serving.app.app.connector;
         let reason = self.cannot_run(connector, &serving.versions, owner);
@@ -115,7 +115,7 @@ impl Connectors {
         }
     }
 
-    /// Why the version that [`Connectors::installed`] gave may not run; none if it may.
+    /// Why the version that [`Connectors::installed`] returned may not run; `None` if it may.
     pub(crate) fn quarantined(&self, serving: &Serving) -> Option<NotServed> {
         let manifest = serving.book.manifest();
         let reason = self.quarantine.reason(&manifest.name, &manifest.version)?;
@@ -152,7 +152,7 @@ impl Connectors {
         Ok(Serving::of(app, versions))
     }
 
-    /// A version wrote to a channel's state: if nobody owned that, the version does from now on.
+    /// A version wrote to a channel's state: if it had no owner, this version owns it from now on.
     pub(crate) fn state_written(&self, channel: &Channel, writes: &[StateWrite]) {
         if let (Some(write), Some(versions)) = (writes.first(), self.registry.versions(&channel.connector)) {
             versions.owners.begin(&channel.app, &channel.platform_id, &write.by);
@@ -165,12 +165,12 @@ impl Connectors {
         Arc::new(self.pacers.of(&channel.app, &serving.book, whose))
     }
 
-    /// Where the platform sends the webhooks of an app.
+    /// The URL to which the platform sends the webhooks of an app.
     pub fn callback_url(&self, app: &str) -> String {
         self.core.config.public(&format!("/hooks/{app}"))
     }
 
-    /// Why the accounts that a version owns are held; none if it runs.
+    /// Why the accounts that a version owns are held; `None` if it runs.
     pub(crate) fn cannot_run(&self, connector: &str, versions: &VersionSet, owner: &str) -> Option<String> {
         let reason = match (
             versions.numbered(owner),
@@ -231,10 +231,10 @@ impl Serving {
 }
 
 impl ConnectorError {
-    /// Nothing serves.
+    /// No version serves.
     ///
     /// # Errors
-    /// The record's own failure, which is none of the connector's.
+    /// The database's own failure, which is not the connector's.
     pub(crate) fn unserved(error: NotServed) -> Result<Self, StoreError> {
         match error {
             NotServed::Store(error) => Err(error),

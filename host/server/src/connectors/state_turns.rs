@@ -1,5 +1,5 @@
-//! Who uses the states of channels: calls side by side, from reading a state to writing what they made of it; a change of
-//! versions alone, so that no call writes in the form of a version that the state is not any more of.
+//! Locks on channels' states: calls share one, from reading a state to writing it; a change of versions has it
+//! exclusively, so that no call writes in the format of a version that no longer owns the state.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -21,7 +21,7 @@ impl StateTurns {
         if let Some(turn) = turns.get(&channel).and_then(Weak::upgrade) {
             return turn;
         }
-        // Before it would grow, so that it holds about as many as are in use.
+        // Before the map grows, so that its size stays close to the number in use.
         if turns.len() == turns.capacity() {
             turns.retain(|_, turn| turn.strong_count() > 0);
         }
@@ -35,7 +35,7 @@ impl StateTurns {
         self.of(channel).read_owned().await
     }
 
-    /// For a change of versions. None if the calls that run do not end in [`limits::STATE_TURN`].
+    /// For a change of versions. `None` if the running calls do not end within [`limits::STATE_TURN`].
     pub(crate) async fn alone(&self, channel: ChannelId) -> Option<OwnedRwLockWriteGuard<()>> {
         let turn = self.of(channel).write_owned();
         tokio::time::timeout(limits::STATE_TURN, turn).await.ok()

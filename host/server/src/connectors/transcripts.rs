@@ -1,7 +1,6 @@
-//! What crossed the boundary in calls: which of it is written down, for the connectors' authors and operators.
+//! Transcripts: selects which calls are recorded, for the connectors' authors and operators.
 //!
-//! Best effort, beside the calls: a call never waits for it. So many of each kind in a second are kept, and every one that
-//! broke off.
+//! Best effort: a call never waits for it. A limited number of each kind is kept per second, and every crash.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +14,7 @@ use weir_domain::policy::CallKind;
 use weir_domain::time::Timestamp;
 use weir_runtime::context::{RecordedTranscript, Recording};
 
-/// A call that was written down, on its way into the record.
+/// A recorded call, to be stored.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(super) connector: String,
@@ -27,12 +26,12 @@ pub(crate) struct Taken {
     pub(super) json: String,
 }
 
-/// Which calls are written down.
+/// Selects which calls are recorded.
 #[derive(Debug)]
 pub(crate) struct Transcripts {
-    /// How many of a connector are kept; none are written down if this is none.
+    /// Number of calls kept for each connector; 0 records none.
     pub(super) ring: u32,
-    /// How many of each kind were in the second that began then.
+    /// Number of each kind in the second that began then.
     taken: Mutex<HashMap<CallKind, (Instant, u32)>>,
     told: mpsc::Sender<Taken>,
 }
@@ -46,7 +45,7 @@ impl Transcripts {
         }
     }
 
-    /// Whether a call of this kind, that begins now, is written down.
+    /// Whether a call of this kind that starts now is recorded.
     pub(crate) fn recording(&self, kind: CallKind) -> Recording {
         if self.ring == 0 || kind == CallKind::Describe {
             return Recording::Off;
@@ -65,7 +64,7 @@ impl Transcripts {
         }
     }
 
-    /// A call was written down. One that is too large, or finds no room, is dropped.
+    /// A call was recorded. It is dropped if it is too large, or the queue is full.
     pub(crate) fn take(&self, recorded: &RecordedTranscript<'_>) {
         if recorded.json.len() > limits::TRANSCRIPT_BYTES {
             return;
@@ -83,7 +82,7 @@ impl Transcripts {
     }
 }
 
-/// A way for calls to be written down, and where they come out.
+/// A channel for recorded calls: its sender and its receiver.
 pub(crate) fn begin(ring: u32) -> (Arc<Transcripts>, mpsc::Receiver<Taken>) {
     let (told, taken) = mpsc::channel(limits::TRANSCRIPTS_WAITING);
     (Arc::new(Transcripts::new(ring, told)), taken)

@@ -1,7 +1,7 @@
-//! Versions that failed, until the record says so: a canary that goes back by its rule, a version that is quarantined.
+//! Failed versions that are not marked in the database yet: a canary rolled back by its rule, a quarantined version.
 //!
-//! What was decided holds at once, in memory. It is written until it is written, so that no restart brings a version back that
-//! a locked record or a full disk kept from being marked.
+//! The decision takes effect immediately, in memory. The write is retried until it succeeds, so that no restart
+//! reactivates a version because a locked database or a full disk prevented the mark.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,17 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use weir_domain::time::Timestamp;
 
-/// What a version lost by its failures. In the order in which they are written: states are given back before a version is
+/// The consequence of a version's failures. In the order of writing: states are returned before a version is
 /// quarantined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lost {
     /// Its canary run.
     Canary,
-    /// The right to run at all.
+    /// The permission to run at all.
     Leave,
 }
 
-/// A version, and what it lost.
+/// A failed version, and the consequence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Failed {
     pub(crate) connector: String,
@@ -27,20 +27,20 @@ pub(crate) struct Failed {
     pub(crate) lost: Lost,
 }
 
-/// Why, and since when.
+/// The reason, and the time since then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cause {
     pub(crate) reason: Arc<str>,
-    /// What comes from then on is kept for the version that serves next, however late this is written down.
+    /// Webhooks from then on are kept for the version that serves next, even if this is written later.
     pub(crate) at: Timestamp,
 }
 
-/// Versions that failed and are not marked in the record yet. One entry for each version and loss, so it holds no more than
-/// the versions that run.
+/// Failed versions that are not marked in the database yet. One entry per version and consequence, so the size is
+/// bounded by the running versions.
 #[derive(Debug, Default)]
 pub(crate) struct VersionFailures {
     unwritten: Mutex<BTreeMap<Failed, Cause>>,
-    /// Ends the sleep of the loop that writes them.
+    /// Wakes the task that stores them.
     pub(crate) wake: Notify,
 }
 
@@ -49,13 +49,13 @@ impl VersionFailures {
         self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A version failed; the first cause counts.
+    /// A version failed; the first cause is kept.
     pub(crate) fn add(&self, failed: Failed, cause: Cause) {
         self.unwritten().entry(failed).or_insert(cause);
         self.wake.notify_one();
     }
 
-    /// Those that are not written yet.
+    /// Those that are not stored yet.
     pub(crate) fn all(&self) -> Vec<(Failed, Cause)> {
         let unwritten = self.unwritten();
         unwritten
@@ -64,18 +64,18 @@ impl VersionFailures {
             .collect()
     }
 
-    /// It is in the record.
+    /// It is in the database.
     pub(crate) fn written(&self, failed: &Failed) {
         self.unwritten().remove(failed);
     }
 
-    /// A person lets a version serve, whatever it did.
+    /// An operator promotes a version, regardless of its failures.
     pub(crate) fn forgive(&self, connector: &str, version: &str) {
         self.unwritten()
             .retain(|failed, _| failed.connector != connector || failed.version != version);
     }
 
-    /// Whether one of this version is not in the record yet.
+    /// Whether a failure of this version is not in the database yet.
     pub(crate) fn has(&self, connector: &str, version: &str) -> bool {
         let unwritten = self.unwritten();
         unwritten
@@ -83,7 +83,7 @@ impl VersionFailures {
             .any(|failed| failed.connector == connector && failed.version == version)
     }
 
-    /// Whether all are in the record.
+    /// Whether all are in the database.
     pub(crate) fn is_empty(&self) -> bool {
         self.unwritten().is_empty()
     }
@@ -108,7 +108,7 @@ mod tests {
         failures.add(failed(Lost::Leave), cause("first"));
         failures.add(failed(Lost::Leave), cause("second"));
         failures.add(failed(Lost::Canary), cause("third"));
-        // The canary first, so that its states are given back.
+        // The canary first, so that its states are returned.
         let waiting = [
             (failed(Lost::Canary), cause("third")),
             (failed(Lost::Leave), cause("first")),

@@ -14,10 +14,10 @@ use crate::connectors::loaded::Loaded;
 pub(crate) struct VersionSet {
     pub(crate) active: Arc<Loaded>,
     pub(crate) canary_run: Option<Arc<CanaryRun>>,
-    /// Others that serve the accounts whose state is theirs: those that served before and finish what they began, and one that
-    /// is about to serve and takes account after account over.
+    /// Others that serve the accounts whose state they own: previous versions that complete their calls, and one that
+    /// is about to serve and takes over account by account.
     pub(crate) draining: BTreeMap<String, Arc<Loaded>>,
-    /// Whose the states of accounts are.
+    /// The owners of the accounts' states.
     pub(crate) owners: Owners,
 }
 
@@ -35,7 +35,7 @@ impl VersionSet {
     /// one.
     ///
     /// # Errors
-    /// The number of the version that owns the state, which does not run here: nobody else understands the state.
+    /// The number of the version that owns the state, which is not loaded here: no other version can read the state.
     pub(crate) fn of(&self, app: &str, account: &str) -> Result<&Arc<Loaded>, String> {
         if let Some(owner) = self.owners.of(app, account) {
             return self.numbered(&owner).ok_or(owner);
@@ -52,7 +52,7 @@ impl VersionSet {
         )
     }
 
-    /// The version of this number, if it serves anybody.
+    /// The version of this number, if it serves an account.
     pub(crate) fn numbered(&self, number: &str) -> Option<&Arc<Loaded>> {
         if number == self.active.number() {
             return Some(&self.active);
@@ -61,7 +61,7 @@ impl VersionSet {
         canary_run.or_else(|| self.draining.get(number))
     }
 
-    /// All that run.
+    /// All loaded versions.
     pub(crate) fn all(&self) -> Vec<Arc<Loaded>> {
         let canary_run = self.canary_run.iter().map(|canary_run| &canary_run.loaded);
         let all = [&self.active]
@@ -71,7 +71,7 @@ impl VersionSet {
         all.cloned().collect()
     }
 
-    /// The versions besides the active one that serve somebody.
+    /// The versions besides the active one that serve accounts.
     pub(crate) fn others(&self) -> Vec<Arc<Loaded>> {
         let serves =
             |canary_run: &&Arc<CanaryRun>| canary_run.serves_somebody() || self.owners.owns(canary_run.loaded.number());
@@ -98,7 +98,7 @@ impl VersionSet {
 /// An account: the app, and the platform's id.
 type Account = (String, String);
 
-/// The versions whose the states of accounts are. Every copy of a version set sees the same.
+/// The owners of accounts' states. All copies of a version set share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Owners(Arc<RwLock<Owned>>);
 
@@ -107,16 +107,16 @@ struct Owned {
     by_account: HashMap<Account, Owner>,
     /// How many accounts each version owns, so that a webhook need not count them.
     accounts: HashMap<String, usize>,
-    /// Since when the first of those that the record holds is held.
+    /// Since when the first of the accounts held in the database is held.
     held_since: Option<Timestamp>,
-    /// How many owners were noted until now.
+    /// The number of owners noted so far.
     noted: u64,
 }
 
 #[derive(Debug)]
 struct Owner {
     version: String,
-    /// Its place among all that were noted.
+    /// Its position among all that were noted.
     noted: u64,
 }
 
@@ -135,7 +135,8 @@ impl Owned {
         *self.accounts.entry(to.to_owned()).or_default() += 1;
     }
 
-    /// As the record says, and with the owners that were noted while it was read: an account's first write may come between.
+    /// As stored, together with the owners that were noted during the read: an account's first write may happen in
+    /// between.
     fn replace(&mut self, read: Vec<StateOwner>, since: u64) {
         let before = std::mem::take(self);
         self.noted = before.noted;
@@ -155,7 +156,7 @@ impl Owned {
 }
 
 impl Owners {
-    /// Brings them up to what the record says.
+    /// Updates them to match the database.
     pub(crate) async fn refresh(&self, store: &dyn Store, connector: &str) -> Result<(), StoreError> {
         let since = self.0.read().unwrap_or_else(PoisonError::into_inner).noted;
         let read = store.state_owners(connector).await?;
@@ -164,7 +165,7 @@ impl Owners {
         Ok(())
     }
 
-    /// The version that owns the state of an account; none while nothing was written.
+    /// The version that owns the state of an account; `None` until the first write.
     pub(crate) fn of(&self, app: &str, account: &str) -> Option<String> {
         let owned = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if owned.by_account.is_empty() {
@@ -187,18 +188,18 @@ impl Owners {
         owning.map(|(version, _)| version.clone()).collect()
     }
 
-    /// Since when the first of the accounts that the record holds is held; none if it holds none.
+    /// Since when the first of the accounts held in the database is held; `None` if none is.
     pub(crate) fn held_since(&self) -> Option<Timestamp> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).held_since
     }
 
-    /// A version owns an account's state from now on: it took it over, or was the first to write to it.
+    /// A version owns an account's state from now on: it took it over, or wrote to it first.
     pub(crate) fn hand(&self, app: &str, account: &str, to: &str) {
         let mut owned = self.0.write().unwrap_or_else(PoisonError::into_inner);
         owned.give((app.to_owned(), account.to_owned()), to);
     }
 
-    /// The same, if nobody owned it.
+    /// The same, if it had no owner.
     pub(crate) fn begin(&self, app: &str, account: &str, by: &str) {
         if self.of(app, account).is_none() {
             self.hand(app, account, by);
@@ -234,7 +235,7 @@ mod tests {
         drop(owned);
         assert_eq!(owners.of("app", "new").as_deref(), Some("1.0.0"));
         assert_eq!(owners.of("app", "known").as_deref(), Some("2.0.0"));
-        assert_eq!(owners.of("app", "deleted"), None, "the record knows no owner any more");
+        assert_eq!(owners.of("app", "deleted"), None, "the database has no owner any more");
         assert!(owners.owns("1.0.0") && owners.owns("2.0.0"));
     }
 }

@@ -25,7 +25,7 @@ const adjustClock = (time) => {
   if (Math.abs(difference - offset) > 2000) offset = difference;
 };
 
-/** A failure as the API words it (RFC 9457). */
+/** A problem document of the API (RFC 9457). */
 export class Problem extends Error {
   /** @type {string | undefined} */
   title;
@@ -141,7 +141,7 @@ function begin(begun) {
 /** Whether the session's key has a scope. @param {Scope} scope */
 export const may = (scope) => Boolean(session?.scopes.includes(scope) || session?.scopes.includes("admin"));
 
-/** The session that the cookie stands for, or null. */
+/** The session of the cookie, or null. */
 export async function resume() {
   try {
     return begin(await get("/v1/session"));
@@ -152,7 +152,7 @@ export async function resume() {
   }
 }
 
-// A header holds visible ASCII only; anything else cannot be part of a key.
+// A header value is visible ASCII only; anything else cannot be part of a key.
 /** @param {string} key */
 const bearer = (key) => ({ authorization: `Bearer ${key.trim().replace(/[^\x21-\x7e]/g, "")}` });
 
@@ -187,7 +187,7 @@ export function listen(listener) {
   return () => listeners.delete(listener);
 }
 
-/** Opens the stream, which reconnects by itself; `whenState` is told whether it is connected. */
+/** Opens the stream, which reconnects automatically; `whenState` receives whether it is connected. */
 export function connect(whenState = onState) {
   onState = whenState;
   stream?.close();
@@ -205,7 +205,7 @@ export function connect(whenState = onState) {
   };
   stream.onerror = () => {
     onState(false);
-    // Closed for good: the session may have ended, or the host is at its limit. Checked once in a while.
+    // Closed permanently: the session may have ended, or the host is at its limit. Checked from time to time.
     if (stream?.readyState === EventSource.CLOSED && !retried) {
       retried = true;
       setTimeout(async () => {
@@ -216,8 +216,8 @@ export function connect(whenState = onState) {
   };
 }
 
-// A browser opens six connections to a host over HTTP/1.1. A hidden page gives up its stream, or a seventh tab would
-// wait forever; it receives what it missed when it is visible again.
+// A browser opens six connections to a host over HTTP/1.1. A hidden page closes its stream, or a seventh tab would wait
+// forever; it receives what it missed when it is visible again.
 const HIDDEN_MS = 300_000;
 /** @type {number | undefined} */
 let hidden;
@@ -240,7 +240,7 @@ async function followClock() {
     const health = await get("/healthz");
     adjustClock(new Date(health.now_ms).toISOString());
   } catch {
-    // The stream shows that the host is away.
+    // The stream shows that the host is unreachable.
   }
 }
 setInterval(followClock, 10_000);

@@ -1,4 +1,4 @@
-// The composer: it knows what the conversation can carry now, and refuses the rest before anything is sent.
+// The composer: it knows what the conversation can carry now, and refuses the rest before a message is sent.
 
 import { call, may, now, once, remedy } from "./api.js";
 import { button, h, icon, replace, toast } from "./dom.js";
@@ -170,11 +170,11 @@ export class Composer {
     const features = this.#features;
     if (!features) return;
     replace(this.#limits, limits(features));
-    // The window closes by the clock alone: no event may have come.
+    // The window closes at its time without an event.
     if (features.can_reply && features.window && Date.parse(features.window.closes_at) <= now()) this.#onWindowClosed();
   }
 
-  // ---- what is written and attached ---------------------------------------------------------------------------------
+  // ---- text and attachments -----------------------------------------------------------------------------------------
 
   /** @param {string} kind */
   #rule(kind) {
@@ -299,7 +299,7 @@ export class Composer {
     this.#drawAttached();
   }
 
-  // ---- what the person does -----------------------------------------------------------------------------------------
+  // ---- user actions -------------------------------------------------------------------------------------------------
 
   #handle() {
     this.form.addEventListener("submit", (event) => {
@@ -307,7 +307,7 @@ export class Composer {
       this.#deliver();
     });
     this.#text.addEventListener("keydown", (event) => {
-      // Not while a word is being composed (Japanese, Chinese).
+      // Not during text composition (Japanese, Chinese).
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
         event.preventDefault();
         this.#deliver();

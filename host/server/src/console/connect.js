@@ -28,7 +28,7 @@ export async function connectAccount(apps, done) {
   await finish(session, done);
 }
 
-/** Asks the account's owner again. @param {Channel} channel @param {() => unknown} done */
+/** Starts a new authorization by the account's owner. @param {Channel} channel @param {() => unknown} done */
 export async function reauthorize(channel, done) {
   const form = connectForm(() => channel.connector);
   const { id } = channel;
@@ -44,7 +44,7 @@ async function finish(session, done) {
   done();
 }
 
-/** What a connector asks for before an account is connected. @param {() => string} connector */
+/** The fields that a connector requires before an account is connected. @param {() => string} connector */
 function connectForm(connector) {
   const element = h("div");
   /** @type {Map<string, HTMLInputElement>} */

@@ -129,12 +129,12 @@ function grantRow(wanted, box) {
   return h("li", null, h("label", null, box, text));
 }
 
-/** What the newest version asks for, each with a checkbox of its own. */
+/** The grants that the newest version requests, each with its own checkbox. */
 /**
  * @param {Connector} it @param {ConnectorVersion} version @param {boolean} writes @param {() => unknown} refresh
  */
 function grantsSection(it, version, writes, refresh) {
-  // The grant is what is asked for; its description and its changes are for the reader.
+  // The grant is the requested part; its description and its changes are only for display.
   const exact = (/** @type {Partial<WantedGrant>} */ { words, changes, ...grant }) => JSON.stringify(grant);
   const withheld = new Set(it.withheld_grants.map(exact));
   const wanted = new Set(version.wanted_grants.map(exact));

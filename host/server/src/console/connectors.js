@@ -1,4 +1,4 @@
-// Connectors and apps: what is installed, and what it is registered as on the platforms.
+// Connectors and apps: the installed connectors, and their registrations at the platforms.
 
 import { call, get, may } from "./api.js";
 import { attempt, button, empty, h, icon, pageHeader } from "./dom.js";
@@ -33,7 +33,7 @@ async function list(refresh, go) {
     button([icon("plus", 16), "Install connector"], () => file.click(), { class: "primary" });
   const none = empty(
     "No connectors installed",
-    "A connector is one WebAssembly component. Install the file, review what it asks for, and grant it.",
+    "A connector is one WebAssembly component. Install the file, review the grants that it requests, and grant them.",
     add,
   );
   const text = "Each connector speaks one platform's protocol, and can do only what you grant.";

@@ -22,7 +22,7 @@ export class Conversation {
   #channel;
   #onChange;
   #closed = false;
-  /** Where older messages go on. @type {string | null | undefined} */
+  /** The cursor for older messages. @type {string | null | undefined} */
   #cursor = null;
   /** @type {number | undefined} */
   #soon;
@@ -153,7 +153,7 @@ export class Conversation {
     this.#thread.add(...page.data);
     this.#cursor = page.next_cursor;
     this.#earlier.hidden = !page.has_more;
-    // What is in view stays there when older messages are added above it.
+    // The scroll position is kept when older messages are added above it.
     if (older) this.#scroll.scrollTop += this.#scroll.scrollHeight - height;
     else this.#toEnd();
   }

@@ -1,4 +1,4 @@
-// Building the page. What people wrote becomes text nodes and attributes of known names, never markup.
+// Builds the page. User content becomes text nodes and attributes of known names, never markup.
 
 import { full, moment, spaced } from "./format.js";
 
@@ -143,7 +143,7 @@ export const definitions = (rows) =>
     rows.map(([name, value]) => [h("dt", null, name), h("dd", { dir: "auto" }, value)]),
   );
 
-/** A table that scrolls by itself where it is too wide. @param {Child[]} heads @param {Child[]} rows */
+/** A table that scrolls horizontally if it is too wide. @param {Child[]} heads @param {Child[]} rows */
 export const table = (heads, rows) =>
   h(
     "div",
@@ -252,7 +252,7 @@ export async function attempt(act, success, then) {
 }
 
 /**
- * A dialog; gives what `value` returns once it is confirmed and succeeded, or null.
+ * A dialog; returns the result of `value` once it is confirmed and succeeded, or null.
  * @template [T=boolean]
  * @param {string} title
  * @param {{ nodes: Child[], value?: () => T | Promise<T> }} body
@@ -262,7 +262,7 @@ export function ask(title, { nodes, value }, yes = "OK", { danger = false } = {}
   return new Promise((done) => {
     const error = h("div");
     const confirm = h("button", { class: danger ? "danger" : "primary", value: "yes" }, yes);
-    // Without a value there is nothing to cancel: the dialog only shows something.
+    // Without a value there is nothing to cancel: the dialog only shows information.
     const cancel = value && button("Cancel", () => close(null), { value: "", formnovalidate: true });
     const form = h(
       "form",

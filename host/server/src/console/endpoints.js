@@ -1,4 +1,4 @@
-// Endpoints: where Weir delivers events, and how that goes.
+// Endpoints: where Weir delivers events, and the state of deliveries.
 
 import { del, get, may, now, patch, post } from "./api.js";
 import { ask, attempt, button, checkbox, definitions, empty, field, h, icon } from "./dom.js";
@@ -15,7 +15,7 @@ export function mount(root, { id, go }) {
   return new ListPage(
     root,
     (shown, page) => (shown ? endpointPage(shown, () => page.refresh(), go) : list(go)),
-    // What was opened stays open.
+    // Opened sections stay open.
     (event, page) => event.type.startsWith("endpoint.") && !(page.id && root.querySelector("details[open]")),
   ).show(id);
 }

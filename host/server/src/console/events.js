@@ -1,4 +1,4 @@
-// Events as they come, and webhooks that no connector could process.
+// The event stream, and webhooks that no connector could process.
 
 import { del, get, may, once } from "./api.js";
 import { attempt, button, empty, h, json, loading, pageHeader, problem, replace } from "./dom.js";

@@ -42,7 +42,7 @@ export const moment = (time) =>
 export const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 /** @param {string} text */
 export const capital = (text) => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
-/** A name of the API as words. @param {string} name */
+/** A name of the API as readable text. @param {string} name */
 export const spaced = (name) => name.replaceAll("_", " ");
 /** The times in a text of the host, in the viewer's zone. @param {string} text */
 export const localTimes = (text) => text.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (time) => moment(time));

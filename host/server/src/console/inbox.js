@@ -236,7 +236,7 @@ class Inbox {
     this.#load(false);
   }
 
-  /** Finds messages beside the names; `cursor` is where to go on. @param {string | null | undefined} cursor */
+  /** Searches messages as well as names, from `cursor` on. @param {string | null | undefined} cursor */
   async #searchMessages(cursor) {
     const search = this.#search;
     const words = this.#words;

@@ -28,7 +28,7 @@ let frame = null;
 let leave = () => {};
 let visits = 0;
 
-/** Goes to a path of the console without loading it anew. @param {string} path */
+/** Navigates to a path of the console without reloading the page. @param {string} path */
 function go(path) {
   history.pushState(null, "", path);
   return show();
@@ -64,7 +64,7 @@ async function show() {
 }
 
 /**
- * Shows a page; gives what leaves it.
+ * Shows a page; returns the function that leaves it.
  * @param {Frame} frame @param {Name} name @param {(root: HTMLElement, context: Context) => Page} mount
  * @param {string | null} id
  */
@@ -121,7 +121,7 @@ function open(session) {
 // ---- signing in -----------------------------------------------------------------------------------------------------
 
 /**
- * The form that signs in with the key that `key` gives; `focus` is the element to begin with.
+ * The form that signs in with the key that `key` returns; `focus` is the initially focused element.
  * @param {() => string} key @param {Child[]} before @param {Child} after
  */
 function signInForm(key, before, after, note = h("div", { class: "note" })) {
@@ -178,7 +178,7 @@ function signedOut(text = "") {
 }
 
 /**
- * Asks before a link signs this browser in: whoever made the link chose the key, and could read what is done in their
+ * Confirms before a link signs this browser in: the link's author chose the key, and could read what is done in their
  * workspace.
  * @param {string} key
  */
@@ -198,7 +198,7 @@ async function confirmLink(key) {
     h(
       "p",
       { class: "quiet" },
-      "Everything you do here happens in that workspace. If somebody else sent you the link, use your own key.",
+      "Everything you do here happens in that workspace. If another person sent you the link, use your own key.",
     ),
   ];
   signInForm(

@@ -1,5 +1,5 @@
-// One message: what it carries, where it stands, and what can be done about it. All that people wrote is text;
-// `dir=auto` lets each text run in its own direction.
+// One message: its content, its status, and the possible actions. User content is only text; `dir=auto` sets the
+// direction of each text.
 
 import { del, get, local, once, remedy } from "./api.js";
 import { ask, attempt, button, definitions, h, icon, safeUrl } from "./dom.js";
@@ -172,7 +172,7 @@ async function showAttempts(message) {
 /** Why a message is not sent, and what can be done. @param {Message} message */
 export function trouble(message) {
   const { id } = message;
-  // What follows comes as an event.
+  // Further changes arrive as events.
   const retry = button("Retry", () => attempt(() => once("/v1/messages/{id}/retry", { id }), "Retry queued"), {
     class: "small",
   });

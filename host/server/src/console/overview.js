@@ -1,4 +1,4 @@
-// The overview: what needs attention, then current activity.
+// The overview: items that need attention, then current activity.
 
 import { get } from "./api.js";
 import { chart, h, icon, loading, pageHeader, problem, replace } from "./dom.js";
@@ -41,7 +41,7 @@ export function mount(root) {
   };
 }
 
-// ---- what needs attention -------------------------------------------------------------------------------------------
+// ---- items that need attention --------------------------------------------------------------------------------------
 
 async function needsAttention() {
   const [channels, endpoints, connectors, apps, dead] = await Promise.all([

@@ -20,7 +20,7 @@ export class ListPage {
   #reloadsOn;
 
   /**
-   * `load` builds the list, or the item of an id; `reloadsOn` says whether an event changes what is shown.
+   * `load` builds the list, or the item of an id; `reloadsOn` returns whether an event changes what is shown.
    * @param {HTMLElement} root
    * @param {(id: string | null, page: ListPage) => Promise<Child>} load
    * @param {(event: Event, page: ListPage) => boolean} [reloadsOn]
@@ -40,7 +40,7 @@ export class ListPage {
     return this;
   }
 
-  /** Builds anew what is shown. */
+  /** Rebuilds the content. */
   refresh() {
     return this.show(this.id);
   }

@@ -1,4 +1,4 @@
-// Refusals: what a rule refused, with the facts, when it is allowed again, and what to do.
+// Refusals: each with its rule, the facts, when the decision changes, and the fix.
 
 import { get } from "./api.js";
 import { attempt, button, definitions, empty, facts, h, icon, pageHeader, replace, table } from "./dom.js";

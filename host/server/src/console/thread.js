@@ -7,7 +7,7 @@ import { content, referral, standing, trouble } from "./message.js";
 
 /** @import { Event, Message } from "./types" */
 
-/** Messages of one side within this time stand together. */
+/** Messages of one side within this time are grouped. */
 const GAP_MS = 5 * 60_000;
 /** @type {Record<string, string>} */
 const WARNINGS = { links_not_clickable: "The platform shows links as plain text." };

@@ -1,4 +1,4 @@
-// Types of the console's scripts. What the API takes and gives comes from its description (`openapi.d.ts`, generated).
+// Types of the console's scripts. The API's types come from its description (`openapi.d.ts`, generated).
 
 import type { components, paths } from "./openapi";
 
@@ -80,7 +80,7 @@ export interface Context {
 
 /** What a page does besides showing itself. */
 export interface Page {
-  /** Moves to another item by itself; false if the page must be built again. */
+  /** Switches to another item without a rebuild; false if the page must be rebuilt. */
   visit?: (id: string | null) => boolean;
   event?: (event: Event) => void;
   /** Handles a key; whether it did. */

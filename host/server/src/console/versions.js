@@ -1,4 +1,4 @@
-// A connector's versions: comparing before a swap, the canary, the swap, and the way back.
+// A connector's versions: replay, canary, promotion and rollback.
 
 import { get, post } from "./api.js";
 import { ask, button, chart, checkbox, field, h, problem, replace, toast } from "./dom.js";
@@ -98,7 +98,7 @@ function actions(it, version, hasOthers, done) {
 }
 
 /**
- * A button that asks, acts and says so.
+ * A button that asks for confirmation, acts and reports the result.
  * @param {string} label @param {string} title @param {Child[]} nodes @param {() => Promise<unknown>} act
  * @param {() => void} then
  */
@@ -219,7 +219,7 @@ const rollBack = (version, done) =>
     version,
     "Roll back",
     `Roll back ${version.version}?`,
-    "The previous version becomes active again, with the state that it had.",
+    "The previous version becomes active again, with its earlier state.",
     () => done(`${version.version} rolled back`),
   );
 
@@ -229,7 +229,7 @@ const stopCanary = (version, done) =>
     version,
     "Stop canary",
     `Stop canary ${version.version}?`,
-    "Its accounts return to the active version, with the state that they had.",
+    "Its accounts return to the active version, with their earlier state.",
     () => done("Canary stopped"),
   );
 
@@ -260,7 +260,7 @@ const text = (value) => {
 };
 
 /**
- * One difference. What it holds was written by people: text, never markup.
+ * One difference. Its content is user content: text, never markup.
  * @param {Difference} one @param {Child[]} more
  */
 const difference = (one, ...more) =>

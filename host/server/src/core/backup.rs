@@ -1,10 +1,11 @@
-//! A backup of the data directory, made while a host uses it.
+//! Backups of the data directory, created while a host uses it.
 //!
-//! A backup is a data directory itself: a host started on it resumes from the moment of the backup. It has no keys, since
-//! whoever gets hold of it could then decrypt the credentials in it.
+//! A backup is a data directory itself: a host started on it resumes from the moment of the backup. It contains no
+//! keys, because a person who obtains the backup could otherwise decrypt its credentials.
 //!
-//! A backup is complete or does not exist: it is written beside its destination, with a marker that no host starts on, and
-//! renamed once every byte is on the disk and a manifest lists its files with their digests. The first start verifies them.
+//! A backup is complete or does not exist. It is written to a temporary directory next to its destination, with a
+//! marker that prevents a host from starting on it. It is renamed once every byte is on the disk and a manifest lists
+//! its files with their digests. The first start verifies them.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
@@ -17,20 +18,20 @@ use weir_store::{SqliteStore, StoreError, kill_point};
 
 use crate::core::folder;
 
-/// The directories that the database refers to. Their files never change, so copying them after the database loses nothing that
-/// it refers to.
+/// The directories that the database refers to. Their files never change, so copying them after the database loses
+/// nothing that it refers to.
 const FOLDERS: [&str; 2] = ["components", "media"];
 /// In a backup: its files with their digests, written last.
 const MANIFEST: &str = "backup.json";
-/// In a backup that is being made or was interrupted. Locked while it is being made.
+/// Marks a backup in progress or interrupted. Locked while the backup is being written.
 const MARKER: &str = "backup.incomplete";
 /// Bytes read at a time.
 const CHUNK: usize = 64 << 10;
 
-/// A backup that was made.
+/// A completed backup.
 #[derive(Clone, Debug, Serialize)]
 pub struct Copied {
-    /// Where it is.
+    /// The destination.
     pub folder: PathBuf,
     /// Size of the database.
     pub record_bytes: u64,
@@ -41,7 +42,7 @@ pub struct Copied {
 /// The files of a backup.
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
-    /// The version of Weir that made it.
+    /// The version of Weir that created it.
     weir: String,
     /// The database's.
     schema: i64,
@@ -50,13 +51,13 @@ struct Manifest {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry {
-    /// Within the folder.
+    /// The path within the directory.
     path: PathBuf,
     bytes: u64,
     sha256: String,
 }
 
-/// Why no backup was made.
+/// Why no backup was created.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// A backup is never overwritten.
@@ -65,15 +66,15 @@ pub enum BackupError {
     /// Another run has not finished.
     #[error("another backup to {} is running; wait for it to finish", .0.display())]
     Running(PathBuf),
-    /// There is nothing to back up.
+    /// There is no data to back up.
     #[error("{} contains no database; set WEIR_DATA to the data directory", .0.display())]
     NoRecord(PathBuf),
     /// A file could not be copied.
     #[error("cannot copy {}: {error}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         error: io::Error,
     },
     /// The database could not be copied.
@@ -81,8 +82,8 @@ pub enum BackupError {
     Store(#[from] StoreError),
 }
 
-/// Backs up the data directory `data` to `to`, which must not exist. Blocks until the backup is on the disk. What an interrupted
-/// run left beside `to` is removed.
+/// Backs up the data directory `data` to `to`, which must not exist. Blocks until the backup is on the disk. Removes
+/// what an interrupted run left next to `to`.
 ///
 /// # Errors
 /// See [`BackupError`]; `to` does not exist then.
@@ -111,7 +112,7 @@ pub fn copy(data: &Path, to: &Path) -> Result<Copied, BackupError> {
         Ok(copied)
     });
     if copied.is_err() {
-        // If this fails, the marker tells what is left of it.
+        // If this fails, the marker identifies the remainder.
         let _ = std::fs::remove_dir_all(&beside);
     }
     drop(marker);
@@ -237,8 +238,8 @@ fn write_synced(path: &Path, from: &mut impl Read) -> Result<(u64, String), Back
     written.map_err(at(path))
 }
 
-/// Copies a directory with its subdirectories. A file that disappears meanwhile was erased, and belongs in no backup; a partial
-/// file is not in the database yet.
+/// Copies a directory with its subdirectories. A file that disappears meanwhile was erased, and belongs in no backup; a
+/// partial file is not in the database yet.
 fn copy_folder(from: &Path, to: &Path, folder: &Path, copied: &mut Vec<Entry>) -> Result<(), BackupError> {
     make(&to.join(folder))?;
     let source = from.join(folder);
@@ -269,7 +270,7 @@ fn copy_folder(from: &Path, to: &Path, folder: &Path, copied: &mut Vec<Entry>) -
     sync(&to.join(folder))
 }
 
-/// Verifies a backup before the first start on it; later, its files change. Does nothing in any other data directory.
+/// Verifies a backup before the first start on it; later, its files change. No effect in any other data directory.
 ///
 /// # Errors
 /// One line with the reason; nothing was changed.
@@ -319,13 +320,13 @@ mod tests {
     use super::*;
     use crate::core::config::StoreConfig;
 
-    /// A data directory with a database and a picture, and where its backup goes.
+    /// A data directory with a database and a picture, and the destination of its backup.
     fn data(folder: &tempfile::TempDir) -> (PathBuf, PathBuf) {
         let data = folder.path().join("data");
-        folder::prepare(&data).expect("a folder");
-        folder::furnish(&data, &StoreConfig::Sqlite).expect("a folder");
+        folder::prepare(&data).expect("a directory");
+        folder::furnish(&data, &StoreConfig::Sqlite).expect("a directory");
         let mint = std::sync::Arc::new(Mint::from_seed([1; 32]));
-        SqliteStore::open(folder::record(&data), &MasterKey::new([2; 32]), mint).expect("a record");
+        SqliteStore::open(folder::record(&data), &MasterKey::new([2; 32]), mint).expect("a database");
         std::fs::write(data.join("media/picture"), b"bytes").expect("a file");
         std::fs::write(data.join("media/other.part"), b"byt").expect("a file");
         (data, folder.path().join("copy"))
@@ -333,18 +334,18 @@ mod tests {
 
     #[test]
     fn backup_needs_a_database_and_a_new_directory() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let (empty, to) = (folder.path().join("empty"), folder.path().join("copy"));
         assert!(matches!(copy(&empty, &to), Err(BackupError::NoRecord(_))));
         assert!(!to.exists());
         let (data, to) = data(&folder);
-        std::fs::create_dir(&to).expect("a folder");
+        std::fs::create_dir(&to).expect("a directory");
         assert!(matches!(copy(&data, &to), Err(BackupError::Taken(_))));
     }
 
     #[test]
     fn corrupt_backup_is_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let (data, to) = data(&folder);
         assert_eq!(copy(&data, &to).expect("a copy").files, 1);
         let picture = to.join("media/picture");
@@ -356,7 +357,7 @@ mod tests {
         std::fs::remove_file(&picture).expect("a file");
         assert!(restore(&to).expect_err("no picture").to_string().contains("missing"));
         std::fs::write(&picture, b"bytes").expect("a file");
-        restore(&to).expect("it is whole again");
+        restore(&to).expect("it is complete again");
         // It is a host's data directory now, and its files change.
         std::fs::remove_file(&picture).expect("a file");
         restore(&to).expect("no backup any more");
@@ -364,27 +365,27 @@ mod tests {
 
     #[test]
     fn interrupted_backup_does_not_exist() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let (data, to) = data(&folder);
-        // What a run leaves that is killed after it copied the database.
+        // Files left by a run that was killed after it copied the database.
         let left = beside(&to);
-        drop(begin(&left).expect("a folder"));
-        std::fs::copy(folder::record(&data), folder::record(&left)).expect("a record");
+        drop(begin(&left).expect("a directory"));
+        std::fs::copy(folder::record(&data), folder::record(&left)).expect("a database");
         assert!(!to.exists());
         let refused = restore(&left).expect_err("it is not complete").to_string();
         assert!(refused.contains("incomplete"), "{refused}");
-        copy(&data, &to).expect("the next run is not in its way");
+        copy(&data, &to).expect("the next run succeeds");
         assert!(!left.exists());
         restore(&to).expect("a copy");
     }
 
     #[test]
     fn concurrent_backups_are_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let (data, to) = data(&folder);
-        let running = begin(&beside(&to)).expect("a folder");
+        let running = begin(&beside(&to)).expect("a directory");
         assert!(matches!(copy(&data, &to), Err(BackupError::Running(_))));
         drop(running);
-        copy(&data, &to).expect("nobody is at it");
+        copy(&data, &to).expect("no host is running");
     }
 }

@@ -8,7 +8,7 @@ use weir_store::{Page, StoreError};
 
 use crate::core::Core;
 
-/// Channels that are gone through at one time; of a workspace with more, the first of them.
+/// Channels processed at a time; of a workspace with more, the first of them.
 pub(crate) const CHANNELS: usize = 10_000;
 
 impl Core {

@@ -1,9 +1,9 @@
-//! The host's clock: the system's, that of the record's server, or a sandbox's that it follows.
+//! The host's clock: the system's, the database server's, or a sandbox's that it follows.
 //!
-//! A followed clock is read a few times a second, and runs on at the system's pace in between unless it stands still. Either may
-//! step: the system's is set by a person or a time server. Who sleeps until a moment must then look again, and what waits for a
-//! moment that was noted before a step back must not wait longer by it, nor what is in hand be taken for lost after a step on;
-//! `Core::look_at_clock` sees to that.
+//! A followed clock is read a few times a second and advances at the system's pace in between unless it is paused. Both
+//! clocks may step: a person or a time server sets the system's. A sleeper must then recheck its deadline, a task
+//! scheduled before a backward step must not wait longer because of it, and leased work must not be treated as expired
+//! after a forward step. `Core::look_at_clock` ensures this.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -19,23 +19,24 @@ use weir_store::Store;
 
 /// How often a followed clock is read.
 pub(crate) const FOLLOW_EVERY: Duration = Duration::from_millis(100);
-/// How long the followed clock may take to answer at the start.
+/// How long the followed clock may take to respond at the start.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
-/// How often the system's clock is held against one that only goes forward.
+/// How often the system's clock is compared with the monotonic clock.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// What the way of an answer can take, and more than a time server slews between two looks; more is a step.
+/// Larger than a response's latency and than what a time server slews between two readings; a larger difference is a
+/// step.
 const STEP: Duration = Duration::from_secs(1);
 
-/// A clock shows something else than it would have by itself.
+/// The clock differs from its expected reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// It is on by so much.
+    /// It was set forward by this duration.
     Forward(Duration),
-    /// It was set back by so much.
+    /// It was set back by this duration.
     Back(Duration),
 }
 
-/// What it is that a clock shows `read` where it would show `expected`.
+/// The step, if the clock shows `read` where `expected` was expected.
 fn step(expected: Timestamp, read: Timestamp, tolerance: Duration) -> Option<Step> {
     let (back, forward) = (expected.since(read), read.since(expected));
     if back > tolerance {
@@ -47,13 +48,13 @@ fn step(expected: Timestamp, read: Timestamp, tolerance: Duration) -> Option<Ste
     }
 }
 
-/// What time it is.
+/// The current time.
 #[derive(Debug)]
 pub struct HostClock(Mutex<Source>);
 
 #[derive(Clone, Copy, Debug)]
 enum Source {
-    /// What it showed when it was last looked at.
+    /// The last reading.
     System {
         seen: Timestamp,
         at: Instant,
@@ -66,7 +67,7 @@ enum Source {
 }
 
 impl HostClock {
-    /// The system's.
+    /// The system's clock.
     pub fn system() -> Self {
         Self(Mutex::new(Source::System {
             seen: system_now(),
@@ -74,9 +75,9 @@ impl HostClock {
         }))
     }
 
-    /// Now.
+    /// The current time.
     pub fn now(&self) -> Timestamp {
-        // A poisoned lock holds a value as good as any other.
+        // A poisoned lock still holds a valid value.
         match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Source::System { .. } => system_now(),
             Source::Followed { read, at } => read.after(at.elapsed()),
@@ -84,7 +85,7 @@ impl HostClock {
         }
     }
 
-    /// What the clock shows when it is looked at: of a followed one `reading`, of the system's none.
+    /// Reads the clock: `reading` for a followed clock, `None` for the system's.
     pub fn look(&self, reading: Option<Reading>) -> Look {
         let at = Instant::now();
         let source = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,7 +102,7 @@ impl HostClock {
                 (Source::Followed { read, at }, STEP)
             }
             Some(Reading { now_ms, runs: false }) => {
-                // Of one that stands still any move is a step.
+                // For a paused clock any change is a step.
                 (Source::Stopped(Timestamp::from_millis(now_ms)), Duration::ZERO)
             }
         };
@@ -114,19 +115,19 @@ impl HostClock {
         }
     }
 
-    /// Goes on from a look.
+    /// Continues from a reading.
     pub fn accept(&self, look: Look) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = look.source;
     }
 }
 
-/// What a clock showed when it was looked at, and whether that is a step of it.
+/// One reading of a clock, and whether the clock was stepped.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     source: Source,
-    /// What it showed.
+    /// The time read.
     pub shown: Timestamp,
-    /// The step, if it is one.
+    /// The step, if there was one.
     pub step: Option<Step>,
 }
 
@@ -141,11 +142,11 @@ fn system_now() -> Timestamp {
     Timestamp::from_unsigned_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// What a followed clock shows.
+/// The reading of a followed clock.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Reading {
     now_ms: i64,
-    /// Whether it goes on by itself; one that does not say so does.
+    /// Whether the clock is running; true if the response omits it.
     #[serde(default = "goes_on")]
     runs: bool,
 }
@@ -154,10 +155,10 @@ fn goes_on() -> bool {
     true
 }
 
-/// Asks the clock at `url`.
+/// Reads the clock at `url`.
 ///
 /// # Errors
-/// In words.
+/// The error as text.
 pub(crate) async fn read(egress: &Egress, url: &Url) -> Result<Reading, String> {
     let permit = may_follow_clock(Request {
         method: Method::GET,
@@ -172,8 +173,8 @@ pub(crate) async fn read(egress: &Egress, url: &Url) -> Result<Reading, String> 
     serde_json::from_slice(&answer.body).map_err(|_| format!("it answers {} and no {{\"now_ms\": …}}", answer.status))
 }
 
-/// What the clock of the record's server shows; none where the record is in this process. All hosts on a record go by it, so that
-/// a moment that one of them wrote down is the same to all.
+/// The time on the database server; `None` if the database is in this process. All hosts on a database use it, so that
+/// a timestamp written by one means the same to all.
 pub(crate) fn of_server(store: &dyn Store) -> Option<Timestamp> {
     let now = store.server_time()?;
     Some(Timestamp::from_unsigned_millis(
@@ -181,16 +182,16 @@ pub(crate) fn of_server(store: &dyn Store) -> Option<Timestamp> {
     ))
 }
 
-/// The same, as a reading to go on from.
+/// The same, as a reading to continue from.
 pub(crate) fn of_record(store: &dyn Store) -> Option<Reading> {
     let now_ms = of_server(store)?.as_millis();
     Some(Reading { now_ms, runs: true })
 }
 
-/// While a virtual clock is followed, windows and signatures are judged by it: no app may then talk to a real platform.
+/// While a virtual clock is followed, it decides about windows and signatures: no app may then use a real platform.
 ///
 /// # Errors
-/// Such an app, or the record.
+/// Such an app exists, or the database failed.
 pub(crate) async fn check(store: &dyn Store, clock: &str) -> anyhow::Result<()> {
     for app in store.apps().await? {
         if app.origins.0.is_empty() || !app.origins.is_all_loopback() {
@@ -203,10 +204,11 @@ pub(crate) async fn check(store: &dyn Store, clock: &str) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Asks the clock at `url` until it answers, as long as a program that starts beside the host may take.
+/// Polls the clock at `url` until it answers, for at most the time that a program started together with the host may
+/// take.
 ///
 /// # Errors
-/// What it said last, in words.
+/// The last error as text.
 pub(crate) async fn first_reading(egress: &Egress, url: &Url) -> Result<Reading, String> {
     let deadline = tokio::time::Instant::now() + FIRST_ANSWER;
     loop {
@@ -244,7 +246,7 @@ mod tests {
         let later = there.after(48 * HOUR);
         assert!(matches!(see(later, false), Some(Step::Forward(by)) if by <= 48 * HOUR));
         assert_eq!(clock.now(), later);
-        assert_eq!(see(later, false), None, "it stands still");
+        assert_eq!(see(later, false), None, "the clock is paused");
         let moment = Duration::from_millis(1);
         let any = "any move of it counts";
         assert_eq!(see(later.after(moment), false), Some(Step::Forward(moment)), "{any}");
@@ -268,6 +270,9 @@ mod tests {
         assert_eq!(clock.look(None).step, None);
         let elsewhere = Reading { now_ms: 0, runs: true };
         assert!(clock.look(Some(elsewhere)).step.is_some());
-        assert!(clock.look(Some(elsewhere)).step.is_some(), "nobody accepted the first");
+        assert!(
+            clock.look(Some(elsewhere)).step.is_some(),
+            "the first step was not accepted"
+        );
     }
 }

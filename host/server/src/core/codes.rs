@@ -1,5 +1,5 @@
-//! Every error code of the API: what it means and what to do. The one table behind problem documents, the page at
-//! `/docs/errors` and `docs/errors.md`.
+//! Every error code of the API, with its cause and fix: the source of problem documents, the page at `/docs/errors` and
+//! `docs/errors.md`.
 
 use std::fmt::Write as _;
 
@@ -10,17 +10,17 @@ use weir_domain::problem::Fault;
 pub(crate) struct Code {
     /// As in a problem's `code`, and the anchor of its section.
     pub(crate) name: &'static str,
-    /// The HTTP status of a problem with it; 0 for a code that stands only on messages.
+    /// The HTTP status of a problem with this code; 0 for a code that occurs only on messages.
     pub(crate) status: u16,
     /// Who can fix it.
     pub(crate) fault: Fault,
     /// Whether the same request may succeed later.
     pub(crate) retryable: bool,
-    /// A few words.
+    /// A short title.
     pub(crate) title: &'static str,
-    /// What happened.
+    /// Why it happened.
     pub(crate) meaning: &'static str,
-    /// What to do.
+    /// What to do about it.
     pub(crate) remedy: &'static str,
 }
 
@@ -46,11 +46,11 @@ METHOD_NOT_ALLOWED = "method_not_allowed" 405 Caller false, "Method not allowed"
     "The path exists and accepts other methods: the `Allow` header lists them.",
     "Use one of them.";
 REQUEST_TIMEOUT = "request_timeout" 408 Caller true, "The request did not arrive in time",
-    "The body took longer than the host waits for one. Nothing was started.",
+    "The body took longer than the time limit. No work was started.",
     "Send it again.";
 STILL_AT_WORK = "still_at_work" 504 Host true, "The request takes longer than the host waits",
-    "The work continues; only the wait for its answer has ended.",
-    "Repeat the request later: with the same `Idempotency-Key` you get the answer that this one would have had.";
+    "The work continues; only the wait for its response has ended.",
+    "Repeat the request later: with the same `Idempotency-Key` you get the response to this request.";
 BODY_TOO_LARGE = "body_too_large" 413 Caller false, "The body is too large",
     "JSON bodies may have 256 KiB, webhooks 1 MiB, components 16 MiB, uploads 20 MiB.",
     "Send less; upload pictures and files with `POST /v1/media`.";
@@ -67,7 +67,7 @@ INVALID_PARAMETER = "invalid_parameter" 400 Caller false, "A parameter is invali
     "A query parameter or a header cannot be read, is out of range, or does not belong to the route.",
     "`errors[].parameter` names it.";
 INTERNAL_ERROR = "internal_error" 500 Host true, "Internal error",
-    "Something unexpected happened. The log has it under the `request_id`.",
+    "An unexpected error occurred. The log has the details under the `request_id`.",
     "Try again; report it if it persists.";
 }
 "Keys" {
@@ -78,7 +78,7 @@ KEY_ENDED = "key_ended" 401 Caller false, "The API key is not valid any more",
     "The key expired or was revoked.",
     "Create a new one: `weir key create`.";
 SESSION_OVER = "session_over" 401 Caller false, "The session has ended",
-    "The browser was signed in for a week, somebody signed out, or the session's key expired or was revoked.",
+    "A sign-in lasts a week. It ended, the user signed out, or the session's key expired or was revoked.",
     "Sign in again with a key.";
 CSRF_TOKEN_MISSING = "csrf_token_missing" 403 Caller false, "The CSRF token is missing",
     "A request that changes something and carries a session cookie must carry the session's CSRF token too: it proves that a page of this host made the request.",
@@ -100,7 +100,7 @@ WORKSPACE_IN_USE = "workspace_in_use" 409 Caller false, "The workspace is in use
     "Delete its channels first; each deletion ends the account's authorization at the platform.";
 TOO_MANY_ATTEMPTS = "too_many_attempts" 429 Caller true, "Too many wrong keys",
     "Too many requests with wrong keys came from this address.",
-    "Wait as long as `Retry-After` says, and use the right key.";
+    "Wait for the time in `Retry-After`, then use the right key.";
 }
 "Idempotency" {
 IDEMPOTENCY_KEY_INVALID = "idempotency_key_invalid" 400 Caller false, "The Idempotency-Key is invalid",
@@ -113,7 +113,7 @@ REQUEST_IN_PROGRESS = "request_in_progress" 409 Caller true, "The same request i
     "A request with this `Idempotency-Key` has not been answered yet.",
     "Wait a moment and repeat it; the answer will be the first one's.";
 REQUEST_INTERRUPTED = "request_interrupted" 409 Host false, "The request was interrupted",
-    "The host stopped or failed during the request with this `Idempotency-Key`, after it had written something. How far it came is unknown, so it is not repeated automatically.",
+    "The host stopped or failed during the request with this `Idempotency-Key`, after it had written something. It is unknown which steps completed, so the request is not repeated automatically.",
     "Check whether its result exists. If not, send it again with a new key.";
 CLIENT_REF_TAKEN = "client_ref_taken" 409 Caller false, "Another message has this client_ref",
     "`client_ref` is unique in a channel; `message_id` names the message that has it.",
@@ -121,7 +121,7 @@ CLIENT_REF_TAKEN = "client_ref_taken" 409 Caller false, "Another message has thi
 }
 "Refusals: the state of the conversation or the channel" {
 REPLY_WINDOW_CLOSED = "reply_window_closed" 409 Caller false, "The messaging window is closed",
-    "The platform lets a business write for a limited time after the contact's last message; `closed_at` says when that ended.",
+    "The platform lets a business write for a limited time after the contact's last message; `closed_at` is when that ended.",
     "Wait for the contact to write. Nothing else opens the window.";
 MESSAGE_BUDGET_EXHAUSTED = "message_budget_exhausted" 409 Caller false, "The message budget is used up",
     "The platform accepts `limit` messages until the contact writes again, and all are used. This is not a rate limit: waiting does not help, so there is no `Retry-After`.",
@@ -136,10 +136,10 @@ CHANNEL_DELETED = "channel_deleted" 409 Caller false, "The channel was deleted",
     "Its history can be read; nothing can be sent.",
     "Connect the account again; its history stays.";
 NOTHING_TO_RENEW = "nothing_to_renew" 409 Caller false, "The credential cannot be renewed",
-    "A person entered it, or the platform issued nothing to renew it with; `detail` says which, and whether the platform accepts it.",
+    "A person entered it, or the platform issued nothing to renew it with; `detail` names the cause and whether the platform still accepts it.",
     "Nothing while it is accepted. Otherwise connect the account again, or authorize it again.";
 RENEWAL_REFUSED = "renewal_refused" 409 Caller false, "The platform refused to renew the credential",
-    "It answered and rejected the request, usually because the app's secret was changed at the platform. The authorization stands, and the channel works until its credential expires. `detail` has the platform's message, `platform` its code.",
+    "It answered and rejected the request, usually because the app's secret was changed at the platform. The authorization is still valid, and the channel works until its credential expires. `detail` has the platform's message, `platform` its code.",
     "Compare the app's secrets with the platform's portal, enter them with `PUT /v1/apps/{name}`, then refresh again. The host retries automatically too.";
 RENEWAL_UNANSWERED = "renewal_unanswered" 502 Platform true, "The platform did not renew the credential",
     "It sent no answer, one without a credential, or one for another account. The channel keeps the credential that it has.",
@@ -163,7 +163,7 @@ ABILITY_NOT_SUPPORTED = "ability_not_supported" 409 Platform false, "The connect
     "The connector does not export the optional interface that this needs; `detail` names it.",
     "None needed; messages are not affected.";
 MESSAGE_NOT_CANCELLABLE = "message_not_cancellable" 409 Caller false, "The message cannot be canceled",
-    "It is being sent or has left; see `message_status`.",
+    "It is being sent or was sent; see `message_status`.",
     "Only queued messages can be canceled.";
 MESSAGE_NOT_RETRYABLE = "message_not_retryable" 409 Caller false, "The message cannot be sent again",
     "Only failed and uncertain messages can be retried; see `message_status`.",
@@ -183,7 +183,7 @@ CONTENT_TYPE_NOT_SUPPORTED = "content_type_not_supported" 422 Platform false, "T
     "`kind` cannot be sent through this connector.",
     "`GET /v1/conversations/{id}/features` lists what can.";
 MEDIA_TYPE_NOT_SUPPORTED = "media_type_not_supported" 422 Platform false, "The platform does not support this file type",
-    "`actual` was detected from the file's first bytes, whatever its name says; `allowed` lists what the platform accepts.",
+    "`actual` was detected from the file's first bytes, regardless of its name; `allowed` lists what the platform accepts.",
     "Convert the file.";
 MEDIA_TOO_LARGE = "media_too_large" 422 Caller false, "The file is too large",
     "It has `actual` bytes; `max` are accepted.",
@@ -239,7 +239,7 @@ POLICY_LOOSEN_NOT_ALLOWED = "policy_loosen_not_allowed" 403 Caller false, "A pol
 "Connectors" {
 COMPONENT_REFUSED = "component_refused" 422 Caller false, "The component was refused",
     "It is not a component of this interface, imports what no connector may, or its manifest breaks a rule.",
-    "See `detail` for the part and a valid value. `weir connector inspect FILE` says the same without a host.";
+    "See `detail` for the part and a valid value. `weir connector inspect FILE` makes the same checks without a host.";
 SIGNATURE_REFUSED = "signature_refused" 422 Caller false, "The component's signature is not trusted",
     "It is signed by a key that this host does not trust, or is unsigned where a signature is required.",
     "Add the key to `trusted_keys`, or have it signed.";
@@ -249,29 +249,29 @@ VERSION_TAKEN = "version_taken" 409 Caller false, "This version exists with othe
 DOWNGRADE_REFUSED = "downgrade_refused" 409 Caller false, "The release counter is lower",
     "A newer release of this connector is or was installed, so an older one must be requested explicitly.",
     "Repeat with `?allow_downgrade=true` to install it.";
-GRANTS_MISSING = "grants_missing" 409 Caller false, "The connector asks for more than was granted",
-    "`missing` lists what the version asks for and nobody has granted.",
+GRANTS_MISSING = "grants_missing" 409 Caller false, "The connector requests more than was granted",
+    "`missing` lists what the version requests and has not been granted.",
     "Read it, `PUT /v1/connectors/{name}/grants`, then promote.";
 VERSION_STAGE = "version_stage" 409 Caller false, "The version is in the wrong stage",
-    "A canary needs an active version beside it; a roll-back needs a previous version that is not quarantined; a version that serves, or owns the states of accounts, cannot be retired. While another node changes the connector's versions, none of this can be done.",
+    "A canary needs an active version; a roll-back needs a previous version that is not quarantined; a version that serves, or owns the states of accounts, cannot be retired. While another node changes the connector's versions, none of this can be done.",
     "`GET /v1/connectors/{name}/timeline` shows the stage of each version.";
 CONNECTOR_FAILED = "connector_failed" 502 Host true, "The connector failed",
     "It crashed, ran out of time, or returned something invalid.",
     "Try again; if it persists, the connector needs a fix. On a message: nothing was sent, or the message would be `uncertain`.";
 PLATFORM_REFUSED = "platform_refused" 502 Platform false, "The platform refused the request",
     "`reason` is Weir's term for the cause, `platform` has the platform's own code and message.",
-    "Depends on the reason; the platform's support asks for its `request_id`.";
+    "Depends on the reason; the platform's support needs its `request_id`.";
 HOST_BUSY = "host_busy" 503 Host true, "The host is at its limits",
     "Every slot for connector calls, event streams or writes is in use.",
     "Repeat after `Retry-After`.";
 CONNECTOR_NOT_LOADED = "connector_not_loaded" 503 Host true, "An active connector cannot be loaded",
-    "The component of an active version is missing in the database, contains other bytes, or is not trusted any more. Webhooks for it are answered 503, so that the platform repeats them; a node on which the version before still runs uses that one. It is tried again within five minutes.",
+    "The component of an active version is missing in the database, contains other bytes, or is no longer trusted. Webhooks for it are answered 503, so that the platform redelivers them; a node on which the previous version still runs uses that one. Loading is retried within five minutes.",
     "Install the same file again: it serves at once. Or promote another version.";
 NODE_FENCED = "node_fenced" 503 Host true, "The node cannot reach the database",
     "This node could not write its heartbeat for some seconds. It sends nothing, so that nothing is sent twice when another node takes over its work.",
-    "Check the database and the way to it; the node goes on by itself once its heartbeat succeeds.";
+    "Check the database and the network path to it; the node resumes automatically once its heartbeat succeeds.";
 LOOP_STALLED = "loop_stalled" 503 Host true, "A background task has stalled",
-    "What sends messages, delivers events or renews credentials has not reported for minutes. Nothing is lost.",
+    "The task that sends messages, delivers events or renews credentials has not reported for minutes. Nothing is lost.",
     "Restart the host, and keep its log: this is a bug in Weir.";
 }
 "Webhooks, events, media" {
@@ -280,7 +280,7 @@ WEBHOOK_FORGED = "webhook_forged" 401 Caller false, "The webhook's signature is 
     "Check that the app's secret is the platform's, and both clocks.";
 TOO_MANY_FORGED = "too_many_forged" 429 Caller true, "Too many forged webhooks",
     "Webhooks with an invalid signature came from this address repeatedly; this one was not read.",
-    "Wait as long as `Retry-After` says. The platform repeats a genuine webhook by itself.";
+    "Wait for the time in `Retry-After`. The platform redelivers a genuine webhook automatically.";
 WEBHOOK_CHALLENGE_FAILED = "webhook_challenge_failed" 403 Caller false, "The verification challenge failed",
     "The platform's verification request does not contain the app's verify token.",
     "Enter the same token at the platform and in the app's secrets.";
@@ -315,7 +315,7 @@ RECIPIENT_RISK_CONTROLLED = "recipient_risk_controlled" 0 Platform false, "The p
     "Wait for the contact to write again. Repeating makes it worse.";
 MESSAGING_RESTRICTED = "messaging_restricted" 0 Platform false, "The platform restricts this account's messages",
     "The account may not send for now.",
-    "Open the platform's own app: it says why and until when.";
+    "Open the platform's own app: it shows the reason and the end date.";
 RATE_LIMITED = "rate_limited" 0 Platform true, "The platform's rate limit was exceeded",
     "More requests were sent than the platform accepts. Weir waits and retries automatically.",
     "None; a message that fails with this was retried for as long as it made sense.";
@@ -323,8 +323,8 @@ PLATFORM_UNAVAILABLE = "platform_unavailable" 0 Platform true, "The platform is 
     "It failed or could not be reached in all attempts.",
     "`POST /v1/messages/{id}/retry` when it is back.";
 OUTCOME_UNKNOWN = "outcome_unknown" 0 Platform false, "The message may or may not have been sent",
-    "The request left and no answer came. Weir never sends such a message again blindly: a second copy in a person's chat is worse than a late one. The platform's echo or history settles it.",
-    "Wait until it is settled, or look into the platform's app and then `POST /v1/messages/{id}/retry`.";
+    "The request was sent and no response arrived. Weir never sends such a message again blindly: a second copy in a person's chat is worse than a late one. The platform's echo or history settles it.",
+    "Wait until it is settled, or check the platform's app and then `POST /v1/messages/{id}/retry`.";
 LINKS_NOT_CLICKABLE = "links_not_clickable" 0 Platform false, "Links in this text are not clickable",
     "A warning, not a failure: the platform shows them as plain text.",
     "Spell the address so that a person can type it.";
@@ -368,13 +368,13 @@ pub(crate) fn markdown() -> String {
 
 const HEAD: &str = "# Errors\n\n\
     Every error of the API is a problem document (RFC 9457, `application/problem+json`). Its `type` ends in `#` and the code; \
-    its `code` is stable. `fault` says who can fix it: `caller`, `platform` or `host`. `errors[]` points at what is wrong in \
+    its `code` is stable. `fault` names who can fix it: `caller`, `platform` or `host`. `errors[]` points at what is wrong in \
     the request: `pointer` into the body (RFC 6901), or `parameter` for the query and the headers. *Retryable* means that the same \
     request may succeed later. Include `request_id` when you ask for help.\n\n\
     A refusal by a rule has a `refusal_id`: `GET /v1/refusals/{id}` (or `weir why`) shows the rule that decided, and the facts on \
     both sides.\n";
 
-/// The word for whose fault it is.
+/// The name of the party at fault.
 pub(crate) fn fault(fault: Fault) -> &'static str {
     match fault {
         Fault::Caller => "caller",
@@ -398,7 +398,7 @@ mod tests {
         }
     }
 
-    /// Run with `WEIR_WRITE_DOCS=1` to write the file anew.
+    /// Run with `WEIR_WRITE_DOCS=1` to regenerate the file.
     #[test]
     fn the_documentation_has_one_section_per_code() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors.md");
@@ -408,7 +408,7 @@ mod tests {
         let written = std::fs::read_to_string(path).expect("docs/errors.md is there");
         assert!(
             written == markdown(),
-            "docs/errors.md is not what the table says; run with WEIR_WRITE_DOCS=1"
+            "docs/errors.md differs from the table; run with WEIR_WRITE_DOCS=1"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What the operator sets: `weir.toml`, overridden by the environment. An unknown key is an error that names it.
+//! The operator's settings: `weir.toml`, overridden by environment variables. An unknown key is an error that names it.
 
 mod settings;
 
@@ -13,64 +13,65 @@ use weir_domain::policy::Reach;
 use self::settings::{File, Settings, Value};
 use crate::core::provenance::TrustedKeys;
 
-/// What the host runs with.
+/// The host's configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where the API listens; loopback unless set, since a key alone guards it.
     pub listen: SocketAddr,
-    /// What the outside calls this host: in webhook addresses, callbacks and links. No path, no `/` at its end.
+    /// The external base URL of this host, used in webhook addresses, callbacks and links. No path, no trailing `/`.
     pub public_url: Url,
-    /// Where files live.
+    /// The data directory.
     pub data: PathBuf,
-    /// Where the record lives.
+    /// Location of the database.
     pub store: StoreConfig,
-    /// What this host is called among those that use the record; several may have the same name.
+    /// This host's name among the nodes that share the database; names need not be unique.
     pub node_name: String,
-    /// Where the bytes of media are kept.
+    /// Storage of media.
     pub media: MediaKeep,
     /// Bounds that an operator may lower or raise.
     pub limits: Limits,
     /// Keys whose signature on a component is trusted: name to public key in minisign's base64.
     pub trusted_keys: TrustedKeys,
-    /// Whether components without a trusted signature are taken; who names keys and says nothing here wants signatures.
+    /// Whether components without a trusted signature are accepted; by default only if no trusted keys are configured.
     pub allow_unsigned: bool,
     /// A sandbox's clock to follow in place of the system's.
     pub clock: Option<Url>,
-    /// How events and messages are handed over.
+    /// Delivery of events and messages.
     pub delivery: Delivery,
-    /// How long things are kept.
+    /// Retention periods.
     pub retention: Retention,
-    /// Whether `/metrics` needs a key. It does not unless set: what it shows are counts and names of connectors, apps and rules.
+    /// Whether `/metrics` requires a key. Not by default: it shows counts and names of connectors, apps and rules.
     pub metrics_require_key: bool,
-    /// A collector that spans are handed to; none are made if there is none.
+    /// The collector that receives spans; without one no spans are created.
     pub otlp: Option<Url>,
-    /// The first API key, if it is not made by the host.
+    /// The first API key, unless the host generates it.
     pub admin_key: Option<Secret>,
-    /// Encrypts credentials at rest, if it is not made by the host.
+    /// Encrypts credentials at rest, unless the host generates it.
     pub master_key: Option<Secret>,
-    /// The program that compiles components in a process of its own. Not for the operator to set: `weir serve` names itself.
+    /// The program that compiles components in a process of its own. Not for the operator to set: `weir serve` names
+    /// itself.
     pub compiler: Option<PathBuf>,
 }
 
-/// Where the record lives.
+/// Location of the database.
 #[derive(Clone, Debug)]
 pub enum StoreConfig {
     /// A file in the data directory.
     Sqlite,
-    /// A PostgreSQL server; the URL may hold a password.
+    /// A PostgreSQL server; the URL may contain a password.
     Postgres(Secret),
 }
 
-/// Where the bytes of media are kept.
+/// Storage of media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaKeep {
-    /// Files in the data directory, which one host has.
+    /// Files in the data directory, which only one host uses.
     Folder,
     /// The database.
     Database,
 }
 
-/// Bounds that an operator may change; the reasons for the numbers stand in [`weir_domain::limits`].
+/// Limits that an operator may change; the reasons for the defaults are in [`weir_domain::limits`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections served at once.
@@ -79,7 +80,7 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Sends in flight at once.
     pub sends_in_flight: usize,
-    /// Events handed over at once.
+    /// Concurrent deliveries of events.
     pub deliveries_in_flight: usize,
     /// Attachments fetched at once.
     pub fetches_in_flight: usize,
@@ -97,7 +98,7 @@ impl Default for Limits {
     }
 }
 
-/// How events and messages are handed over.
+/// Delivery of events and messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// Whether endpoints may be on private addresses.
@@ -126,28 +127,28 @@ impl Default for Delivery {
     }
 }
 
-/// How long things are kept; messages and files for ever where nothing is said.
+/// Retention periods; messages and files are kept forever by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Days for messages, with their attempts and events.
     pub messages_days: Option<u32>,
-    /// Days for files; as long as messages where nothing is said.
+    /// Days for files; defaults to the period for messages.
     pub media_days: Option<u32>,
-    /// Days for dead letters; as long as messages where nothing is said.
+    /// Days for dead letters; defaults to the period for messages.
     pub dead_letters_days: Option<u32>,
-    /// Days for refusals that can explain themselves.
+    /// Days for refusals.
     pub refusals_days: u32,
-    /// Days for changes in the audit log.
+    /// Days for the audit log.
     pub audit_days: u32,
-    /// Calls of each connector that are written down and kept, to be asked again of another version; none with 0.
+    /// Calls of each connector that are recorded and kept, for replay against another version; 0 records none.
     pub transcripts: u32,
     /// Days for them.
     pub transcripts_days: u32,
 }
 
 impl Default for Retention {
-    /// A quarter to ask why, a year and a month for an auditor who comes once a year, and a week of calls, which hold what
-    /// people wrote.
+    /// Three months to investigate a refusal, 13 months for an annual audit, and a week for transcripts, which contain
+    /// message content.
     fn default() -> Self {
         Self {
             messages_days: None,
@@ -161,25 +162,25 @@ impl Default for Retention {
     }
 }
 
-/// Why the configuration is invalid. Each is one line with the place and what is expected.
+/// Why the configuration is invalid. Each error is one line with the location and the expected value.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read {path}: {reason}")]
     Unreadable {
-        /// Which.
+        /// The file.
         path: String,
-        /// The system's words.
+        /// The operating system's error text.
         reason: String,
     },
-    /// The file is not TOML, or has a key that nobody reads.
+    /// The file is not TOML, or contains an unknown key.
     #[error("{path}{}: {reason}", line.map_or_else(String::new, |line| format!(", line {line}")))]
     File {
-        /// Which.
+        /// The file.
         path: String,
-        /// Where.
+        /// The position.
         line: Option<usize>,
-        /// What is wrong, naming the key.
+        /// The error, naming the key.
         reason: String,
     },
     /// A value cannot be used.
@@ -187,9 +188,9 @@ pub enum ConfigError {
     Value {
         /// The key, or the variable.
         name: String,
-        /// What stands there; never a secret.
+        /// The value found; never a secret.
         value: String,
-        /// What would be right.
+        /// The expected value.
         reason: String,
     },
 }
@@ -198,10 +199,11 @@ const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST,
 const DATA: &str = "./weir-data";
 
 impl Config {
-    /// The configuration of the file at `path` (none: `weir.toml` here, if there is one) under the variables of `env`.
+    /// The configuration of the file at `path` (`None`: `weir.toml` in the current directory, if it exists), overridden
+    /// by the variables of `env`.
     ///
     /// # Errors
-    /// Names the file, the key or the variable, and what is expected.
+    /// Names the file, the key or the variable, and the expected value.
     pub fn load(path: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let file = match path {
             Some(path) => File::read(path)?,
@@ -260,12 +262,12 @@ impl Config {
         Ok(config)
     }
 
-    /// An address below [`Config::public_url`]; `path` begins with `/`.
+    /// An address below [`Config::public_url`]; `path` starts with `/`.
     pub fn public(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
     }
 
-    /// Whether the outside reaches this host over TLS, so that cookies may be bound to it.
+    /// Whether clients reach this host over TLS, so that cookies may be restricted to it.
     pub fn is_https(&self) -> bool {
         self.public_url.scheme() == "https"
     }
@@ -277,12 +279,12 @@ fn store(value: &Value) -> Result<StoreConfig, ConfigError> {
         url if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
             Ok(StoreConfig::Postgres(Secret::new(url)))
         }
-        // Not shown: what was meant as a URL may hold a password.
+        // Not shown: a malformed URL may contain a password.
         _ => Value::new(&value.name, "…").refuse("expected sqlite or a postgres:// URL"),
     }
 }
 
-/// A name that fits into ids and labels.
+/// A name that is valid in ids and labels.
 fn node_name(value: &Value) -> Result<String, ConfigError> {
     let fits = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
     if value.text.is_empty() || value.text.len() > 63 || !value.text.chars().all(fits) {

@@ -1,5 +1,5 @@
-//! The cookies of this host: one binds a connect link to the browser that opened it, one is the console's session. No script
-//! reads them.
+//! The cookies of this host: one binds a connect link to the browser that opened it, one is the console's session. No
+//! script reads them.
 
 use std::borrow::Cow;
 
@@ -13,8 +13,8 @@ pub(crate) struct Cookie {
     same_site: &'static str,
 }
 
-/// Lax, since the callback is a top-level visit that comes from the platform's site. Each session has its own, so that two links
-/// can be open in one browser.
+/// Lax, since the callback is a top-level navigation from the platform's site. Each session has its own, so that two
+/// links can be open in one browser.
 pub(crate) fn connect(session: ConnectSessionId) -> Cookie {
     Cookie {
         name: format!("weir-connect-{session}").into(),
@@ -22,20 +22,20 @@ pub(crate) fn connect(session: ConnectSessionId) -> Cookie {
     }
 }
 
-/// Strict: no request that another site begins carries it.
+/// Strict: requests initiated by another site do not carry it.
 pub(crate) const SESSION: Cookie = Cookie {
     name: Cow::Borrowed("weir-session"),
     same_site: "Strict",
 };
 
 impl Cookie {
-    /// Over TLS a prefix keeps the cookie to this very host (RFC 6265bis, 4.1.3).
+    /// Over TLS a prefix restricts the cookie to this very host (RFC 6265bis, 4.1.3).
     fn name(&self, config: &Config) -> String {
         let prefix = if config.is_https() { "__Host-" } else { "" };
         format!("{prefix}{}", self.name)
     }
 
-    /// The value of `set-cookie`; one that lives for 0 seconds takes the cookie back.
+    /// The value of `set-cookie`; a lifetime of 0 seconds deletes the cookie.
     pub(crate) fn set(&self, config: &Config, value: &str, seconds: u64) -> String {
         let (name, same_site) = (self.name(config), self.same_site);
         let secure = if config.is_https() { "; Secure" } else { "" };
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_cookie_is_found_by_its_whole_name() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let config = Config::for_testing(folder.path());
         assert_eq!(SESSION.value(&config, "a=1; weir-session=x; b=2"), Some("x"));
         assert_eq!(SESSION.value(&config, "not-weir-session=x"), None);
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn two_connect_links_have_a_cookie_each() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let config = Config::for_testing(folder.path());
         let mint = weir_domain::id::Mint::from_seed([1; 32]);
         let ids: [ConnectSessionId; 2] = [mint.id(Timestamp::default()), mint.id(Timestamp::default())];

@@ -1,7 +1,8 @@
-//! Work that ends even when whoever asked for it does not wait.
+//! Work that completes even if its caller stops waiting.
 //!
-//! A client, proxy or browser that hangs up drops the future of its request. What changes something in more than one step runs in
-//! a task of its own instead, which the request only awaits: it ends by its own bounds, and the host waits for it at shutdown.
+//! A client, proxy or browser that disconnects drops the future of its request. An operation that changes state in more
+//! than one step therefore runs in a task of its own, which the request only awaits: it has its own time limits, and
+//! the host waits for it at shutdown.
 
 use std::future::{Future, pending};
 use std::panic::resume_unwind;
@@ -12,8 +13,8 @@ use tracing::Instrument;
 use crate::core::Core;
 
 impl Core {
-    /// Runs `work` to its end, whether or not the caller goes on waiting. `permit` is what bounds how much of such work there
-    /// can be, and is held until the work ends. A panic of the work reaches the caller that waits.
+    /// Runs `work` to completion, whether or not the caller keeps waiting. `permit` limits how many such tasks run at
+    /// once, and is held until the work ends. A panic in the work propagates to a waiting caller.
     pub(crate) async fn detached<T: Send + 'static>(
         &self,
         permit: impl Send + 'static,
@@ -37,7 +38,7 @@ impl Core {
         }
     }
 
-    /// Waits up to `deadline` for detached work that is still running. What is left then is settled at the next start.
+    /// Waits up to `deadline` for detached work that is still running. The next start resolves the rest.
     pub(crate) async fn finish_detached(&self, deadline: Duration) {
         self.detached.close();
         if tokio::time::timeout(deadline, self.detached.wait()).await.is_err() {
@@ -61,7 +62,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_ends_though_its_caller_left() {
-        let folder = TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a directory");
         let core = core(&folder);
         let slots = Arc::new(Semaphore::new(1));
         let permit = Arc::clone(&slots).try_acquire_owned().expect("a slot");
@@ -72,7 +73,7 @@ mod tests {
             ended.send(()).expect("waited for");
         }));
         let polled = std::future::poll_fn(|context| Poll::Ready(caller.as_mut().poll(context).is_pending()));
-        assert!(polled.await, "it waits to go on");
+        assert!(polled.await, "the work is waiting to be resumed");
         drop(caller);
         assert_eq!(slots.available_permits(), 0, "the permit is the work's");
         go_on.send(()).expect("it is still there");
@@ -83,7 +84,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_reaches_the_caller() {
-        let folder = TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a directory");
         let core = core(&folder);
         let caller = Arc::clone(&core);
         let task = tokio::spawn(async move { caller.detached((), async { panic!("a fault") }).await });

@@ -1,4 +1,4 @@
-//! The data directory: its layout, and its permissions: it holds keys and message texts, so only its owner may read it.
+//! The data directory: its layout and permissions. It contains keys and message texts, so only its owner may read it.
 
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io;
@@ -21,8 +21,8 @@ pub(crate) fn record(data: &Path) -> PathBuf {
     data.join("weir.db")
 }
 
-/// The database of `config`, for a command that uses it while no host does. A file must exist, so that no key is created in a
-/// mistyped directory.
+/// The database of `config`, for a command that uses it while no host does. A file must exist, so that no key is
+/// created in a mistyped directory.
 ///
 /// # Errors
 /// It does not.
@@ -50,7 +50,7 @@ pub(crate) fn log(data: &Path) -> PathBuf {
 /// Creates the directory for its owner only. Access of others to an existing one, and to everything in it, is removed.
 ///
 /// # Errors
-/// One line with the reason and what to do.
+/// One line with the reason and the fix.
 pub(crate) fn prepare(data: &Path) -> anyhow::Result<()> {
     let cannot = || {
         format!(
@@ -78,7 +78,7 @@ pub(crate) fn prepare(data: &Path) -> anyhow::Result<()> {
 /// Creates the subdirectories before a host starts.
 ///
 /// # Errors
-/// One line with the reason and what to do; for example, the database is missing.
+/// One line with the reason and the fix; for example, the database is missing.
 pub(crate) fn furnish(data: &Path, store: &StoreConfig) -> anyhow::Result<()> {
     let holds_files =
         |folder: &str| std::fs::read_dir(data.join(folder)).is_ok_and(|mut entries| entries.next().is_some());
@@ -99,7 +99,7 @@ fn make(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Options that create or truncate a file for its owner only, whatever the umask allows.
+/// Options that create or truncate a file that only its owner can access, whatever the umask.
 pub(crate) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
@@ -129,7 +129,7 @@ fn close(path: &Path) -> io::Result<()> {
     std::fs::set_permissions(path, Permissions::from_mode(mode & 0o7777 & !OTHERS))
 }
 
-/// The names of the files in a folder; what cannot be read is looked at the next time.
+/// The names of the files in a folder; unreadable entries are retried on the next call.
 pub(crate) async fn names(folder: &Path) -> Vec<String> {
     let mut names = Vec::new();
     let Ok(mut entries) = tokio::fs::read_dir(folder).await else {
@@ -143,11 +143,11 @@ pub(crate) async fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Whether the file is gone now.
+/// Whether the file does not exist now.
 pub(crate) async fn is_removed(path: &Path) -> bool {
     match tokio::fs::remove_file(path).await {
         Ok(()) => true,
-        // It never came, or went before.
+        // It was never created, or was removed before.
         Err(error) if error.kind() == io::ErrorKind::NotFound => true,
         Err(error) => {
             tracing::error!("{} cannot be removed, and is tried again: {error}", path.display());
@@ -156,7 +156,7 @@ pub(crate) async fn is_removed(path: &Path) -> bool {
     }
 }
 
-/// Whether what was removed stays so though the power fails.
+/// Whether the removal is durable after a power failure.
 pub(crate) async fn is_synced(folder: &Path) -> bool {
     match tokio::fs::File::open(folder).await {
         Ok(folder) => folder.sync_all().await.is_ok(),
@@ -174,14 +174,14 @@ mod tests {
 
     #[test]
     fn access_of_others_is_removed() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let data = folder.path().join("data");
-        std::fs::create_dir_all(data.join("media")).expect("a folder");
+        std::fs::create_dir_all(data.join("media")).expect("a directory");
         std::fs::write(data.join("media/picture"), b"x").expect("a file");
         for (path, wide) in [("", 0o755), ("media", 0o755), ("media/picture", 0o644)] {
             std::fs::set_permissions(data.join(path), Permissions::from_mode(wide)).expect("our own");
         }
-        prepare(&data).expect("a folder");
+        prepare(&data).expect("a directory");
         assert_eq!(mode(&data), 0o700);
         assert_eq!(mode(&data.join("media")), 0o700);
         assert_eq!(mode(&data.join("media/picture")), 0o600);
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn missing_database_is_refused() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         furnish(folder.path(), &StoreConfig::Sqlite).expect("an empty folder is a new one");
         std::fs::write(folder.path().join("media/picture"), b"x").expect("a file");
         let refused = furnish(folder.path(), &StoreConfig::Sqlite)

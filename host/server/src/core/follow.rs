@@ -1,4 +1,4 @@
-//! Following the clocks: what is set right when ours steps, and what is noted of the platforms'.
+//! Following clocks: adjusts work when our clock is stepped, and stores estimates of the platforms' clocks.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::core::clock::{self, Reading, Step};
 use crate::core::platform_clocks::apart;
 
 impl Core {
-    /// Looks at the clock, at a followed one if this is what it said, and goes on from there. If it was set, what waits and what
-    /// is in hand is set right, and who sleeps looks again. Nobody else looks while the answer is held: what must not take a
-    /// step of the clock for the end of a lease holds it.
+    /// Reads the clock (for a followed clock, `this` reading) and continues from it. If the clock was stepped, adjusts
+    /// scheduled and leased work and wakes the sleepers. The returned guard blocks other readings: code that must not
+    /// mistake a step of the clock for the end of a lease holds it.
     ///
     /// # Errors
-    /// The record; the next look finds the same step.
+    /// The database failed; the next reading detects the same step.
     pub(crate) async fn look_at_clock(&self, said: Option<Reading>) -> Result<MutexGuard<'_, ()>, StoreError> {
         let turn = self.clock_turn.lock().await;
         if said.is_none() && self.config.clock.is_some() {
@@ -34,10 +34,10 @@ impl Core {
         Ok(turn)
     }
 
-    /// The clock was set and shows `now`: sets right what waits and what is in hand.
+    /// The clock was stepped and shows `now`: adjusts scheduled and leased work.
     ///
     /// # Errors
-    /// The record.
+    /// The database failed.
     pub(crate) async fn set_right(&self, step: Step, now: Timestamp) -> Result<(), StoreError> {
         let millis = |by: Duration| i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         let by = match step {
@@ -45,7 +45,7 @@ impl Core {
             Step::Forward(by) => millis(by),
         };
         let touched = if self.node.is_shared() {
-            // Heartbeats go by the server's clock, also beside a followed one.
+            // Heartbeats use the server's clock, even if another clock is followed.
             let moves_nodes = self.config.clock.is_none();
             self.store
                 .clock_set_for_all(&self.node.id(), by, now, moves_nodes)
@@ -56,21 +56,21 @@ impl Core {
                 Step::Forward(by) => self.store.clock_set_forward(&self.node.id(), by).await?,
             })
         };
-        // Only when that is done: a look that failed finds the same step again.
+        // Only after that succeeds: after a failure the next reading detects the same step again.
         self.platform_clocks.ours_was_set(by);
         if let (Step::Back(by), Some(rows)) = (step, touched) {
             tracing::warn!(
-                "The clock was set back by {} s; {rows} waits were set right",
+                "The clock was set back by {} s; {rows} waits were adjusted",
                 by.as_secs()
             );
         }
         Ok(())
     }
 
-    /// Notes the estimates that moved; what is judged afterwards is judged by them.
+    /// Stores the estimates that moved; later decisions use them.
     ///
     /// # Errors
-    /// The record; the next round finds the same.
+    /// The database failed; the next round retries.
     pub(crate) async fn platform_clocks_round(&self, now: Timestamp) -> Result<(), StoreError> {
         for (app, clock) in self.platform_clocks.all() {
             let Some(offset) = clock.moved() else {
@@ -89,12 +89,12 @@ impl Core {
         Ok(())
     }
 
-    /// How far the clock of an app's platform is from ours.
+    /// The offset of the clock of an app's platform from ours.
     pub(crate) fn clock_offset(&self, app: &str) -> ClockOffset {
         self.platform_clocks.of(app).offset()
     }
 
-    /// The platforms' clocks that are too far from ours, in words; none while all is well.
+    /// The platforms' clocks that differ too much from ours, as text; `None` if all are within bounds.
     pub(crate) fn clocks_apart(&self) -> Vec<String> {
         let clocks = self.platform_clocks.all().into_iter();
         let offsets = clocks.map(|(app, clock)| (app, clock.offset()));

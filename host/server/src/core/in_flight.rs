@@ -1,4 +1,4 @@
-//! What a worker leased and has not settled.
+//! Items that a worker leased and has not settled.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,12 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use weir_store::StoreError;
 
-/// The ids of what is in flight on this node. If the answer of a lease is lost the record may have leases that this node does not know.
-/// They would last until their end, with all that waits behind them, so they are freed: whatever the record has leased to this node and
-/// is not in flight.
+/// The ids of the items in flight on this node. If the response to a lease is lost, the database may have leases that
+/// this node does not know. They would block everything behind them until they expire, so they are released: all items
+/// that the database has leased to this node and that are not in flight.
 pub(crate) struct InFlight<I> {
     ids: Mutex<BTreeSet<I>>,
-    /// Whether the record may have leases of this node that are not in flight.
+    /// Whether the database may have leases of this node that are not in flight.
     is_unsure: AtomicBool,
 }
 
@@ -25,7 +25,7 @@ impl<I> Default for InFlight<I> {
 }
 
 impl<I: Copy + Ord> InFlight<I> {
-    /// Adds what a lease gave.
+    /// Adds the leased items.
     pub(crate) fn lease<L>(
         &self,
         leased: Result<Vec<L>, StoreError>,
@@ -44,18 +44,19 @@ impl<I: Copy + Ord> InFlight<I> {
         self.lock().remove(&id);
     }
 
-    /// It is not settled, and may be leased again before its lease ends.
+    /// It is not settled, and may be leased again before its lease expires.
     pub(crate) fn give_up(&self, id: I) {
         self.settle(id);
         self.is_unsure.store(true, Ordering::Relaxed);
     }
 
-    /// Has `free` make due what is leased to this node and not in the set that it gets, if there may be such a thing.
+    /// Calls `free` with the set in flight, to release the other items that are leased to this node, if there may be
+    /// any.
     pub(crate) async fn free_others<F>(&self, free: impl FnOnce(BTreeSet<I>) -> F) -> Result<(), StoreError>
     where
         F: Future<Output = Result<u32, StoreError>>,
     {
-        // What becomes unsure from here on is looked at the next time.
+        // Items that become uncertain after this point are handled in the next round.
         if !self.is_unsure.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
@@ -82,7 +83,7 @@ mod tests {
         })
     }
 
-    /// What is kept when others are freed; none if nothing is.
+    /// The items to keep when the others are released; `None` if there are none.
     async fn kept(in_flight: &InFlight<u8>, freed: Result<u32, StoreError>) -> Option<Vec<u8>> {
         let mut kept = None;
         let free = |ids: BTreeSet<u8>| {
@@ -98,7 +99,7 @@ mod tests {
     async fn others_are_freed_after_a_lost_answer_and_until_that_is_done() {
         let in_flight = InFlight::default();
         assert!(in_flight.lease(Ok(vec![1, 2]), |id| *id).is_ok());
-        assert_eq!(kept(&in_flight, Ok(0)).await, None, "nothing is unsure");
+        assert_eq!(kept(&in_flight, Ok(0)).await, None, "no outcome is uncertain");
         assert!(in_flight.lease(unknown::<Vec<u8>>(), |id| *id).is_err());
         in_flight.settle(1);
         assert_eq!(kept(&in_flight, unknown()).await, Some(vec![2]));

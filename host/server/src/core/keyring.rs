@@ -23,16 +23,17 @@ use crate::core::folder;
 /// Shortest admin key that an operator may choose: 128 random bits in hex.
 const ADMIN_KEY_CHARS: usize = 32;
 
-/// What ids and keys are made from.
+/// The random source for ids and keys.
 pub(crate) fn seed() -> anyhow::Result<[u8; 32]> {
     let mut seed = [0; 32];
     rand::rngs::OsRng
         .try_fill_bytes(&mut seed)
-        .context("the operating system gives no randomness")?;
+        .context("the operating system returns no randomness")?;
     Ok(seed)
 }
 
-/// The key that encrypts secrets at rest: the operator's, or one that is generated once and stored in the data directory.
+/// The key that encrypts secrets at rest: the operator's, or one that is generated once and stored in the data
+/// directory.
 pub(crate) fn master_key(config: &Config, mint: &Mint) -> anyhow::Result<[u8; 32]> {
     if let Some(key) = &config.master_key {
         return given(key, "WEIR_MASTER_KEY");
@@ -76,8 +77,8 @@ pub(crate) fn given(key: &Secret, name: &str) -> anyhow::Result<[u8; 32]> {
     parse_master_key(key.expose()).with_context(|| format!("invalid {name}: expected 32 random bytes in hex or base64"))
 }
 
-/// The key that replaces the one in the data directory: the one that an earlier run wrote to `path`, or else the operator's or
-/// a generated one, which is written to `path`.
+/// The key that replaces the one in the data directory: the one that an earlier run wrote to `path`, or else the
+/// operator's or a generated one, which is written to `path`.
 pub(crate) fn next_master_key(path: &Path, chosen: Option<&Secret>, mint: &Mint) -> anyhow::Result<[u8; 32]> {
     if let Some(text) = read(path)? {
         return parse_master_key(&text).with_context(|| format!("{} does not contain a master key", path.display()));
@@ -115,8 +116,8 @@ pub(crate) fn derive(master: &[u8; 32], for_what: &str) -> [u8; 32] {
 /// The name of the key that the environment sets.
 const CONFIGURED: &str = "WEIR_ADMIN_KEY";
 
-/// Ensures that there is an admin key: the operator's while the environment of a host sets it, or one that is generated once and
-/// written to a file that only its owner can read.
+/// Ensures that an admin key exists: the operator's, if the environment of a host sets it, or one that is generated
+/// once and written to a file that only its owner can read.
 pub(crate) async fn first_key(config: &Config, store: &dyn Store, mint: &Mint, now: Timestamp) -> anyhow::Result<()> {
     let configured = config.admin_key.as_ref().map(Secret::expose);
     if let Some(text) = configured
@@ -140,7 +141,7 @@ pub(crate) async fn first_key(config: &Config, store: &dyn Store, mint: &Mint, n
     let (named, others): (Vec<_>, Vec<_>) = keys.iter().partition(|key| key.name == CONFIGURED);
     let named: Vec<_> = named.into_iter().filter(|key| key.revoked_at.is_none()).collect();
     if !named.is_empty() && matches!(config.store, StoreConfig::Postgres(_)) {
-        // It may be other nodes', which are started with it.
+        // It may be the key of other nodes, which are started with it.
         return Ok(());
     }
     for key in named {
@@ -167,7 +168,7 @@ pub(crate) async fn first_key(config: &Config, store: &dyn Store, mint: &Mint, n
             tracing::info!("Generated the admin key at {}", path.display());
         }
     } else if is_new {
-        // Another node that starts now was first.
+        // Another node that is starting now was first.
         std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         tracing::info!(
             "Another node generated the admin key, in its data directory; set WEIR_ADMIN_KEY on all of them to choose it"
@@ -236,15 +237,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_without_an_admin_key_revokes_none() {
-        let folder = tempfile::TempDir::new().expect("a folder");
+        let folder = tempfile::TempDir::new().expect("a directory");
         let (mint, now) = (Arc::new(Mint::from_seed([1; 32])), Timestamp::from_millis(0));
-        // What the nodes have in common, in a file here.
+        // The secrets that the nodes share, in a file here.
         let store = SqliteStore::open(
             folder.path().join("weir.db"),
             &MasterKey::new([2; 32]),
             Arc::clone(&mint),
         );
-        let store: &dyn Store = &store.expect("a record");
+        let store: &dyn Store = &store.expect("a database");
         let starts = async |key: Option<&str>| {
             let config = Config {
                 admin_key: key.map(Secret::new),
@@ -252,7 +253,7 @@ mod tests {
                 ..Config::for_testing(folder.path())
             };
             first_key(&config, store, &mint, now).await.expect("a key");
-            let keys = store.keys(OPERATORS_WORKSPACE).await.expect("a record");
+            let keys = store.keys(OPERATORS_WORKSPACE).await.expect("a database");
             keys.iter().filter(|key| key.revoked_at.is_none()).count()
         };
         assert_eq!(starts(Some(&"a".repeat(ADMIN_KEY_CHARS))).await, 1);

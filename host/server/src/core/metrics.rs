@@ -1,5 +1,5 @@
-//! What the host counts. Labels come from closed sets and from the names of installed connectors, so that no platform and no
-//! caller can make a new series.
+//! The host's metrics. Labels come from closed sets and from the names of installed connectors, so that no platform and
+//! no caller can create a new series.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -19,7 +19,7 @@ type By<const N: usize> = Family<[(&'static str, String); N], Counter>;
 type Fraction = Gauge<f64, AtomicU64>;
 type Seconds = Gauge<f64, AtomicU64>;
 
-/// What the host counts.
+/// The host's metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -51,19 +51,15 @@ impl Default for Metrics {
             registry.register(name, help, family.clone());
             family
         };
-        let webhooks = counted("webhooks", "Webhooks by what became of them");
-        let events_in = counted("inbound_events", "Events of webhooks by what became of them");
+        let webhooks = counted("webhooks", "Webhooks by result");
+        let events_in = counted("inbound_events", "Events of webhooks by result");
         let refusals = counted("refusals", "Messages that a rule refused, by rule");
-        let sends = counted("sends", "Tries of messages by what followed");
-        let deliveries = counted("deliveries", "Tries of handing over events by what followed");
-        let fetches = counted("fetches", "Tries of fetching attachments by what followed");
-        let refreshes = counted("refreshes", "Renewals of credentials by what came of them");
+        let sends = counted("sends", "Attempts of messages by result");
+        let deliveries = counted("deliveries", "Delivery attempts of events by result");
+        let fetches = counted("fetches", "Fetch attempts of attachments by result");
+        let refreshes = counted("refreshes", "Renewals of credentials by result");
         let calls = By::<3>::default();
-        registry.register(
-            "connector_calls",
-            "Calls of connectors by how they ended",
-            calls.clone(),
-        );
+        registry.register("connector_calls", "Calls of connectors by result", calls.clone());
         let requests_refused = By::<2>::default();
         registry.register(
             "connector_requests_refused",
@@ -71,28 +67,28 @@ impl Default for Metrics {
             requests_refused.clone(),
         );
         let call_seconds = Family::<[(&'static str, String); 2], Histogram>::new_with_constructor(|| {
-            // From a pure call's millisecond to the longest call's minute.
+            // From the millisecond of a pure call to the minute of the longest call.
             Histogram::new(exponential_buckets(0.001, 4.0, 9))
         });
         registry.register(
             "connector_call_seconds",
-            "How long calls of connectors took",
+            "Duration of calls of connectors",
             call_seconds.clone(),
         );
         let depth = Family::<[(&'static str, String); 1], Gauge>::default();
-        registry.register("queue_depth", "How much waits", depth.clone());
+        registry.register("queue_depth", "Items waiting", depth.clone());
         let oldest = Family::<[(&'static str, String); 1], Seconds>::default();
-        registry.register("queue_oldest_seconds", "How long the oldest one waits", oldest.clone());
+        registry.register("queue_oldest_seconds", "Age of the oldest waiting item", oldest.clone());
         let silent = Family::<[(&'static str, String); 1], Seconds>::default();
         registry.register(
             "loop_silent_seconds",
-            "How long ago a loop of the host last said that it lives",
+            "Seconds since a background task last reported progress",
             silent.clone(),
         );
         let log_bytes = Gauge::default();
         registry.register(
             "record_wal_bytes",
-            "Bytes of the file of the record's write-ahead log",
+            "Size of the database's write-ahead log in bytes",
             log_bytes.clone(),
         );
         let platform_clocks = Family::<[(&'static str, String); 1], Seconds>::default();
@@ -104,17 +100,17 @@ impl Default for Metrics {
         let dead_letters_used = Fraction::default();
         registry.register(
             "dead_letters_used_ratio",
-            "Dead letters of the app that has most, as a share of how many are kept",
+            "Dead letters of the app with the most, as a share of the maximum",
             dead_letters_used.clone(),
         );
         let unwritten = Gauge::default();
         registry.register(
             "credentials_unwritten",
-            "Credentials that platforms have given and the record has not taken yet",
+            "Credentials that platforms have issued and that are not in the database yet",
             unwritten.clone(),
         );
         let node = Family::<[(&'static str, String); 2], Gauge>::default();
-        registry.register("node_info", "1, with what this node is", node.clone());
+        registry.register("node_info", "Always 1; the labels identify this node", node.clone());
         Self {
             registry,
             webhooks,
@@ -146,7 +142,7 @@ fn one(family: &By<1>, label: &'static str, value: &str, count: u64) {
 }
 
 impl Metrics {
-    /// All of it, in the OpenMetrics text form, which Prometheus reads.
+    /// All metrics in the OpenMetrics text format, which Prometheus reads.
     pub fn render(&self) -> String {
         let mut text = String::new();
         // Writing into a String does not fail.
@@ -205,7 +201,7 @@ impl Metrics {
         self.unwritten.set(i64::try_from(credentials).unwrap_or(i64::MAX));
     }
 
-    /// Since when each loop is silent.
+    /// The time since which each task has been silent.
     pub(crate) fn silence(&self, loops: impl Iterator<Item = (&'static str, Duration)>) {
         for (name, silent) in loops {
             self.silent
@@ -214,14 +210,14 @@ impl Metrics {
         }
     }
 
-    /// How far the clock of an app's platform is from ours.
+    /// The offset of the clock of an app's platform from ours.
     pub(crate) fn platform_clock(&self, app: &str, offset: ClockOffset) {
         self.platform_clocks
             .get_or_create(&[("app", app.to_owned())])
             .set(offset.as_millis() as f64 / 1_000.0);
     }
 
-    /// What this node is called from now on.
+    /// Sets this node's name.
     pub(crate) fn node(&self, id: &str) {
         self.node.clear();
         self.node
@@ -232,7 +228,7 @@ impl Metrics {
             .set(1);
     }
 
-    /// Another node counts the depths from now on.
+    /// Another node counts the queue depths from now on.
     pub(crate) fn forget_depths(&self) {
         self.depth.clear();
         self.oldest.clear();
@@ -290,7 +286,7 @@ mod tests {
         assert!(text.contains("connector=\"tiktok\""), "{text}");
     }
 
-    /// Names of metrics that a text speaks of.
+    /// The names of metrics that a text mentions.
     fn spoken_of(text: &str) -> BTreeSet<&str> {
         let is_part = |character: char| character.is_ascii_lowercase() || character == '_';
         text.split(|character| !is_part(character))
@@ -324,9 +320,12 @@ mod tests {
             let path = format!("{}/../../docs/{name}", env!("CARGO_MANIFEST_DIR"));
             let document = std::fs::read_to_string(&path).expect("a file of docs/");
             let spoken = spoken_of(&document);
-            assert!(spoken.len() > 6, "{name} speaks of {spoken:?}");
+            assert!(spoken.len() > 6, "{name} mentions {spoken:?}");
             let missing: Vec<_> = spoken.difference(&there).collect();
-            assert!(missing.is_empty(), "{name} speaks of {missing:?}; there are {there:?}");
+            assert!(
+                missing.is_empty(),
+                "{name} mentions {missing:?}; the host has {there:?}"
+            );
         }
         let documented = include_str!("../../../../docs/operations.md");
         for name in there {

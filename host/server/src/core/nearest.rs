@@ -1,8 +1,8 @@
-//! The name that was meant by a misspelled one.
+//! Suggestions for misspelled names.
 
-/// The name that somebody who wrote `text` most likely meant; none if no name is like it.
+/// The known name closest to `text`; `None` if no name is similar.
 pub(crate) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
-    /// From here on clap, too, takes one word for another.
+    /// The threshold from which clap also suggests a name.
     const ALIKE: f64 = 0.7;
     let of = |name: &&'n str| (strsim::jaro(text, name), *name);
     let (likeness, name) = names.iter().map(of).max_by(|one, other| one.0.total_cmp(&other.0))?;

@@ -1,10 +1,10 @@
-//! This host among those that use the record: under which name it leases and claims, whether it still may, and which duties it
-//! has.
+//! This host as a node of the database: the name under which it leases and claims, whether it is still valid, and its
+//! duties.
 //!
-//! With PostgreSQL a node says by a heartbeat that it is alive. One that was silent for [`limits::NODE_DEAD`] is ended by the
-//! others, which go on with its work; so it stops itself before, at [`limits::NODE_FENCED`] by a [`Moment`] that no set-back and no
-//! suspension holds up: it leases nothing, and no request of its calls leaves. A SQLite database has one host, by the lock on its
-//! folder, which needs none of this.
+//! With PostgreSQL a node reports by a heartbeat that it is alive. A node without a heartbeat for [`limits::NODE_DEAD`]
+//! is ended by the others, which take over its work. It therefore stops earlier, at [`limits::NODE_FENCED`], measured
+//! by a [`Moment`] that neither a clock set back nor a suspended machine can delay: it leases nothing, and its calls
+//! send no request. A SQLite database has one host, ensured by the lock on its folder, and needs none of this.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,18 +16,18 @@ use weir_domain::time::Timestamp;
 use weir_runtime::context::Fence;
 use weir_store::{EndedNodes, Store, StoreError};
 
-/// What one node at a time does for all.
+/// The duties that one node at a time performs for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Duty {
-    /// Counts the depths of the queues for the metrics: the sum over all nodes is right.
+    /// Counts the queue depths for the metrics, so that the sum over all nodes is right.
     Counter,
-    /// Judges canaries, promotes them and retires versions.
+    /// Evaluates canaries, promotes them and retires versions.
     Rollout,
-    /// Deletes what is old.
+    /// Deletes data past its retention.
     Retention,
-    /// Sets channels up at their platforms that could not be when they were connected.
+    /// Sets up channels at their platforms whose set-up failed when they were connected.
     SetUps,
-    /// Warns of credentials that end.
+    /// Warns of expiring credentials.
     Warnings,
 }
 
@@ -51,8 +51,8 @@ impl Duty {
     }
 }
 
-/// A moment by two clocks, of which the one that is further on counts: one that nobody sets, which stands still while the machine is
-/// suspended (`man 2 clock_gettime`, `CLOCK_MONOTONIC`), and the system's, which does not.
+/// A moment by two clocks, of which the more advanced one counts: the monotonic clock, which cannot be set and pauses
+/// while the machine is suspended (`man 2 clock_gettime`, `CLOCK_MONOTONIC`), and the system's, which does not pause.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     steady: Instant,
@@ -78,20 +78,20 @@ impl Moment {
         self.steady < other.steady && self.system < other.system
     }
 
-    /// How long ago it was, by the clock that nobody sets.
+    /// The elapsed time by the monotonic clock.
     pub(crate) fn elapsed(self) -> Duration {
         self.steady.elapsed()
     }
 }
 
-/// One epoch of this node. What is leased under it may be done only while it stands.
+/// One epoch of this node. Work leased under it may be done only while it is valid.
 #[derive(Debug)]
 pub(crate) struct Registration {
     /// The owner of leases, claims and duties.
     pub(crate) id: String,
     /// When it was registered.
     pub(crate) began: Moment,
-    /// Until when the host may act under it, unless a heartbeat reaches the record; none if no other host can use the record.
+    /// Until when the host may act under it, unless a heartbeat succeeds; `None` if no other host can use the database.
     stands_until: Option<Mutex<Moment>>,
 }
 
@@ -103,7 +103,7 @@ impl Registration {
             .is_none_or(|until| now.is_before(*lock(until)))
     }
 
-    /// Of a node that beat at `sent`.
+    /// For a node with a heartbeat at `sent`.
     fn shared(id: String, sent: Moment) -> Self {
         Self {
             id,
@@ -112,7 +112,7 @@ impl Registration {
         }
     }
 
-    /// Of a host that shares the record with no other.
+    /// For a host that shares its database with no other.
     fn alone(id: String, began: Moment) -> Self {
         Self {
             id,
@@ -121,18 +121,18 @@ impl Registration {
         }
     }
 
-    /// A heartbeat that was sent then reached the record.
+    /// A heartbeat sent at that time reached the database.
     fn beaten(&self, sent: Moment) {
         if let Some(until) = &self.stands_until {
             let (mut until, next) = (lock(until), sent.after(limits::NODE_FENCED));
-            // Answers may come in another order.
+            // Responses may arrive in a different order.
             if until.steady < next.steady {
                 *until = next;
             }
         }
     }
 
-    /// The others ended it, or this host is about to.
+    /// The others ended it, or this host is about to stop.
     pub(crate) fn end(&self, now: Moment) {
         if let Some(until) = &self.stands_until {
             *lock(until) = now;
@@ -149,11 +149,11 @@ impl Fence for Registration {
     }
 }
 
-/// This host among those that use the record.
+/// This host as a node of the database.
 #[derive(Debug)]
 pub(crate) struct ThisNode {
     name: String,
-    /// Whether other hosts can use the record.
+    /// Whether other hosts can use the database.
     is_shared: bool,
     current: Mutex<Arc<Registration>>,
     /// When each duty was taken or renewed last.
@@ -161,10 +161,11 @@ pub(crate) struct ThisNode {
 }
 
 impl ThisNode {
-    /// Registers this start, and ends what is left of nodes that died. `node_time` is the moment by the clock that all nodes share.
+    /// Registers this start, and releases the work of dead nodes. `node_time` is the time by the clock that all nodes
+    /// share.
     ///
     /// # Errors
-    /// The record.
+    /// The database failed.
     pub(crate) async fn register(
         store: &dyn Store,
         name: String,
@@ -180,7 +181,7 @@ impl ThisNode {
         let ended = if is_shared {
             store.end_dead_nodes(&id, node_time, now).await?
         } else {
-            // The folder's lock says that nobody else is at work here.
+            // The folder's lock excludes other hosts.
             store.end_other_nodes(&id, node_time, now).await?
         };
         let node = Self {
@@ -196,7 +197,7 @@ impl ThisNode {
         Ok((node, ended))
     }
 
-    /// A node that no other shares a record with.
+    /// A node that shares its database with no other.
     #[cfg(test)]
     pub(crate) fn alone(id: &str) -> Self {
         Self {
@@ -220,17 +221,18 @@ impl ThisNode {
         self.is_shared
     }
 
-    /// Says that this node is alive. One that was taken for dead goes on under a new epoch. Whether it could not act before.
+    /// Writes this node's heartbeat. A node that the others ended continues under a new epoch. Returns whether it was
+    /// fenced before.
     ///
     /// # Errors
-    /// The record; the next heartbeat follows soon.
+    /// The database failed; the next heartbeat follows soon.
     pub(crate) async fn beat(&self, store: &dyn Store, now: Timestamp) -> Result<bool, StoreError> {
         let (current, sent) = (self.current(), Moment::now());
         let was_fenced = !current.stands(sent);
         if store.beat(&current.id, now).await? {
             current.beaten(sent);
             if was_fenced {
-                tracing::warn!("The heartbeat is back: this node goes on");
+                tracing::warn!("Heartbeat restored: this node resumes work");
             }
             return Ok(was_fenced);
         }
@@ -239,19 +241,16 @@ impl ThisNode {
             .register_node(&self.name, env!("CARGO_PKG_VERSION"), now)
             .await?
             .id;
-        tracing::warn!(
-            "The other nodes took {} for dead; this node goes on as {id}",
-            current.id
-        );
+        tracing::warn!("The other nodes ended {}; this node resumes as {id}", current.id);
         lock(&self.duties).clear();
         *lock(&self.current) = Arc::new(Registration::shared(id, sent));
         Ok(true)
     }
 
-    /// Renews the duties of this node, and takes those that are free.
+    /// Renews this node's duties, and takes free ones.
     ///
     /// # Errors
-    /// The record.
+    /// The database failed.
     pub(crate) async fn take_duties(&self, store: &dyn Store, now: Timestamp) -> Result<(), StoreError> {
         let (current, sent) = (self.current(), Moment::now());
         let held = store
@@ -264,7 +263,7 @@ impl ThisNode {
 
     /// Whether this node has a duty at `now`.
     pub(crate) fn has(&self, duty: Duty, now: Moment) -> bool {
-        // Given up before another node can take it.
+        // Released before another node can take it.
         let held = |taken: &Moment| now.is_before(taken.after(limits::DUTY - limits::DUTY_RENEWED));
         !self.is_shared || self.current().stands(now) && lock(&self.duties).get(&duty).is_some_and(held)
     }
@@ -297,11 +296,11 @@ mod tests {
         assert!(!node.current().stands(late));
         node.current().beaten(begin.after(limits::NODE_BEAT));
         assert!(node.current().stands(late));
-        // A heartbeat whose answer came late counts from when it was sent.
+        // A heartbeat whose response is delayed counts from when it was sent.
         node.current().beaten(begin);
         assert!(node.current().stands(late.after(limits::NODE_BEAT - MOMENT)));
         assert!(limits::NODE_FENCED + limits::NODE_BEAT < limits::NODE_DEAD);
-        // Nor does one that was ended.
+        // Nor does a node that was ended.
         node.current().end(late);
         assert!(!node.current().stands(late));
         let alone = ThisNode::alone("weir");
@@ -317,7 +316,7 @@ mod tests {
             ..begin.after(MOMENT)
         };
         assert!(!node.current().stands(awake));
-        // The system's clock may be set back, and does not make up for what passed.
+        // The system's clock may be set back, which does not reduce the elapsed time.
         let set_back = Moment {
             system: begin.system - limits::NODE_DEAD,
             ..begin.after(limits::NODE_FENCED)

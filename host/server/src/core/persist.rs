@@ -1,5 +1,5 @@
-//! Writing down what an outside step came to, which is known only here: a record that is locked or full is asked again,
-//! and so is one that cannot say whether it was written: all of these come to the same when they are written twice.
+//! Persists the result of an external step, which is known only in this process. Retries if the database is locked,
+//! full, or cannot confirm the write: all these writes are idempotent.
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use weir_store::StoreError;
 /// The first wait between two tries; each next one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 
-/// Writes until the record takes it, for [`limits::PERSIST`] at most.
+/// Retries a write until the database accepts it, for [`limits::PERSIST`] at most.
 ///
 /// # Errors
-/// The record does not take it by then, or failed in a way that does not heal.
+/// The database did not accept it by then, or failed permanently.
 pub(crate) async fn persist<T, F>(mut write: impl FnMut() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -39,7 +39,7 @@ where
 mod tests {
     use super::*;
 
-    /// A write that fails so often, and how often it was tried.
+    /// A write that fails a number of times, and how often it was attempted.
     async fn failing(times: u32, error: fn() -> StoreError) -> (Result<(), StoreError>, u32) {
         let mut tries = 0;
         let written = persist(|| {
@@ -63,11 +63,11 @@ mod tests {
         let unknown = || StoreError::Unknown {
             reason: "the connection broke".to_owned(),
         };
-        assert_eq!(failing(1, unknown).await.1, 2, "what may be written is written again");
+        assert_eq!(failing(1, unknown).await.1, 2, "an uncertain write is retried");
         let begin = Instant::now();
         let (written, _) = failing(u32::MAX, locked).await;
         assert!(written.is_err() && begin.elapsed() <= limits::PERSIST);
         let damaged = || StoreError::Database("no".to_owned());
-        assert_eq!(failing(1, damaged).await.1, 1, "what does not heal is not repeated");
+        assert_eq!(failing(1, damaged).await.1, 1, "permanent errors are not retried");
     }
 }

@@ -1,8 +1,9 @@
-//! How far each platform's clock is from ours.
+//! The offsets of the platforms' clocks from ours.
 //!
-//! What a platform signs and how it dates its answers narrow an estimate for each app. What follows from the estimate is noted in
-//! the record first, where queued messages wait for moments of the platform, and only then judged by: so a restart goes on with
-//! what was known, and nothing expires by one clock that was accepted by the other.
+//! The timestamps that a platform signs and the dates of its responses narrow a clock estimate for each app. A new
+//! estimate is first stored in the database, where queued messages wait for moments on the platform's clock, and used
+//! for decisions only afterwards. So a restart continues with the stored estimate, and nothing that was accepted by one
+//! clock expires by the other.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,14 +13,14 @@ use weir_domain::clock::{ClockOffset, ClockSample, PlatformClock};
 use weir_domain::time::Timestamp;
 use weir_runtime::context::AnswerDates;
 
-/// An estimate that moved by less than this is not noted anew: whole seconds are what platforms tell.
+/// Estimates that moved by less than this are not stored again: platforms report whole seconds.
 const WORTH_NOTING_MS: u64 = 1_000;
 
 /// The clocks of all apps' platforms.
 #[derive(Debug)]
 pub(crate) struct PlatformClocks {
     apps: Mutex<HashMap<String, Arc<AppClock>>>,
-    /// Rung when an estimate left what is noted.
+    /// Notified when an estimate differs from the stored one.
     pub(crate) moved: Arc<Notify>,
 }
 
@@ -27,19 +28,19 @@ pub(crate) struct PlatformClocks {
 #[derive(Debug, Default)]
 pub(crate) struct AppClock {
     known: Mutex<Known>,
-    /// None where our clock is the platform's own: then there is nothing to learn.
+    /// `None` if our clock is the platform's own: then no estimate is needed.
     moved: Option<Arc<Notify>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
     estimate: PlatformClock,
-    /// What is judged by.
+    /// The estimate used for decisions.
     noted: ClockOffset,
 }
 
 impl PlatformClocks {
-    /// The clocks as they were noted.
+    /// The stored clocks.
     pub(crate) fn new(noted: BTreeMap<String, ClockOffset>) -> Self {
         let clocks = Self {
             apps: Mutex::default(),
@@ -56,7 +57,7 @@ impl PlatformClocks {
         clocks
     }
 
-    /// The clock of an app's platform. As many are kept as there were apps.
+    /// The clock of an app's platform. Bounded by the number of apps.
     pub(crate) fn of(&self, app: &str) -> Arc<AppClock> {
         let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
         let clock = apps.entry(app.to_owned()).or_insert_with(|| {
@@ -86,32 +87,32 @@ impl PlatformClocks {
 }
 
 impl AppClock {
-    /// What the platform's times are compared with ours by.
+    /// The clock with which the platform's times are compared.
     pub(crate) fn offset(&self) -> ClockOffset {
         self.with(|known| known.noted)
     }
 
-    /// Whether the offset is known, and not only thought to be none.
+    /// Whether the offset is known, and not only assumed to be zero.
     pub(crate) fn is_known(&self) -> bool {
         self.moved.is_none() || self.with(|known| known.estimate.is_known())
     }
 
-    /// Whether nothing was learned that is not judged by yet.
+    /// Whether all estimates are in use.
     pub(crate) fn is_settled(&self) -> bool {
         self.with(|known| known.moved().is_none())
     }
 
-    /// The platform signed something at `signed_at`, and it was here at `received_at`.
+    /// The platform signed data at `signed_at`, and it was received at `received_at`.
     pub(crate) fn signed(&self, signed_at: Timestamp, received_at: Timestamp) {
         self.observe(ClockSample::signed(signed_at, received_at));
     }
 
-    /// The estimate, where it left what is noted and judged by.
+    /// The estimate, if it differs from the one that is stored and in use.
     pub(crate) fn moved(&self) -> Option<ClockOffset> {
         self.with(|known| known.moved())
     }
 
-    /// The record has this estimate: what is judged from now on is judged by it.
+    /// The database has this estimate: decisions use it from now on.
     pub(crate) fn noted(&self, offset: ClockOffset) {
         self.with(|known| known.noted = offset);
     }
@@ -133,7 +134,7 @@ impl AppClock {
 }
 
 impl Known {
-    /// The estimate, where it left what is noted.
+    /// The estimate, if it differs from the stored one.
     fn moved(self) -> Option<ClockOffset> {
         let offset = self.estimate.offset();
         let apart = offset.as_millis().abs_diff(self.noted.as_millis());
@@ -149,7 +150,7 @@ impl AnswerDates for AppClock {
     }
 }
 
-/// How far a platform's clock is from ours, as a sentence.
+/// The offset of a platform's clock, as a sentence.
 pub(crate) fn apart(app: &str, offset: ClockOffset) -> String {
     let seconds = offset.as_millis().unsigned_abs() as f64 / 1_000.0;
     match offset.as_millis() {
@@ -191,7 +192,7 @@ mod tests {
         let noted = [("tiktok".to_owned(), ClockOffset::from_millis(-600_000))].into();
         let clocks = PlatformClocks::new(noted);
         assert_eq!(clocks.of("tiktok").offset(), ClockOffset::from_millis(-600_000));
-        // A webhook of a platform that is behind us says no more than that it is not further behind.
+        // A webhook of a platform whose clock is behind ours gives only a bound: it is not further behind.
         clocks.of("tiktok").signed(at(-600_000), at(0));
         assert_eq!(clocks.of("tiktok").with(|known| known.moved()), None);
     }

@@ -1,10 +1,10 @@
-//! Who made a component: its signature, in minisign's form (<https://jedisct1.github.io/minisign/#signature-format>), against
-//! the keys that the operator trusts.
+//! Provenance of a component: its signature, in minisign's format
+//! (<https://jedisct1.github.io/minisign/#signature-format>), verified with the keys that the operator trusts.
 //!
-//! It covers every byte of the component, and with them the manifest: name, version, release counter, routes. It is judged
-//! when a component is installed and again whenever one is loaded, so that a key taken out of the configuration ends the trust
-//! in what it signed. A signature that does not fit is refused even where unsigned components are taken: somebody changed
-//! something.
+//! A signature covers every byte of the component, including its manifest: name, version, release counter, routes. It
+//! is verified when a component is installed and each time one is loaded, so that removing a key from the configuration
+//! revokes trust in what it signed. An invalid signature is rejected even where unsigned components are accepted: the
+//! file was modified.
 
 use std::collections::BTreeMap;
 
@@ -37,29 +37,29 @@ impl TrustedKeys {
     }
 }
 
-/// Why a component's origin is not taken.
+/// Why a component's signature is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotTrusted {
-    /// Nobody signed it.
+    /// Unsigned.
     #[error(
-        "the component is not signed, and this host takes only what a trusted key signed; sign it (minisign -S -m FILE), or \
+        "the component is not signed, and this host requires a trusted signature; sign it (minisign -S -m FILE), or \
          set allow_unsigned"
     )]
     Unsigned,
-    /// Somebody did whom nobody trusts.
+    /// Signed with a key that is not trusted.
     #[error(
         "the component is signed by a key that is not among trusted_keys; add the signer's public key if you trust it"
     )]
     UnknownKey,
-    /// It is not for these bytes.
-    #[error("the signature does not fit the component: one of them was changed since it was made")]
+    /// It does not match these bytes.
+    #[error("the signature does not match the component: one of them was modified")]
     Wrong,
-    /// It is none.
-    #[error("the signature cannot be read; send what minisign wrote into FILE.minisig")]
+    /// It is not a signature.
+    #[error("the signature cannot be read; send the contents of FILE.minisig")]
     Unreadable,
 }
 
-/// Who signed these bytes, or why it does not matter.
+/// The signer of these bytes, or the reason why a signature is not required.
 ///
 /// # Errors
 /// They may not be run here.
@@ -85,7 +85,7 @@ pub(crate) fn judge(
     }
     let decoded = Minisign::decode(text).map_err(|_| NotTrusted::Unreadable)?;
     for (name, key) in &trusted.0 {
-        // Hashed first or not: minisign writes the one, and `-l` the other.
+        // Prehashed or not: minisign writes the one, and `-l` the other.
         match key.verify(component, &decoded, true) {
             Ok(()) => {
                 return Ok(Signature {
@@ -108,7 +108,7 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
     use ed25519_compact::{KeyPair, Seed};
 
-    /// A key pair, its id made of the same byte.
+    /// A key pair whose id repeats the same byte.
     fn keys(id: u8) -> (u8, KeyPair) {
         (id, KeyPair::from_seed(Seed::new([id; 32])))
     }
@@ -118,7 +118,7 @@ mod tests {
         TrustedKeys::parse(&[("release".to_owned(), STANDARD.encode(key))].into()).expect("a key")
     }
 
-    /// What `minisign -S -l` writes.
+    /// The output of `minisign -S -l`.
     fn sign((id, pair): &(u8, KeyPair), bytes: &[u8]) -> String {
         let comment = "connector";
         let signature = pair.sk.sign(bytes, None);
@@ -131,7 +131,7 @@ mod tests {
         )
     }
 
-    /// The example of minisign's own documentation, hashed first.
+    /// The example of minisign's own documentation, prehashed.
     #[test]
     fn what_minisign_wrote_is_read() {
         let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";

@@ -1,4 +1,5 @@
-//! Whether the loops of the host live: each says so at every turn, and one that is silent for too long is named.
+//! Liveness of the host's background tasks: each reports on every iteration, and one that is silent for too long is
+//! named.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,12 +7,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// When each loop last said that it lives, and how long it may be silent.
+/// When each background task last reported, and how long it may be silent.
 #[derive(Debug, Default)]
 pub(crate) struct Pulses(Mutex<BTreeMap<&'static str, (Instant, Duration)>>);
 
 impl Pulses {
-    /// The loop `name` lives at `now`, and will say so again within `allowed`.
+    /// The task `name` is alive at `now` and will report again within `allowed`.
     pub(crate) fn beat(&self, name: &'static str, allowed: Duration, now: Instant) {
         self.0
             .lock()
@@ -19,7 +20,7 @@ impl Pulses {
             .insert(name, (now, allowed));
     }
 
-    /// How long each loop has been silent.
+    /// How long each task has been silent.
     pub(crate) fn silence(&self, now: Instant) -> Vec<(&'static str, Duration)> {
         let pulses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let silence = pulses
@@ -28,7 +29,7 @@ impl Pulses {
         silence.collect()
     }
 
-    /// A loop that has been silent for longer than it may be, and for how long.
+    /// A task that has been silent for longer than allowed, and for how long.
     pub(crate) fn stalled(&self, now: Instant) -> Option<(&'static str, Duration)> {
         let pulses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pulses

@@ -1,8 +1,8 @@
-//! Each no is kept, so that it can explain itself later: the rule that decided, both sides of it, when it changes, and what
-//! would allow it.
+//! Each refusal is stored with an explanation: the rule that decided, the facts on both sides, when it changes, and how
+//! to make it allowed.
 //!
-//! Keeping is best effort: the no stands without it. What is kept is bounded in number and age; how often each rule said no,
-//! and to whom, is counted for good.
+//! Storing refusals is best effort: a refusal takes effect even if it is not stored. Stored refusals are bounded in
+//! number and age; the counts per rule and subject are permanent.
 
 use serde_json::{Value, json};
 use weir_domain::caller::OPERATORS_WORKSPACE;
@@ -14,11 +14,11 @@ use weir_store::{RefusalRecord, RefusedWhat};
 
 use crate::core::{Core, codes};
 
-/// Stands after a refusal that the operator's own limit decided.
+/// Appended to a refusal that the operator's own limit decided.
 pub(crate) const OPERATORS_LIMIT: &str =
     "; the limit is the operator's own for this channel, tighter than the platform's";
 
-/// What a connector was refused in a call, on its way into the record.
+/// A refusal in a connector's call, to be stored.
 #[derive(Debug)]
 pub(crate) struct ActRefused {
     about: RefusedWhat,
@@ -59,7 +59,7 @@ impl ActRefused {
 }
 
 impl Core {
-    /// Keeps a no to a message, and gives its id.
+    /// Stores a refusal of a message, and returns its id.
     pub(crate) async fn keep_send_refusal(
         &self,
         channel: &Channel,
@@ -93,7 +93,7 @@ impl Core {
         .await
     }
 
-    /// Keeps what a connector was refused in a call.
+    /// Stores a refusal in a connector's call.
     pub(crate) async fn keep_act_refusal(&self, refused: ActRefused) {
         let channel = match refused.channel_id {
             Some(id) => self.store.channel_of_any(id).await.ok().flatten(),
@@ -119,7 +119,7 @@ impl Core {
         .await;
     }
 
-    /// Keeps a no to a version of a connector that was to be installed or to serve, and gives its id.
+    /// Stores a refusal to install or promote a version, and returns its id.
     pub(crate) async fn keep_grant_refusal(
         &self,
         workspace: &str,
@@ -140,7 +140,7 @@ impl Core {
             rule: rule.to_owned(),
             detail,
             facts,
-            changes: "when the operator decides otherwise".to_owned(),
+            changes: "when the operator changes the decision".to_owned(),
             remedy: code.map_or_else(String::new, |code| code.remedy.to_owned()),
             at: self.now(),
         })
@@ -152,34 +152,34 @@ impl Core {
         match self.store.keep_refusal(record).await {
             Ok(()) => Some(id),
             Err(error) => {
-                tracing::warn!("A refusal was not kept: {error}");
+                tracing::warn!("A refusal was not stored: {error}");
                 None
             }
         }
     }
 }
 
-/// When a rule for connectors gives way, and what would allow the act.
+/// When a rule for connectors changes its decision, and how to make the action allowed.
 fn of_connector(rule: &str) -> (&'static str, &'static str) {
-    const VERSION: &str = "with a version of the connector that asks otherwise";
-    const DECISION: &str = "when the operator decides otherwise";
+    const VERSION: &str = "with a version of the connector that makes a different request";
+    const DECISION: &str = "when the operator changes the decision";
     match rule {
         "not_granted" => (DECISION, "Grant the route: `PUT /v1/connectors/{name}/grants`."),
         "withheld" => (
             DECISION,
-            "The operator said no to this route. Grant it if the connector should have it: `PUT /v1/connectors/{name}/grants`.",
+            "The operator withheld this route. To allow it, grant it: `PUT /v1/connectors/{name}/grants`.",
         ),
         "narrowed" => (
             DECISION,
-            "The operator gave fewer hosts than were asked for. Grant this one too: `PUT /v1/connectors/{name}/grants`.",
+            "The operator granted fewer hosts than the connector requested. To allow this one, grant it: `PUT /v1/connectors/{name}/grants`.",
         ),
         "no_route" => (
             VERSION,
-            "The manifest has to declare the route, and the operator to grant it. Nothing else lets the request leave.",
+            "The manifest has to declare the route, and the operator to grant it.",
         ),
         "address" => (
             "when the name resolves to a public address",
-            "Nothing within Weir opens private addresses to a connector; the operator can map the platform's origin with `origins` of the app.",
+            "Weir never allows a connector private addresses; the operator can map the platform's origin with `origins` of the app.",
         ),
         "no_permit" => (
             "with the next message",
@@ -191,16 +191,16 @@ fn of_connector(rule: &str) -> (&'static str, &'static str) {
         ),
         "state_quota" => (
             "when the connector deletes what it no longer needs",
-            "The connector has to keep less: small facts, not what people wrote.",
+            "The connector has to store less: small facts, not message content.",
         ),
         "secret" => (
-            "when the app has the secret that the route needs",
+            "when the app has the secret that the route requires",
             "Enter it: `weir app set NAME --secret …`.",
         ),
         // no_network, wrong_call, no_state, url, header, body, plain_text, stream
         _ => (
             VERSION,
-            "The connector has to be mended; nothing that an operator sets allows this.",
+            "Only a fix of the connector resolves this; no operator setting allows it.",
         ),
     }
 }

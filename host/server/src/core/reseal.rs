@@ -1,7 +1,7 @@
 //! Re-encrypts a data directory with a new master key, while no host uses it.
 //!
-//! A key that Weir stores itself is written beside the old one before anything is encrypted with it, and replaces it after the
-//! database's commit: an interrupted run is finished by the next one.
+//! A key that Weir stores itself is first written next to the old one, before anything is encrypted with it, and
+//! replaces the old one after the database's commit. The next run completes an interrupted one.
 
 use std::path::PathBuf;
 
@@ -21,16 +21,16 @@ use crate::core::keyring::seed;
 pub struct Resealed {
     /// Number of values that were re-encrypted.
     pub values: u64,
-    /// File of the new key; none if the operator stores it.
+    /// File of the new key; `None` if the operator stores it.
     pub kept_at: Option<PathBuf>,
 }
 
-/// Re-encrypts all secrets in the database of `config` with the operator's key `new`, or with one that is generated and stored in
-/// the data directory like the old one.
+/// Re-encrypts all secrets in the database of `config` with the operator's key `new`, or with one that is generated and
+/// stored in the data directory like the old one.
 ///
 /// # Errors
-/// One line with the reason; the database is unchanged. One in PostgreSQL is re-encrypted in steps, and if it was cut off, the next
-/// run finishes it.
+/// One line with the reason; the database is unchanged. A PostgreSQL database is re-encrypted in steps, and the next
+/// run completes an interrupted one.
 pub fn reseal(config: &Config, new: Option<&Secret>) -> anyhow::Result<Resealed> {
     let database = folder::database(config)?;
     let mint = Mint::from_seed(seed()?);

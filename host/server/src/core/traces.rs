@@ -1,7 +1,7 @@
-//! Traces: where the time of a webhook, a send or a delivery went, for an OpenTelemetry collector. Off unless `otlp` is set.
+//! Traces: the time spent in a webhook, a send or a delivery, for an OpenTelemetry collector. Off unless `otlp` is set.
 //!
-//! What is handed over are the house's own spans and nothing else: no line of the log, no secret, nothing that people wrote. A
-//! collector is never waited for: what it does not take is dropped. Spans leave as everything does, by `weir-egress`.
+//! Only Weir's own spans are exported: no log lines, no secrets, no message content. The host never waits for a
+//! collector: spans that it does not accept are dropped. All spans leave through `weir-egress`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,17 +25,17 @@ use weir_domain::limits;
 use weir_domain::policy::{Request, RequestBody, may_follow_clock};
 use weir_egress::{Egress, NoBodies};
 
-/// Where OTLP over HTTP takes spans, unless the operator names a path (OTLP specification, OTLP/HTTP Request).
+/// The default path of OTLP over HTTP for spans (OTLP specification, OTLP/HTTP Request).
 const PATH: &str = "/v1/traces";
 
-/// The way of spans to a collector.
+/// The export of spans to a collector.
 pub struct Traces(SdkTracerProvider);
 
 impl Traces {
-    /// Begins to hand spans over. Belongs into a tokio runtime; the exporter has a thread of its own.
+    /// Starts the export. Requires a tokio runtime; the exporter has a thread of its own.
     ///
     /// # Errors
-    /// In words, why nothing can be handed over.
+    /// Why spans cannot be exported, as text.
     pub fn start(collector: &Url) -> anyhow::Result<Self> {
         let mut url = collector.clone();
         if url.path() == "/" {
@@ -64,7 +64,7 @@ impl Traces {
         Ok(Self(provider))
     }
 
-    /// What gives the host's spans to it.
+    /// Exports the host's spans to it.
     pub fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
@@ -78,21 +78,21 @@ impl Traces {
             .with_filter(ours.with_max_level_hint(LevelFilter::TRACE))
     }
 
-    /// Hands over what is left, within a bound.
+    /// Exports the remaining spans, within a time limit.
     pub async fn end(self) {
         let ended = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(limits::TRACE_EXPORT)).await;
         if let Ok(Err(error)) = ended {
-            tracing::warn!("The last spans were not handed over: {error}");
+            tracing::warn!("The last spans were not exported: {error}");
         }
     }
 }
 
-/// The exporter's way out.
+/// The exporter's HTTP client.
 struct Way {
     egress: Egress,
-    /// The exporter's thread has none.
+    /// The exporter's thread has no runtime.
     runtime: Handle,
-    /// Whether the collector was told of as silent: once, and not with each batch.
+    /// Whether the collector was already logged as unreachable: once, not for each batch.
     is_silent: AtomicBool,
 }
 
@@ -125,8 +125,10 @@ impl HttpClient for Way {
         let sent = sending.await.map_err(|_| "the host ends")?;
         let was_silent = self.is_silent.swap(sent.is_err(), Ordering::Relaxed);
         match &sent {
-            Ok(_) if was_silent => tracing::info!("The collector takes spans again"),
-            Err(error) if !was_silent => tracing::warn!("The collector takes no spans, and they are dropped: {error}"),
+            Ok(_) if was_silent => tracing::info!("The collector accepts spans again"),
+            Err(error) if !was_silent => {
+                tracing::warn!("The collector does not accept spans; they are dropped: {error}")
+            }
             _ => {}
         }
         let answer = sent?;

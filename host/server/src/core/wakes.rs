@@ -1,15 +1,15 @@
-//! What ends a worker's sleep before its time.
+//! Signals that end a worker's sleep early.
 
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-/// One wake for each worker.
+/// One wake-up for each worker.
 #[derive(Default)]
 pub(crate) struct Wakes {
-    /// Also after a write that may let messages go: a channel that is no longer paused.
+    /// Also after a write that may release messages: a channel that is no longer paused.
     pub(crate) messages: Arc<Notify>,
-    /// By a longer log, and after a write that makes a delivery due though it adds no event.
+    /// When the log grows, and after a write that makes a delivery due without a new event.
     pub(crate) deliveries: Arc<Notify>,
     pub(crate) media: Arc<Notify>,
     pub(crate) credentials: Arc<Notify>,
@@ -18,12 +18,12 @@ pub(crate) struct Wakes {
     pub(crate) sweep: Arc<Notify>,
     pub(crate) polls: Arc<Notify>,
     pub(crate) history: Arc<Notify>,
-    /// Another node changed what is kept in memory.
+    /// Another node changed cached values.
     pub(crate) revisions: Arc<Notify>,
 }
 
 impl Wakes {
-    /// A version runs, or an account is held no more: what waits for a connector that can be called.
+    /// A version runs, or an account is released: wakes work that waits for a connector.
     pub(crate) fn callers(&self) {
         for wake in [
             &self.messages,
@@ -36,14 +36,15 @@ impl Wakes {
         }
     }
 
-    /// Another host wrote: a message that waits, an attachment to fetch, a version to load. Deliveries are woken by the log.
+    /// Another host wrote: a waiting message, an attachment to fetch, a version to load. Deliveries are woken by the
+    /// log.
     pub(crate) fn written_elsewhere(&self) {
         for wake in [&self.messages, &self.media, &self.revisions] {
             wake.notify_one();
         }
     }
 
-    /// Time jumped: what was a long way off may be due.
+    /// The clock jumped: scheduled work may be due.
     pub(crate) fn all(&self) {
         for wake in [
             &self.messages,

@@ -1,7 +1,7 @@
-//! The lease loop: takes due work from the record, does it, and comes back when there is more.
+//! The lease loop: leases due work from the database, processes it, and polls again when there is more.
 //!
-//! It promises a bound on what is in hand, and that a failure of one item takes nothing else with it. What was leased and not
-//! settled when the process ends is given out again once its lease runs out, by the record's rules.
+//! It limits the number of items in progress and isolates failures of single items. Items that were leased and not
+//! settled when the process ends are leased again once their lease expires, by the database's rules.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,29 +26,29 @@ pub trait Work: Send + Sync + 'static {
     /// Leases up to `limit` items that are due at `now`.
     async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<Self::Item>, StoreError>;
 
-    /// When the next item is due; none if none waits. What is not said to be due is not leased.
+    /// When the next item is due; `None` if none is waiting. An item that is not reported as due is not leased.
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Does one item and settles it. What goes wrong is handled inside.
+    /// Processes one item and settles it. Handles its own errors.
     async fn work(&self, item: Self::Item);
 }
 
-/// Longest sleep between two looks: what a missed wake costs at most.
+/// Longest sleep between two polls: the delay that a missed wake can cause.
 const IDLE: Duration = Duration::from_secs(30);
-/// Shortest sleep when something is due that cannot be leased now: a conversation whose message is in hand.
+/// Shortest sleep when a due item cannot be leased yet: its conversation has another message in progress.
 const BLOCKED: Duration = Duration::from_millis(200);
-/// The wait after the record failed.
+/// The delay after a database failure.
 const FAILED: Duration = Duration::from_secs(1);
 
 /// A worker of one kind.
 pub struct Worker<W> {
     work: Arc<W>,
-    /// Items in hand at once.
+    /// Items in progress at once.
     bound: usize,
 }
 
 impl<W: Work> Worker<W> {
-    /// A worker with at most `bound` items in hand.
+    /// A worker with at most `bound` items in progress.
     pub fn new(work: W, bound: usize) -> Self {
         Self {
             work: Arc::new(work),
@@ -56,10 +56,10 @@ impl<W: Work> Worker<W> {
         }
     }
 
-    /// Leases what is due at `now`, up to the bound, and does it to the end. How many.
+    /// Leases the items due at `now`, up to the bound, and processes them. Returns their number.
     ///
     /// # Errors
-    /// The record.
+    /// The database failed.
     pub async fn round(&self, now: Timestamp) -> Result<usize, StoreError> {
         let mut tasks = JoinSet::new();
         let begun = self.begin(&mut tasks, now).await?;
@@ -69,7 +69,8 @@ impl<W: Work> Worker<W> {
         Ok(begun)
     }
 
-    /// Works until `stop` is cancelled, then finishes what is in hand. Says by `lives` at each turn that it is not stuck.
+    /// Works until `stop` is cancelled, then finishes the items in progress. Reports to `lives` on each iteration that
+    /// it is not stuck.
     pub(crate) async fn run(
         self,
         now: impl Fn() -> Timestamp + Send,
@@ -96,11 +97,11 @@ impl<W: Work> Worker<W> {
         }
     }
 
-    /// Begins what is due, and says how long there is nothing more to do.
+    /// Starts the due items, and returns how long there is nothing more to do.
     async fn look(&self, tasks: &mut JoinSet<()>, now: Timestamp) -> Duration {
         let looked = async {
             while tasks.len() < self.bound {
-                // A look costs a small part of a lease, and mostly there is nothing.
+                // A poll takes a small part of a lease, and usually finds nothing.
                 match self.work.next_due().await? {
                     Some(due) if due <= now => {}
                     due => return Ok(due.map_or(IDLE, |due| due.since(now).min(IDLE))),
@@ -109,11 +110,11 @@ impl<W: Work> Worker<W> {
                     return Ok(BLOCKED);
                 }
             }
-            // Full: the end of an item is the next thing that happens.
+            // Full: the next event is the end of an item.
             Ok::<_, StoreError>(IDLE)
         };
         looked.await.unwrap_or_else(|error| {
-            tracing::error!("The {} cannot look for work: {error}", self.work.name());
+            tracing::error!("The {} cannot poll for work: {error}", self.work.name());
             FAILED
         })
     }
@@ -134,8 +135,8 @@ impl<W: Work> Worker<W> {
 
     fn report(&self, ended: Result<(), tokio::task::JoinError>) {
         if let Err(error) = ended {
-            // The lease runs out by itself, and the record says what follows.
-            tracing::error!("A task of the {} broke off: {error}", self.work.name());
+            // The lease expires, and the database's rules decide what follows.
+            tracing::error!("A task of the {} panicked: {error}", self.work.name());
         }
     }
 }
@@ -162,44 +163,44 @@ mod tests {
         }
 
         async fn lease(&self, limit: u32, _: Timestamp) -> Result<Vec<u32>, StoreError> {
-            let mut waiting = self.waiting.lock().expect("nobody panics");
+            let mut waiting = self.waiting.lock().expect("not poisoned");
             let count = waiting.len().min(limit as usize);
-            let mut most = self.most.lock().expect("nobody panics");
+            let mut most = self.most.lock().expect("not poisoned");
             *most = (*most).max(count);
             Ok(waiting.drain(..count).collect())
         }
 
         async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-            let waiting = self.waiting.lock().expect("nobody panics");
+            let waiting = self.waiting.lock().expect("not poisoned");
             Ok((!waiting.is_empty()).then_some(Timestamp::default()))
         }
 
         async fn work(&self, item: u32) {
-            assert_ne!(item, 3, "three breaks off");
-            self.done.lock().expect("nobody panics").push(item);
+            assert_ne!(item, 3, "item 3 panics");
+            self.done.lock().expect("not poisoned").push(item);
         }
     }
 
     #[tokio::test]
     async fn a_round_takes_no_more_than_the_bound_and_a_broken_item_takes_no_other_with_it() {
         let numbers = Arc::new(Numbers::default());
-        *numbers.waiting.lock().expect("nobody panics") = (0..10).collect();
+        *numbers.waiting.lock().expect("not poisoned") = (0..10).collect();
         let worker = Worker::new(Arc::clone(&numbers), 4);
         let now = Timestamp::default();
         assert_eq!(worker.round(now).await.ok(), Some(4));
         assert_eq!(worker.round(now).await.ok(), Some(4));
         assert_eq!(worker.round(now).await.ok(), Some(2));
         assert_eq!(worker.round(now).await.ok(), Some(0));
-        let mut done = numbers.done.lock().expect("nobody panics").clone();
+        let mut done = numbers.done.lock().expect("not poisoned").clone();
         done.sort_unstable();
         assert_eq!(done, [0, 1, 2, 4, 5, 6, 7, 8, 9]);
-        assert_eq!(*numbers.most.lock().expect("nobody panics"), 4);
+        assert_eq!(*numbers.most.lock().expect("not poisoned"), 4);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stopped_worker_finishes_what_it_began() {
         let numbers = Arc::new(Numbers::default());
-        *numbers.waiting.lock().expect("nobody panics") = vec![1, 2];
+        *numbers.waiting.lock().expect("not poisoned") = vec![1, 2];
         let worker = Worker::new(Arc::clone(&numbers), 4);
         let stop = CancellationToken::new();
         let wake = Arc::new(Notify::new());
@@ -207,6 +208,6 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(1)).await;
         stop.cancel();
         running.await.expect("it ends");
-        assert_eq!(numbers.done.lock().expect("nobody panics").len(), 2);
+        assert_eq!(numbers.done.lock().expect("not poisoned").len(), 2);
     }
 }

@@ -1,7 +1,8 @@
-//! Hands events to the operator's endpoints.
+//! Delivers events to the operator's endpoints.
 //!
-//! At least once, with an id that never changes; in order within a conversation where the endpoint wants it; a slow or dead
-//! endpoint delays nobody else. Signed as Standard Webhooks 1.0.0 says, so that its public libraries verify what comes.
+//! At-least-once delivery with an id that never changes; in order within a conversation if the endpoint requires it; a
+//! slow or dead endpoint delays no other. Signed according to Standard Webhooks 1.0.0, so that its public libraries
+//! verify deliveries.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -28,10 +29,10 @@ use crate::core::persist::persist;
 use crate::core::worker::Work;
 use crate::messages::media::Media;
 
-/// An endpoint that took nothing for so long is switched off. Its events are kept for `recover`.
+/// An endpoint that accepted nothing for so long is switched off. Its events are kept for `recover`.
 const GIVE_UP: Duration = Duration::from_secs(5 * 24 * 3600);
 
-/// The work of handing over.
+/// The delivery work.
 pub(crate) struct Publisher {
     core: Arc<Core>,
     media: Arc<Media>,
@@ -84,7 +85,7 @@ impl Work for Publisher {
         };
         span.record("outcome", outcome);
         self.core.metrics.delivery(outcome);
-        // What waits behind it in its conversation would wait for the end of the lease.
+        // Deliveries behind it in its conversation would wait for the end of the lease.
         let settled = persist(|| {
             self.core
                 .store()
@@ -93,7 +94,7 @@ impl Work for Publisher {
         match settled.instrument(trace_span!(parent: &span, "settle")).await {
             // If it is false another worker has the lease by now, and settles it.
             Ok(_) => self.in_flight.settle(lease.delivery),
-            // It is delivered once more.
+            // It is delivered again.
             Err(error) => {
                 tracing::error!(delivery.id = %lease.delivery, "A delivery cannot be settled: {error}");
                 self.in_flight.give_up(lease.delivery);
@@ -102,7 +103,7 @@ impl Work for Publisher {
     }
 }
 
-/// How a try went, and what the endpoint asked for.
+/// The result of an attempt, and the pause that the endpoint requested.
 struct Tried {
     record: DeliveryAttempt,
     retry_after: Option<Duration>,
@@ -189,7 +190,7 @@ fn answered(number: u32, at: Timestamp, answer: &Answer) -> Tried {
     Tried { record, retry_after }
 }
 
-/// What a `Retry-After` asks for: seconds, or a date (RFC 9110, 10.2.3).
+/// The value of a `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).
 fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
@@ -216,19 +217,20 @@ fn next(lease: &DeliveryLease, tried: &Tried, jitter: f64, now: Timestamp) -> De
         .filter(|since| now.since(*since) >= GIVE_UP)
     {
         return DeliveryNext::Disable {
-            reason: format!("nothing went through since {since}"),
+            reason: format!("no delivery succeeded since {since}"),
         };
     }
     redeliver_at(lease.attempt, tried.retry_after, jitter, now).map_or(DeliveryNext::Failed, DeliveryNext::RetryAt)
 }
 
-/// The newest secret, and the one before it while both work.
+/// The newest secret, and the previous one while both are valid.
 fn active_secrets(endpoint: &Endpoint, now: Timestamp) -> Vec<&Secret> {
     let overlap = endpoint.old_secret_until.is_some_and(|until| now < until);
     endpoint.secrets.iter().take(if overlap { 2 } else { 1 }).collect()
 }
 
-/// The `webhook-signature` header: one signature for each secret, parted by spaces (Standard Webhooks 1.0.0, Signature scheme).
+/// The `webhook-signature` header: one signature for each secret, separated by spaces (Standard Webhooks 1.0.0,
+/// Signature scheme).
 pub(crate) fn sign(secrets: &[&Secret], id: &str, timestamp_s: i64, body: &str) -> String {
     let signatures: Vec<String> = secrets
         .iter()

@@ -1,7 +1,7 @@
-//! Requests that change something: they end even when their callers hang up.
+//! Requests that change state: they complete even if their callers disconnect.
 //!
-//! The body is read first, and a caller that breaks off in the middle of it has asked for nothing. From there on the request runs
-//! in a task of its own: neither a closed connection nor the time that a caller is kept waiting ends it.
+//! The body is read first: a caller that disconnects in the middle of it has requested nothing. From there on the
+//! request runs in a task of its own, which neither a closed connection nor the caller's time limit ends.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,10 +16,11 @@ use weir_domain::limits;
 use super::problem::{Answer, COME_BACK, Problem};
 use super::{Api, body, codes};
 
-/// Routes whose files are larger than what may be held of each request; they read them by themselves and then call [`Api::act`].
+/// Routes whose files are larger than the per-request memory limit; they read the body themselves and then call
+/// [`Api::act`].
 const STREAMED: [&str; 2] = ["/v1/media", "/v1/connectors"];
 
-/// The layer around every route that is called with a key.
+/// The layer around every route that requires a key.
 pub(crate) async fn detach(State(api): State<Api>, request: Request, next: Next) -> Answer<Response> {
     if request.method().is_safe() || is_streamed(&request) {
         return Ok(next.run(request).await);
@@ -30,19 +31,19 @@ pub(crate) async fn detach(State(api): State<Api>, request: Request, next: Next)
     api.act(async move { next.run(request).await }).await
 }
 
-/// Whether the route reads the body of this request by itself.
+/// Whether the route reads the body of this request itself.
 pub(crate) fn is_streamed(request: &Request) -> bool {
     let path = request.extensions().get::<MatchedPath>();
     path.is_some_and(|path| STREAMED.contains(&path.as_str())) && !body::is_json(request.headers())
 }
 
 impl Api {
-    /// Does what a request asks for, to its end.
+    /// Runs a request to completion.
     pub(crate) async fn act<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Answer<T> {
         self.detached(&self.acts, work).await
     }
 
-    /// Room for one more who comes back from a platform's consent page.
+    /// A slot for one more return from a platform's consent page.
     pub(crate) fn callback_slot(&self) -> Answer<OwnedSemaphorePermit> {
         slot_of(&self.callbacks)
     }
@@ -60,7 +61,7 @@ impl Api {
 fn slot_of(slots: &Arc<Semaphore>) -> Answer<OwnedSemaphorePermit> {
     Arc::clone(slots).try_acquire_owned().map_err(|_| {
         Problem::of(&codes::HOST_BUSY)
-            .detail("as many requests are at work as the host takes at once")
+            .detail("the host is processing its maximum number of requests")
             .retry_after(COME_BACK)
     })
 }
@@ -75,7 +76,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_more_than_the_bound_is_refused() {
-        let folder = TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a directory");
         let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
         let api = Api::new(host, CancellationToken::new());
         let all = u32::try_from(limits::ACTS).expect("a small number");
@@ -83,11 +84,11 @@ mod tests {
         let busy = api.act(async {}).await.expect_err("no slot is left");
         assert_eq!((busy.code(), busy.wait()), (&codes::HOST_BUSY, Some(COME_BACK)));
         drop(held);
-        api.act(async {}).await.expect("there is room");
+        api.act(async {}).await.expect("capacity is left");
         assert_eq!(
             api.acts.available_permits(),
             limits::ACTS,
-            "each ended work gives its slot back"
+            "completed work releases its slot"
         );
     }
 }

@@ -24,22 +24,22 @@ use crate::Host;
 use crate::connectors::apps::PutAppError;
 use crate::connectors::forged::RefusedWebhooks;
 
-/// What an operator enters for an app.
+/// An app's settings, as the operator enters them.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"connector": "tiktok", "settings": {}, "secrets": {"client_key": "…", "client_secret": "…"}, "origins": {}}))]
 pub(crate) struct PutApp {
-    /// The connector that speaks for it.
+    /// The connector that serves it.
     connector: String,
-    /// By the names of the connector's manifest.
+    /// By their names in the connector's manifest.
     #[serde(default)]
     #[schema(value_type = Object)]
     settings: BTreeMap<String, Value>,
-    /// Write-only: one text, or several while one is rotated out, the newest first. A name left out keeps what it has.
+    /// Write-only: one text, or several during a rotation, the newest first. An omitted name keeps its value.
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, Value>)]
     secrets: BTreeMap<String, SecretTexts>,
-    /// Platform origins mapped to others: the way to a sandbox.
+    /// Platform origins mapped to others, for example to a sandbox.
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, String>)]
     origins: OriginMap,
@@ -66,32 +66,32 @@ impl SecretTexts {
 pub(crate) struct AppView {
     /// Its name, in the webhook's URL.
     name: String,
-    /// The connector that speaks for it.
+    /// The connector that serves it.
     connector: String,
-    /// What the operator set.
+    /// The operator's settings.
     #[schema(value_type = Object)]
     settings: Value,
-    /// Names of the secrets that it has; the secrets themselves are never shown.
+    /// Names of its secrets; the secrets themselves are never shown.
     secrets: Vec<String>,
-    /// Names of those whose older ones hold beside the newest.
+    /// Names of the secrets whose previous values are still valid.
     rotating: Vec<String>,
-    /// When the older ones end; none if there are none, or they do not end by themselves.
+    /// When the previous values expire; null if there are none, or they do not expire.
     old_secrets_until: Option<Timestamp>,
     /// Platform origins mapped to others.
     #[schema(value_type = BTreeMap<String, String>)]
     origins: OriginMap,
-    /// What to enter at the platform as the webhook's address.
+    /// The webhook URL to enter at the platform.
     webhook_url: String,
-    /// What to enter at the platform as the redirect address.
+    /// The redirect URI to enter at the platform.
     redirect_url: String,
-    /// How far the platform's clock is ahead of this host's, in milliseconds; negative when it is behind, 0 while nothing is
-    /// known.
+    /// How far the platform's clock is ahead of this host's, in milliseconds; negative when it is behind, 0 while
+    /// unknown.
     clock_offset_ms: i64,
-    /// Webhooks that were refused since the host started, since their proof did not hold; none if there were none.
+    /// Webhooks that were rejected since the host started because of an invalid signature; null if there were none.
     refused_webhooks: Option<RefusedWebhooks>,
-    /// When it was first put.
+    /// When it was created.
     created_at: Timestamp,
-    /// When it was last put.
+    /// When it was last changed.
     updated_at: Timestamp,
 }
 
@@ -163,7 +163,7 @@ pub(crate) async fn put(
         ));
     }
     let before = host.store().app(&name).await?;
-    // The name stands in a URL that platforms call, so it is one for the whole host.
+    // The name is part of a URL that platforms call, so it is unique across the host.
     if before
         .as_ref()
         .is_some_and(|app| app.workspace_id != caller.workspace_id())
@@ -174,11 +174,12 @@ pub(crate) async fn put(
     if body.origins.leads_to_loopback() && !before.as_ref().is_some_and(is_same) {
         caller.may_on_host(Scope::ConnectorsWrite).map_err(|denied| {
             Problem::from(denied).detail(
-                "an origin on this machine reaches whatever listens here, so only a key of the workspace \"default\" may set it",
+                "an origin on this machine reaches any program that listens here, so only a key of the workspace \"default\" may set it",
             )
         })?;
     }
-    // What an operator lists as several holds until it is listed otherwise; what a rotation left goes on to its end.
+    // Values that the operator lists are valid until the list changes; values that a rotation kept are valid until they
+    // expire.
     let lists_several = body
         .secrets
         .values()
@@ -220,27 +221,28 @@ pub(crate) async fn put(
     Ok(Answered(AppView::of(app, &host)))
 }
 
-/// A new secret, and how long the one before it goes on holding.
+/// A new secret, and how long the previous one remains valid.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"secrets": {"client_secret": "…"}, "overlap_s": 86400}))]
 pub(crate) struct RotateSecrets {
-    /// Write-only: the new ones, by the names of the connector's manifest.
+    /// Write-only: the new ones, by their names in the connector's manifest.
     #[schema(value_type = BTreeMap<String, String>)]
     secrets: BTreeMap<String, Secret>,
-    /// Seconds for which the old ones hold too; a day if left out.
+    /// Seconds for which the previous values remain valid; default: one day.
     overlap_s: Option<u32>,
 }
 
-/// How long an old secret holds beside a new one, unless the operator says otherwise: a platform may take some time to sign
-/// with the new one everywhere, and repeats for days what it signed with the old one.
+/// How long a previous secret remains valid by default: a platform may take some time to sign with the new one
+/// everywhere, and redelivers for days webhooks that it signed with the old one.
 const OVERLAP_S: u32 = 24 * 3_600;
-/// The longest overlap: who needs longer lists both in the app.
+/// The longest overlap: for a longer one, list both values in the app.
 const LONGEST_OVERLAP_S: u32 = 30 * 24 * 3_600;
 
-/// Give an app new secrets
+/// Rotate an app's secrets
 ///
-/// The old ones hold beside them for a while: webhooks signed with either are taken. Requests carry the new ones at once.
+/// The previous secrets remain valid for a while: webhooks signed with either are accepted. Requests use the new ones
+/// immediately.
 #[utoipa::path(post, path = "/v1/apps/{name}/secrets/rotate", operation_id = "rotate_app_secrets", tag = "apps",
     params(("name" = String, Path, description = "The app's name")), request_body = RotateSecrets, responses((status = 200, body = AppView)))]
 pub(crate) async fn rotate(
@@ -264,7 +266,7 @@ pub(crate) async fn rotate(
         .filter(|app| app.workspace_id == caller.workspace_id())
         .ok_or_else(|| Problem::no_such("app"))?;
     let now = host.now();
-    // What an earlier rotation left behind ends with it, unless its time is not over.
+    // Secrets kept by an earlier rotation are dropped, unless their time is not over.
     let mut secrets = app.secrets_at(now).into_owned();
     let names: Vec<String> = body.secrets.keys().cloned().collect();
     for (secret, text) in body.secrets {
@@ -281,10 +283,10 @@ pub(crate) async fn rotate(
     Ok(Answered(AppView::of(app, &host)))
 }
 
-/// Refuses secrets that no platform gives out like this; see [`Secret::check`].
+/// Refuses secrets that no platform issues in this form; see [`Secret::check`].
 fn check(name: &str, texts: &[Secret]) -> Answer<()> {
     for text in texts {
-        // The name is the caller's own, and may be anything: as RFC 6901 writes it.
+        // The name is the caller's own, and may contain any character: escaped as in RFC 6901.
         let pointer = format!("/secrets/{}", name.replace('~', "~0").replace('/', "~1"));
         text.check().map_err(|wrong| Problem::member(&pointer, wrong))?;
     }
@@ -306,7 +308,7 @@ impl From<PutAppError> for Problem {
                 .at("/connector", "unknown", &error)
                 .detail(&error),
             PutAppError::Setting { name, reason } => {
-                // A list's place is `allow[0]`; the pointer names the setting.
+                // A list's position is `allow[0]`; the pointer names the setting.
                 let setting = name.split(['[', '.']).next().unwrap_or(&name).to_owned();
                 Self::of(&codes::INVALID_REQUEST).at(&format!("/settings/{setting}"), "invalid", &reason)
             }

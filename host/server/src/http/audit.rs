@@ -1,4 +1,4 @@
-//! Who changed what.
+//! The audit log of changes.
 
 use axum::Json as Answered;
 use axum::extract::State;
@@ -15,18 +15,18 @@ use super::list::{List, Paging};
 use super::problem::Answer;
 use crate::Host;
 
-/// A change that somebody made.
+/// One entry of the audit log.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AuditView {
-    /// When.
+    /// The time.
     at: Timestamp,
     /// The key, or `host`.
     actor: String,
     /// `app.put`, `connector.promote`, `key.create`, …
     action: String,
-    /// What was changed.
+    /// The object that was changed.
     subject: String,
-    /// How, without secrets.
+    /// The details, without secrets.
     #[schema(value_type = Object)]
     detail: Value,
 }
@@ -48,7 +48,7 @@ pub(crate) async fn list(
     }))
 }
 
-/// Writes down what a caller changed. What was changed stays so even if this fails; the log says it then.
+/// Writes a caller's change to the audit log. A failure here does not undo the change; it is logged.
 pub(crate) async fn record(host: &Host, caller: &Caller, action: &str, subject: &str, detail: Value) {
     let entry = AuditEntry {
         at: host.now(),
@@ -59,6 +59,6 @@ pub(crate) async fn record(host: &Host, caller: &Caller, action: &str, subject: 
         detail,
     };
     if let Err(error) = host.store().audit(entry).await {
-        tracing::error!(%error, action, subject, "A change could not be written into the audit log");
+        tracing::error!(%error, action, subject, "A change could not be written to the audit log");
     }
 }

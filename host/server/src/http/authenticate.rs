@@ -1,4 +1,4 @@
-//! Authentication of API requests: only a request whose key or session is known goes on.
+//! Authentication of API requests: only a request with a valid key or session passes.
 
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
@@ -13,7 +13,7 @@ use super::problem::{Answer, Problem};
 use super::standing::Standing;
 use crate::core::codes;
 
-/// Lets a request pass whose key or session is known, with its [`Caller`] beside it.
+/// Passes a request with a valid key or session on, with its [`Caller`] as an extension.
 pub(crate) async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) -> Answer<Response> {
     let now = api.host.now();
     match caller_of(&api, request.headers(), !request.method().is_safe(), now).await? {
@@ -28,11 +28,12 @@ pub(crate) async fn authenticate(State(api): State<Api>, mut request: Request, n
                 None => Ok(next.run(request).await),
             }
         }
-        // Who shows nothing guesses nothing: a browser that asks whether it is signed in is no stranger with wrong keys.
+        // A request without credentials is no guess: a browser that checks whether it is signed in must not count as a
+        // client with wrong keys.
         Err(denied) if !shows_something(&api, request.headers()) => Err(denied.into()),
         Err(denied) => {
-            // A right key is let in even so, since behind a proxy all callers share one address; 256 random bits are not
-            // guessed, and the bound keeps a mistaken client from flooding the log.
+            // A valid key is accepted even so, since behind a proxy all callers share one address; 256 random bits
+            // cannot be guessed, and the limit keeps a misconfigured client from flooding the log.
             let address = request.extensions().get::<ClientAddress>().map(|address| address.0);
             match address.and_then(|address| api.failures.count(address, now)) {
                 None => Err(denied.into()),

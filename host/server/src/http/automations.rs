@@ -1,4 +1,4 @@
-//! Messages that the platform sends by itself.
+//! Messages that the platform sends automatically.
 
 use axum::Json as Answered;
 use axum::extract::{Path, State};
@@ -17,7 +17,7 @@ use super::list::List;
 use super::problem::{Answer, Problem};
 use crate::Host;
 
-/// Longest name of a kind, and of a platform's id: the host's bounds of a word and of an id.
+/// Longest name of a kind, and of a platform's id: the host's limits for names and ids.
 const NAME_BYTES: (usize, usize) = (weir_domain::limits::TOKEN_BYTES, weir_domain::limits::PLATFORM_ID_BYTES);
 
 /// An automatic message.
@@ -25,37 +25,38 @@ const NAME_BYTES: (usize, usize) = (weir_domain::limits::TOKEN_BYTES, weir_domai
 pub(crate) struct AutomationView {
     /// `welcome_message`, `suggested_question`, `chat_prompt`, `comment_to_message`.
     kind: String,
-    /// The platform's id; null for a kind of which there is one.
+    /// The platform's id; null for a kind with a single message.
     id: Option<String>,
     /// Whether it is in use.
     enabled: bool,
-    /// What the platform's review says: `reviewing`, `approved`, `rejected`; null where it reviews nothing.
+    /// The state of the platform's review: `reviewing`, `approved`, `rejected`; null if the platform does not review
+    /// it.
     audit: Option<String>,
-    /// What it says, in the platform's members.
+    /// Its content, in the platform's members.
     #[schema(value_type = Object)]
     content: Value,
 }
 
-/// An automatic message to be made or replaced.
+/// An automatic message to be created or replaced.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"enabled": true, "content": {"content": "Hi! Ask us anything."}}))]
 pub(crate) struct PutAutomation {
-    /// The one to replace; a new one if left out.
+    /// The one to replace; omitted for a new one.
     id: Option<String>,
-    /// Whether it is in use. On TikTok one switch holds for all of a kind.
+    /// Whether it is in use. On TikTok one switch applies to all of a kind.
     enabled: bool,
-    /// What it says, in the platform's members; leave it out to switch only. On TikTok `{"content"}` of a welcome message,
-    /// `{"question", "answer"}` of a suggested question, `{"title", "content"}` of a chat prompt.
+    /// Its content, in the platform's members; omit it to change only `enabled`. On TikTok `{"content"}` of a welcome
+    /// message, `{"question", "answer"}` of a suggested question, `{"title", "content"}` of a chat prompt.
     #[serde(default)]
     #[schema(value_type = Object)]
     content: serde_json::Map<String, Value>,
 }
 
-/// Which automatic message was put.
+/// The automatic message that was stored.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Put {
-    /// The platform's id, where it gives one.
+    /// The platform's id, if it assigns one.
     id: Option<String>,
 }
 
@@ -85,7 +86,7 @@ pub(crate) async fn list(
     Ok(List::whole(found.into_iter().map(AutomationView::of).collect()))
 }
 
-/// Make or replace an automatic message, or switch its kind
+/// Create or replace an automatic message, or switch its kind
 #[utoipa::path(put, path = "/v1/channels/{id}/automations/{kind}", operation_id = "put_automation", tag = "channels",
     params(("id" = ChannelId, Path), ("kind" = String, Path)), request_body = PutAutomation, responses((status = 200, body = Put)))]
 pub(crate) async fn put(
@@ -108,10 +109,10 @@ pub(crate) async fn put(
     Ok(Answered(Put { id: put }))
 }
 
-/// Remove an automatic message
+/// Delete an automatic message
 #[utoipa::path(delete, path = "/v1/channels/{id}/automations/{kind}/{automation}", operation_id = "remove_automation", tag = "channels",
     params(("id" = ChannelId, Path), ("kind" = String, Path), ("automation" = String, Path, description = "The platform's id")),
-    responses((status = 204, description = "It is gone, or switched off where the platform keeps it")))]
+    responses((status = 204, description = "It is deleted, or switched off if the platform does not delete it")))]
 pub(crate) async fn remove(
     caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,

@@ -1,4 +1,4 @@
-//! Bodies and parameters at the edge: what comes in becomes a type, or a problem that points at what is wrong.
+//! Parsing of request bodies and parameters: input becomes a type, or a problem that points at the error.
 
 use std::hash::Hash;
 use std::str::FromStr;
@@ -31,7 +31,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, _: &S) -> Answer<Self> {
         if !is_json(request.headers()) {
             return Err(Problem::of(&codes::UNSUPPORTED_MEDIA_TYPE)
-                .detail("this route takes a JSON body; send Content-Type: application/json"));
+                .detail("this route requires a JSON body; send Content-Type: application/json"));
         }
         let bytes = read(request.into_body(), limits::API_BODY_BYTES).await?;
         parse(&bytes).map(Self)
@@ -53,7 +53,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeJson
         }
         if !json {
             return Err(Problem::of(&codes::UNSUPPORTED_MEDIA_TYPE)
-                .detail("this route takes a JSON body; send Content-Type: application/json"));
+                .detail("this route requires a JSON body; send Content-Type: application/json"));
         }
         parse(&bytes).map(Self)
     }
@@ -77,25 +77,25 @@ pub(crate) async fn read(body: axum::body::Body, limit: usize) -> Answer<Bytes> 
         Err(_) => Err(Problem::of(&codes::REQUEST_TIMEOUT)),
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(Problem::of(&codes::BODY_TOO_LARGE).detail(format_args!("this route takes at most {limit} bytes")))
+            Err(Problem::of(&codes::BODY_TOO_LARGE).detail(format_args!("this route accepts at most {limit} bytes")))
         }
         Ok(Err(error)) => Err(broke_off(&*error)),
     }
 }
 
-/// A body that ended too early, or for which the layer around all routes would wait no longer.
+/// A body that ended early, or whose request exceeded the time limit of all routes.
 fn broke_off(error: &(dyn std::error::Error + 'static)) -> Problem {
     let mut causes = std::iter::successors(Some(error), |cause| cause.source());
     if causes.any(|cause| cause.downcast_ref::<TimeoutError>().is_some()) {
         return Problem::of(&codes::REQUEST_TIMEOUT);
     }
-    Problem::of(&codes::INVALID_JSON).detail("the body broke off")
+    Problem::of(&codes::INVALID_JSON).detail("the request body ended early")
 }
 
-/// Bytes, and the share that they are counted in.
+/// Bytes, and the share in which they are counted.
 struct Held<K: Eq + Hash>(
     BytesMut,
-    #[allow(dead_code, reason = "given back when the bytes are dropped")] Share<K>,
+    #[allow(dead_code, reason = "released when the bytes are dropped")] Share<K>,
 );
 
 impl<K: Eq + Hash> AsRef<[u8]> for Held<K> {
@@ -104,8 +104,8 @@ impl<K: Eq + Hash> AsRef<[u8]> for Held<K> {
     }
 }
 
-/// Reads a body of at most `limit` bytes within `time`. Each byte is taken from `share` as it comes, and given back when the last
-/// copy of the returned bytes is dropped, whoever has it then. Without room the caller is asked to come back.
+/// Reads a body of at most `limit` bytes within `time`. Each byte is reserved from `share` as it arrives, and released
+/// when the last copy of the returned bytes is dropped. If no capacity is left, the caller must retry later.
 pub(crate) async fn read_within<K: Eq + Hash + Clone + Send + 'static>(
     mut body: axum::body::Body,
     limit: usize,
@@ -114,8 +114,8 @@ pub(crate) async fn read_within<K: Eq + Hash + Clone + Send + 'static>(
 ) -> Answer<Bytes> {
     let busy = || Problem::of(&codes::HOST_BUSY).retry_after(COME_BACK);
     let too_large =
-        || Problem::of(&codes::BODY_TOO_LARGE).detail(format_args!("this route takes at most {limit} bytes"));
-    // One that says so itself is not read at all.
+        || Problem::of(&codes::BODY_TOO_LARGE).detail(format_args!("this route accepts at most {limit} bytes"));
+    // A body whose `Content-Length` exceeds the limit is not read at all.
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
@@ -157,7 +157,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
     Ok(value)
 }
 
-/// A problem that points at the member that serde's words are about.
+/// A problem that points at the member that serde's error is about.
 fn wrong_member(parent: &str, words: &str) -> Problem {
     let named = words.split('`').nth(1).unwrap_or_default();
     let (pointer, code) = if words.starts_with("missing field") {
@@ -180,8 +180,8 @@ fn wrong_member(parent: &str, words: &str) -> Problem {
         .at(&pointer, code, &words)
 }
 
-/// Reads what is kept in the record in the same form, and refuses members that it does not know. The type itself takes any, so
-/// that a record with more members than this version knows can be read.
+/// Parses a value that the database stores in the same form, and refuses unknown members. The type itself accepts any,
+/// so that a document written by a newer version can be read.
 ///
 /// # Errors
 /// Names the unknown member as serde does.
@@ -199,7 +199,7 @@ where
     }
 }
 
-/// The first member that stands in one document and not in the other. A member without a value says nothing.
+/// The first member that is in one document and not in the other. A member without a value is ignored.
 fn first_unknown<'v>(given: &'v Value, known: &Value) -> Option<&'v str> {
     match (given, known) {
         (Value::Object(given), Value::Object(known)) => {
@@ -231,7 +231,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
                 pointer.push('/');
                 pointer.push_str(&escaped(key));
             }
-            // A variant is no place in the document.
+            // A variant is not a position in the document.
             Segment::Enum { .. } | Segment::Unknown => {}
         }
         pointer
@@ -257,7 +257,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
-/// The id in the path. One that cannot be an id names nothing: 404.
+/// The id in the path. A malformed one is not found: 404.
 pub(crate) struct Named<I>(pub(crate) I);
 
 impl<I: FromStr<Err: std::fmt::Display>, S: Send + Sync> FromRequestParts<S> for Named<I> {

@@ -1,5 +1,5 @@
-//! One message to many people: what no platform that a connector speaks for carries, and what Weir does not do in its place.
-//! The route is there so that a program which tries hears the reason, and finds it kept like any other no.
+//! Broadcasts: one message to many people. No platform with a connector carries them, and Weir does not emulate them.
+//! The route exists so that a program that tries receives the reason, and the refusal is stored like any other.
 
 use std::convert::Infallible;
 
@@ -16,24 +16,24 @@ use super::problem::{Answer, Problem};
 use super::types::message::Content;
 use crate::Host;
 
-/// A message for many.
+/// A message to many recipients.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"channel_id": "chn_…", "content": {"type": "text", "text": "We have new things."}}))]
 pub(crate) struct Broadcast {
     /// The account that would send it.
     channel_id: ChannelId,
-    /// What it would carry.
+    /// The content.
     #[serde(deserialize_with = "body::whole")]
-    #[expect(dead_code, reason = "read so that a body of another form is told as such")]
+    #[expect(dead_code, reason = "read so that a malformed body is reported")]
     content: Content,
-    /// Who would get it; all if left out.
+    /// The recipients; default: all.
     #[serde(default)]
-    #[expect(dead_code, reason = "read so that a body of another form is told as such")]
+    #[expect(dead_code, reason = "read so that a malformed body is reported")]
     conversation_ids: Vec<ConversationId>,
 }
 
-/// Send one message to many: always refused, with the reason
+/// Send one message to many recipients: always refused, with the reason
 #[utoipa::path(post, path = "/v1/broadcasts", operation_id = "broadcast", tag = "messages", request_body = Broadcast,
     responses((status = 422, description = "`broadcast_not_supported`: send to each conversation in its own window")))]
 pub(crate) async fn create(

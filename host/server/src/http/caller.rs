@@ -1,4 +1,4 @@
-//! Who asks, and what a route wants of them: the scope, and how far it reaches.
+//! The caller, and a route's requirements: the scope and its reach.
 
 use std::marker::PhantomData;
 use std::net::IpAddr;
@@ -11,11 +11,11 @@ use weir_domain::caller::{Caller, Denied, Scope};
 use super::problem::{Answer, Problem};
 use crate::core::codes;
 
-/// Whence a request came; set by [`crate::serve`].
+/// The source address of a request; set by [`crate::serve`].
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddress(pub IpAddr);
 
-/// A scope as a type, so that a handler's signature says what it wants.
+/// A scope as a type, so that a handler's signature states its requirement.
 pub(crate) trait Wanted: Send + Sync + 'static {
     /// The scope.
     const SCOPE: Scope;
@@ -23,7 +23,7 @@ pub(crate) trait Wanted: Send + Sync + 'static {
 
 macro_rules! wanted {
     ($($name:ident),*) => { $(
-        /// Wants the scope of this name.
+        /// Requires the scope of this name.
         #[derive(Debug)]
         pub(crate) struct $name;
         impl Wanted for $name { const SCOPE: Scope = Scope::$name; }
@@ -31,9 +31,9 @@ macro_rules! wanted {
 }
 wanted!(Admin, Read, MessagesWrite, ChannelsWrite, EventsWrite, ConnectorsWrite);
 
-/// How far a route reaches, as a type.
+/// The reach of a route, as a type.
 pub(crate) trait Extent: Send + Sync + 'static {
-    /// Whether the caller may do there what the scope covers.
+    /// Whether the scope applies to this object.
     fn judge(caller: &Caller, scope: Scope) -> Result<(), Denied>;
 }
 
@@ -50,16 +50,16 @@ macro_rules! extent {
     )* };
 }
 extent! {
-    /// What belongs to channels: the handler gives nothing of one that the caller does not [see](Caller::sees).
+    /// Objects of channels: the handler returns nothing about a channel that the caller does not [see](Caller::sees).
     InChannels: Caller::may;
-    /// What belongs to the whole workspace.
+    /// Objects of the whole workspace.
     InWorkspace: Caller::may_in_workspace;
-    /// What belongs to the host.
+    /// Objects of the host.
     OnHost: Caller::may_on_host;
 }
 
-/// A caller whose key has the scope, as far as the route reaches. Stands first among a handler's arguments, so that nothing of a
-/// stranger's body is read.
+/// A caller whose key has the scope, with the route's reach. It must be a handler's first argument, so that the body of
+/// an unauthorized request is not read.
 #[derive(Debug)]
 pub(crate) struct May<W, E = InWorkspace>(Caller, PhantomData<(W, E)>);
 

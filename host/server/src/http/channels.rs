@@ -32,40 +32,41 @@ const NAME_CHARS: usize = 200;
 /// Labels of one channel, and the length of one.
 const LABELS: (usize, usize) = (50, 200);
 
-/// Which channels.
+/// A filter of channels.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Which {
-    /// Deleted ones too.
+    /// Include deleted ones.
     #[serde(default)]
     deleted: bool,
 }
 
-/// What changes of a channel; a member left out stays as it is.
+/// Changes to a channel; omitted members stay unchanged.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"name": "Flower shop, Berlin", "paused": false}))]
 pub(crate) struct Patch {
     /// Your name for it; never sent to the platform.
     name: Option<String>,
-    /// Your own words, all of them.
+    /// Your own labels; replaces all of them.
     labels: Option<BTreeMap<String, String>>,
-    /// Where the account is registered (ISO 3166-1 alpha-2): the platform's lists of countries are held against it.
+    /// The country where the account is registered (ISO 3166-1 alpha-2): compared with the platform's lists of
+    /// countries.
     country: Option<String>,
-    /// Whether it is held: nothing is sent while it is.
+    /// Whether it is paused: no messages are sent meanwhile.
     paused: Option<bool>,
-    /// What is tightened. Loosening wants the scope `policy:loosen`.
+    /// Tightened policies. Loosening requires the scope `policy:loosen`.
     policy: Option<PolicyOverride>,
 }
 
-/// How many messages wait.
+/// The number of waiting messages.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct QueueView {
     /// Queued or being sent.
     depth: u64,
-    /// Since when the oldest one waits.
+    /// The time since which the oldest one waits.
     oldest_at: Option<Timestamp>,
-    /// How long that is.
+    /// The duration.
     oldest_age_ms: Option<u64>,
 }
 
@@ -172,7 +173,7 @@ fn check(patch: &Patch) -> Answer<()> {
     Ok(())
 }
 
-/// Whether `new` takes back anything that `old` tightened. What the connector declares is the outer bound in any case.
+/// Whether `new` loosens anything that `old` tightened. The connector's policies are the outer bound in any case.
 fn loosens(old: &channel::PolicyOverride, new: &PolicyOverride) -> bool {
     fn looser<N: PartialOrd>(old: Option<N>, new: Option<N>) -> bool {
         match (old, new) {
@@ -187,7 +188,7 @@ fn loosens(old: &channel::PolicyOverride, new: &PolicyOverride) -> bool {
         || looser(old.text_max_chars, new.text_max_chars)
 }
 
-/// Delete a channel; its history stays
+/// Delete a channel; its history is kept
 #[utoipa::path(delete, path = "/v1/channels/{id}", tag = "channels", params(("id" = ChannelId, Path)), responses((status = 200, body = Channel)))]
 pub(crate) async fn delete(
     caller: May<ChannelsWrite, InChannels>,
@@ -205,8 +206,8 @@ pub(crate) async fn delete(
 
 /// Renew a channel's credential now
 ///
-/// Where it cannot be renewed because it was entered by a person, the answer is 409 `nothing_to_renew`, and says whether the
-/// platform accepts it.
+/// If a person entered the credential, it cannot be renewed: the response is 409 `nothing_to_renew`, and reports
+/// whether the platform accepts the credential.
 #[utoipa::path(post, path = "/v1/channels/{id}/refresh", tag = "channels", params(("id" = ChannelId, Path)), responses((status = 200, body = Channel)))]
 pub(crate) async fn refresh(
     caller: May<ChannelsWrite, InChannels>,
@@ -218,7 +219,7 @@ pub(crate) async fn refresh(
     Ok(Answered(find(&host, &caller, id).await?.into()))
 }
 
-/// Look at a channel from all sides
+/// Run diagnostics on a channel
 #[utoipa::path(get, path = "/v1/channels/{id}/diagnostics", tag = "channels", params(("id" = ChannelId, Path)),
     responses((status = 200, body = List<Finding>)))]
 pub(crate) async fn diagnostics(
@@ -230,44 +231,45 @@ pub(crate) async fn diagnostics(
     Ok(List::whole(host.accounts.diagnose(caller.workspace_id(), id).await?))
 }
 
-/// What the links carry.
+/// The parameters of the links.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Carried {
-    /// A message that is put into the composer; the platform reviews it, and `prefill` says what is known of that.
+    /// A message that is put into the composer; the platform reviews it, and `prefill` reports the result of that
+    /// review.
     message: Option<String>,
-    /// Your own value, which comes back with the referral.
+    /// Your own value, which is returned with the referral.
     #[serde(rename = "ref")]
     reference: Option<String>,
 }
 
-/// How far back the platform's record is read.
+/// How far back the platform's history is read.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CatchUp {
-    /// From when on; a week back if left out, and never further than the host looks.
+    /// Start of the period; default: one week ago. Limited to the host's maximum.
     since: Option<Timestamp>,
 }
 
-/// What reading the platform's record brought.
+/// The result of reading the platform's history.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CaughtUp {
-    /// Facts that no webhook had brought.
+    /// Events that no webhook had delivered.
     stored: u32,
-    /// Facts that were known.
+    /// Events that were already recorded.
     known: u32,
-    /// Conversations that the platform refused to show; the others were read.
+    /// Conversations that the platform refused to return; the others were read.
     gaps: Vec<Gap>,
 }
 
-/// A conversation whose history the platform refused to show.
+/// A conversation whose history the platform refused to return.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Gap {
     /// The platform's id of it.
     conversation_platform_id: String,
-    /// Why.
+    /// The reason.
     detail: String,
-    /// When it is asked for again by the host; null if it is not.
+    /// When the host retries; null if it does not.
     retry_at: Option<Timestamp>,
 }
 
@@ -288,7 +290,7 @@ pub(crate) async fn entry_points(
     Ok(List::whole(links))
 }
 
-/// Read the platform's own record of a channel, and bring in what no webhook brought
+/// Read a channel's history at the platform, and record messages that no webhook delivered
 #[utoipa::path(post, path = "/v1/channels/{id}/catch-up", tag = "channels", params(("id" = ChannelId, Path)),
     request_body = Option<CatchUp>, responses((status = 200, body = CaughtUp)))]
 pub(crate) async fn catch_up(
@@ -316,7 +318,7 @@ pub(crate) async fn catch_up(
     }))
 }
 
-/// Count the messages that wait
+/// Count the waiting messages
 #[utoipa::path(get, path = "/v1/channels/{id}/queue", tag = "channels", params(("id" = ChannelId, Path)), responses((status = 200, body = QueueView)))]
 pub(crate) async fn queue(
     caller: May<Read, InChannels>,
@@ -333,7 +335,7 @@ pub(crate) async fn queue(
     }))
 }
 
-/// Say what a channel can carry, whatever the conversation
+/// Show what a channel supports, independent of a conversation
 #[utoipa::path(get, path = "/v1/channels/{id}/features", operation_id = "channel_features", tag = "channels", params(("id" = ChannelId, Path)),
     responses((status = 200, body = ChannelFeatures)))]
 pub(crate) async fn features(
@@ -345,16 +347,16 @@ pub(crate) async fn features(
     Ok(Answered(host.accounts.channel_features(&channel).await?))
 }
 
-/// Which test.
+/// The test.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct WhichTest {
-    /// As the beginning gave it.
+    /// As returned by its start.
     #[serde(rename = "ref")]
     reference: String,
 }
 
-/// Begin to try a channel out: gives a link to open on a phone
+/// Start a channel test: returns a link to open on a phone
 #[utoipa::path(post, path = "/v1/channels/{id}/test", operation_id = "begin_channel_test", tag = "channels", params(("id" = ChannelId, Path)),
     responses((status = 200, body = ChannelTest)))]
 pub(crate) async fn begin_test(
@@ -366,7 +368,7 @@ pub(crate) async fn begin_test(
     Ok(Answered(host.accounts.begin_test(&channel).await?))
 }
 
-/// See how far a test has come
+/// Show the progress of a channel test
 #[utoipa::path(get, path = "/v1/channels/{id}/test", operation_id = "read_channel_test", tag = "channels", params(("id" = ChannelId, Path), WhichTest),
     responses((status = 200, body = ChannelTest)))]
 pub(crate) async fn read_test(

@@ -1,4 +1,4 @@
-//! Connect sessions: from a link that a person opens to a channel that works, or the reason why not.
+//! Connect sessions: from a link that a person opens to a working channel, or the reason of the failure.
 
 use std::collections::BTreeMap;
 
@@ -31,24 +31,25 @@ pub(crate) struct Begin {
     app: String,
     /// Your name for the channel.
     name: Option<String>,
-    /// Your own words, for sorting.
+    /// Your own labels, for sorting.
     #[serde(default)]
     labels: BTreeMap<String, String>,
-    /// Where the account is registered, if you know (ISO 3166-1 alpha-2): the platform's list of countries is held against it.
+    /// The country where the account is registered, if you know it (ISO 3166-1 alpha-2): compared with the platform's
+    /// list of countries.
     country: Option<String>,
-    /// Where the browser goes in the end, with `status`, `session` and `channel_id` or `code` in its query.
+    /// The final destination of the browser, with `status`, `session` and `channel_id` or `code` in its query.
     redirect_url: Option<String>,
-    /// What a person entered, for a connector without OAuth. Write-only.
+    /// The values that a person entered, for a connector without OAuth. Write-only.
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, String>)]
     fields: BTreeMap<String, Secret>,
 }
 
-/// Authorizing a channel again.
+/// A new authorization of a channel.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BeginAgain {
-    /// Where the browser goes in the end.
+    /// The final destination of the browser.
     redirect_url: Option<String>,
 }
 
@@ -58,19 +59,19 @@ pub(crate) struct BeginAgain {
 pub(crate) struct SessionView {
     /// Its id.
     id: ConnectSessionId,
-    /// What a person opens.
+    /// The link to open.
     url: String,
-    /// The app it goes through.
+    /// The app through which it connects.
     app: String,
     /// `pending`, `succeeded`, `failed`, `expired`.
     status: &'static str,
-    /// The channel, once it is there.
+    /// The channel, once it exists.
     channel_id: Option<ChannelId>,
-    /// Why there is none.
+    /// The reason of the failure.
     problem: Option<SessionProblem>,
-    /// When it began.
+    /// When it started.
     created_at: Timestamp,
-    /// When it ends by itself.
+    /// When it expires.
     expires_at: Timestamp,
 }
 
@@ -84,10 +85,10 @@ pub(crate) struct SessionProblem {
 }
 
 impl SessionView {
-    /// A session as the API shows it; `url` is what the host gave for it.
+    /// A session in the API's format; `url` is the link that the host returned.
     pub(crate) fn of(session: ConnectSession, url: String) -> Self {
         let (status, channel_id, problem) = match session.end {
-            // At work is still pending for whoever waits.
+            // A session in progress is reported as pending.
             ConnectEnd::Pending | ConnectEnd::Taken => ("pending", None, None),
             ConnectEnd::Succeeded { channel_id } => ("succeeded", Some(channel_id), None),
             ConnectEnd::Failed { code, detail } => ("failed", None, Some(SessionProblem { code, detail })),
@@ -106,7 +107,7 @@ impl SessionView {
     }
 }
 
-/// Begin connecting an account
+/// Start connecting an account
 #[utoipa::path(post, path = "/v1/connect-sessions", tag = "connect sessions", request_body = Begin,
     responses((status = 201, body = SessionView)))]
 pub(crate) async fn create(
@@ -191,7 +192,7 @@ fn redirect_url(text: Option<String>) -> Answer<Option<Url>> {
         Url::parse(&text)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https"))
-            .ok_or_else(|| Problem::member("/redirect_url", "it is no http or https URL"))
+            .ok_or_else(|| Problem::member("/redirect_url", "it is not an http or https URL"))
     })
     .transpose()
 }

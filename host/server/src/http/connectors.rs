@@ -35,27 +35,29 @@ use crate::connectors::promotion::PromoteError;
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Install {
-    /// Take it although a newer release is or was here.
+    /// Accept it although a newer release is or was installed.
     #[serde(default)]
     allow_downgrade: bool,
-    /// Where it is published, for the record: `https://…` or `oci://…`, without user and query. Nothing is fetched from there.
+    /// The address where it is published, for information: `https://…` or `oci://…`, without user and query. It is not
+    /// fetched.
     source: Option<String>,
 }
 
-/// The operator's answer to what a version asks for.
+/// The operator's decision about the grants that a version requests.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PutGrants {
-    /// Those that the version wants, or fewer, or with fewer origins. What is left out is withheld: the version may serve
-    /// without it, and is told so when it asks. What the host showed as wanted may be given back as it was shown.
+    /// The grants that the version requests, or fewer, or with fewer origins. Omitted ones are withheld: the version
+    /// may serve without them, and its calls to them are refused. Entries of `wanted_grants` may be sent back as they
+    /// are.
     #[serde(deserialize_with = "body::whole")]
     #[schema(value_type = Vec<Grant>)]
     grants: Vec<Asked>,
-    /// The version that is answered; the newest if left out.
+    /// The version that the decision is about; default: the newest.
     version: Option<String>,
 }
 
-/// Who signed a component.
+/// The signer of a component.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SignatureView {
     /// `trusted`, `unknown_key`, `unsigned`.
@@ -73,7 +75,7 @@ pub(crate) struct VersionView {
     version: String,
     /// `sha256:…` of its bytes.
     digest: String,
-    /// How many bytes.
+    /// The size in bytes.
     size: u64,
     /// `staged`, `canary`, `active`, `draining`, `retired`, `quarantined`.
     #[schema(value_type = String)]
@@ -81,30 +83,30 @@ pub(crate) struct VersionView {
     /// Its canary run, while it is a canary.
     #[schema(value_type = Option<Object>)]
     canary: Option<Canary>,
-    /// Who signed it.
+    /// The signer.
     signature: SignatureView,
-    /// Where it is published; none for a file.
+    /// The address where it is published; null for a file.
     source: Option<String>,
-    /// Everything that it asks for.
+    /// All grants that it requests.
     wanted_grants: Vec<Asked>,
-    /// What of that nobody decided about yet; until somebody does, it cannot be promoted.
+    /// Requested grants that are undecided; the version cannot be promoted until they are decided.
     missing_grants: Vec<Asked>,
-    /// What it says of itself.
+    /// Its manifest.
     manifest: Manifest,
     /// When it was staged.
     staged_at: Timestamp,
-    /// When its state last changed.
+    /// When its stage last changed.
     changed_at: Timestamp,
-    /// Why it last went back by itself or was quarantined; null if it never was.
+    /// Why it was last rolled back automatically or quarantined; null if it never was.
     failure: Option<FailureView>,
 }
 
-/// Why a version went back by itself, or was quarantined.
+/// Why a version was rolled back automatically, or quarantined.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FailureView {
-    /// In words.
+    /// The reason as text.
     reason: String,
-    /// When.
+    /// The time.
     at: Timestamp,
 }
 
@@ -123,33 +125,33 @@ pub(crate) struct ConnectorView {
     platform: String,
     /// One sentence for the operator.
     description: String,
-    /// The version that serves; none until one is promoted.
+    /// The active version; null until one is promoted.
     active_version: Option<String>,
     /// Why the host could not load it; null if it did. Install the same file again.
     load_error: Option<String>,
     /// Newest first.
     versions: Vec<VersionLine>,
-    /// What the operator said yes to.
+    /// What the operator granted.
     grants: Vec<Grant>,
-    /// What the operator said no to.
+    /// What the operator withheld.
     withheld_grants: Vec<Grant>,
 }
 
-/// A version, in few words.
+/// A version, in short.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct VersionLine {
     /// The version.
     version: String,
     /// `sha256:…` of its bytes.
     digest: String,
-    /// Where it stands.
+    /// Its stage.
     #[schema(value_type = String)]
     state: VersionStage,
-    /// Where it is published; none for a file.
+    /// The address where it is published; null for a file.
     source: Option<String>,
     /// When it was staged.
     staged_at: Timestamp,
-    /// Why it last went back by itself or was quarantined; null if it never was.
+    /// Why it was last rolled back automatically or quarantined; null if it never was.
     failure: Option<FailureView>,
 }
 
@@ -226,9 +228,10 @@ pub(crate) async fn list(_: May<Read>, State(host): State<Host>) -> Answer<Answe
 
 /// Install a component
 ///
-/// It is validated, its signature checked, and staged: nobody is served by it until it is granted what it wants and promoted.
+/// Validates it, checks its signature, and stages it. It serves no account until its grants are decided and it is
+/// promoted.
 #[utoipa::path(post, path = "/v1/connectors", tag = "connectors", params(Install,
-        ("Component-Signature" = Option<String>, Header, description = "What minisign wrote into FILE.minisig, in base64")),
+        ("Component-Signature" = Option<String>, Header, description = "The contents of FILE.minisig, in base64")),
     request_body(content_type = "application/wasm", content = Vec<u8>), responses((status = 201, body = VersionView)))]
 pub(crate) async fn install(
     caller: May<ConnectorsWrite, OnHost>,
@@ -315,9 +318,9 @@ pub(crate) async fn version(
     Ok(Answered(VersionView::of(version, &host.store().grants(&name).await?)))
 }
 
-/// Answer what a connector asks for
+/// Decide about a connector's grants
 ///
-/// Replaces what it is granted. The next request that it makes is judged by it.
+/// Replaces its grants. They apply from its next request on.
 #[utoipa::path(put, path = "/v1/connectors/{name}/grants", tag = "connectors", params(("name" = String, Path, description = "The connector's name")),
     request_body = PutGrants, responses((status = 200, body = ConnectorView)))]
 pub(crate) async fn put_grants(
@@ -326,7 +329,7 @@ pub(crate) async fn put_grants(
     Path(name): Path<String>,
     Json(body): Json<PutGrants>,
 ) -> Answer<Answered<ConnectorView>> {
-    // A route may be granted for several hosts, and an old version's grants stand beside a new one's.
+    // A route may be granted for several hosts, and an old version's grants are kept in addition to a new one's.
     const GRANTS: usize = limits::ROUTES * 4;
     if body.grants.len() > GRANTS {
         return Err(Problem::member(
@@ -346,7 +349,7 @@ pub(crate) async fn put_grants(
     Ok(Answered(connector(&host, name).await?))
 }
 
-/// Make a version the one that serves
+/// Make a version the active one
 #[utoipa::path(post, path = "/v1/connectors/{name}/versions/{version}/promote", tag = "connectors",
     params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "Its version")),
     responses((status = 200, body = VersionView)))]
@@ -370,7 +373,7 @@ pub(crate) async fn promote(
     Ok(Answered(VersionView::of(promoted, &host.store().grants(&name).await?)))
 }
 
-/// Where a component is published. Users and queries are left out: they may be secrets, and this is shown.
+/// The address where a component is published. User and query are removed: they may be secret, and this is shown.
 fn source(text: String) -> Answer<String> {
     let is_place = Url::parse(&text).is_ok_and(|url| {
         matches!(url.scheme(), "http" | "https" | "oci")
@@ -388,7 +391,7 @@ fn source(text: String) -> Answer<String> {
     Ok(text)
 }
 
-/// The text of a component's signature file: several lines, so a header carries them in base64.
+/// The text of a component's signature file: several lines, so a header carries it in base64.
 fn signature(headers: &HeaderMap) -> Answer<Option<String>> {
     const NAME: &str = "Component-Signature";
     let Some(value) = headers.get(NAME) else {
@@ -400,7 +403,7 @@ fn signature(headers: &HeaderMap) -> Answer<Option<String>> {
     text.map(Some).ok_or_else(refused)
 }
 
-/// The problem of a version that may not be here, and the refusal behind it if a rule decided.
+/// The problem of a version that may not be installed, and the refusal if a rule decided.
 async fn refused_install(host: &Host, caller: &Caller, error: InstallError) -> Problem {
     let (connector, facts) = match &error {
         InstallError::Stage(StageError::Downgrade {
@@ -411,7 +414,7 @@ async fn refused_install(host: &Host, caller: &Caller, error: InstallError) -> P
             connector.clone(),
             serde_json::json!({ "release": wanted, "newest": newest }),
         ),
-        // Nobody asked it for its name: what nobody trusts is not run.
+        // The component was not run to learn its name: untrusted components are not run.
         InstallError::Signature { digest, .. } => (digest.clone(), serde_json::json!({ "digest": digest })),
         _ => return error.into(),
     };
@@ -425,7 +428,7 @@ async fn refused_install(host: &Host, caller: &Caller, error: InstallError) -> P
     problem.refused_as(id)
 }
 
-/// The problem of a version that may not serve, and the refusal behind it if a rule decided.
+/// The problem of a version that may not serve, and the refusal if a rule decided.
 pub(super) async fn refused_promotion(host: &Host, caller: &Caller, error: PromoteError) -> Problem {
     let PromoteError::Missing {
         connector,
@@ -479,7 +482,7 @@ impl From<GrantError> for Problem {
             GrantError::Unasked(ref places) => places
                 .iter()
                 .fold(Self::of(&codes::INVALID_REQUEST).detail(&error), |problem, place| {
-                    problem.at(&format!("/grants/{place}"), "unasked", &"no version asks for this")
+                    problem.at(&format!("/grants/{place}"), "unasked", &"no version requests this")
                 }),
             GrantError::Store(error) => error.into(),
         }

@@ -1,4 +1,4 @@
-//! Contacts: people that channels talk to.
+//! Contacts: people who exchange messages with channels.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use super::problem::{Answer, Problem};
 use super::types::contact::{Contact, Removed};
 use crate::Host;
 
-/// Of which channel.
+/// A filter of contacts.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct OfChannel {
@@ -27,7 +27,7 @@ pub(crate) struct OfChannel {
     pub(crate) channel_id: Option<ChannelId>,
 }
 
-/// The channels to look in; all if empty.
+/// The channels to search in; all if empty.
 pub(super) fn narrowed(caller: &Caller, wanted: Option<ChannelId>) -> Answer<BTreeSet<ChannelId>> {
     caller.narrowed(wanted).ok_or_else(|| Problem::no_such("channel"))
 }
@@ -59,9 +59,9 @@ pub(crate) async fn get(
     Ok(Answered(contact.ok_or_else(|| Problem::no_such("contact"))?.into()))
 }
 
-/// Ask the platform who a contact is now
+/// Refresh a contact's profile from the platform
 ///
-/// Keeps the name and picture that it tells. What it does not tell stays as it is.
+/// Stores the name and picture that the platform returns. Fields that it omits stay unchanged.
 #[utoipa::path(post, path = "/v1/contacts/{id}/refresh", operation_id = "refresh_contact", tag = "contacts", params(("id" = ContactId, Path)),
     responses((status = 200, body = Contact)))]
 pub(crate) async fn refresh(
@@ -81,13 +81,14 @@ pub(crate) async fn refresh(
     Ok(Answered(contact.into()))
 }
 
-/// Erase a contact, with every conversation, message, file and event that is theirs
+/// Erase a contact, with all their conversations, messages, files and events
 ///
-/// What names them elsewhere goes too: dead letters, transcripts, refusals, answers that were kept. With the header `Prefer:
-/// return=representation` the answer says what was removed; the event `contact.erased` says it too.
+/// Records elsewhere that identify the contact are deleted too: dead letters, transcripts, refusals, stored responses.
+/// With the header `Prefer: return=representation` the response lists what was removed; so does the event
+/// `contact.erased`.
 #[utoipa::path(post, path = "/v1/contacts/{id}/erase", operation_id = "erase_contact", tag = "contacts", params(("id" = ContactId, Path)),
     responses((status = 200, body = Removed, description = "What was removed, if the request asks for it"),
-        (status = 204, description = "Nothing of the contact is left; its next message makes a new one")))]
+        (status = 204, description = "The contact is erased; its next message creates a new one")))]
 pub(crate) async fn erase(
     caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
@@ -115,7 +116,7 @@ pub(crate) async fn erase(
     })
 }
 
-/// Whether the caller asks for a document where the answer would have none (RFC 7240, 4.2).
+/// Whether the caller requests a document where the response would be empty (RFC 7240, 4.2).
 fn prefers_document(headers: &HeaderMap) -> bool {
     let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     preferences

@@ -1,4 +1,4 @@
-//! Conversations: what stands in them, what they can carry, and writing in them.
+//! Conversations: their messages, what they can carry, and sending in them.
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode};
@@ -26,7 +26,7 @@ use crate::accounts::features::Signal;
 use crate::connectors::serving::ConnectorError;
 use crate::messages::outbound::{AcceptError, SendRequest};
 
-/// Longest reference of a caller's own.
+/// Longest reference of a caller.
 const CLIENT_REF_CHARS: usize = 255;
 
 /// A message to be sent.
@@ -34,49 +34,50 @@ const CLIENT_REF_CHARS: usize = 255;
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"content": {"type": "text", "text": "Yes, we have it in red."}, "client_ref": "order-17"}))]
 pub(crate) struct SendMessage {
-    /// What it carries. Of an attachment give only the `id`.
+    /// The content. For an attachment give only the `id`.
     #[serde(deserialize_with = "body::whole")]
     content: Content,
     /// A message of this conversation to quote.
     reply_to: Option<MessageId>,
-    /// Your own reference, unique in the channel; it comes back in every event.
+    /// Your own reference, unique in the channel; every event includes it.
     client_ref: Option<String>,
-    /// Whether it may become several messages: a text that is too long in pieces, a picture and its caption apart where the
-    /// platform carries no caption. Each costs one of the budget; all are accepted or none. The answer is then a list.
+    /// Whether it may be split into several messages: a text that is too long in parts, a picture and its caption if
+    /// the platform supports no captions. Each part counts toward the budget; either all are accepted or none. The
+    /// response is then a list.
     #[serde(default)]
     split: bool,
 }
 
-/// Which conversations.
+/// A filter of conversations.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Which {
     /// Of this channel only.
     channel_id: Option<ChannelId>,
-    /// Whose contact's name or handle contains this.
+    /// Only those whose contact's name or handle contains this.
     name: Option<String>,
 }
 
-/// A conversation in a list: with its newest message, so that nobody has to fetch each thread for a glance.
+/// A conversation in a list, with its newest message, so that a list view need not fetch each thread.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Glance {
     #[serde(flatten)]
     view: ConversationView,
-    /// The newest message; null while there is none.
+    /// The newest message; null if there are no messages yet.
     last_message: Option<Message>,
 }
 
-/// Something that a contact is shown besides messages.
+/// A signal to a contact besides messages.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"type": "typing"}))]
 pub(crate) struct Activity {
-    /// What.
+    /// The signal.
     #[serde(rename = "type")]
     kind: Signal,
 }
 
-/// List conversations, the one with the newest message first
+/// List conversations, sorted by the newest message
 #[utoipa::path(get, path = "/v1/conversations", tag = "conversations", params(Which, Paging),
     responses((status = 200, body = List<Glance>)))]
 pub(crate) async fn list(
@@ -145,7 +146,7 @@ pub(crate) async fn messages(
 
 /// Send a message
 ///
-/// 202 means that it is in the outbox: its fate follows as events. A refusal by a rule (409, 422) sends nothing.
+/// 202 means that it is in the outbox: its result follows as events. A refusal by a rule (409, 422) sends nothing.
 #[utoipa::path(post, path = "/v1/conversations/{id}/messages", tag = "messages", params(("id" = ConversationId, Path)),
     request_body = SendMessage, responses((status = 202, body = Message)))]
 pub(crate) async fn send(
@@ -191,9 +192,9 @@ pub(crate) async fn send(
     Ok(response)
 }
 
-/// Show the contact that somebody types, or that their messages were read
+/// Show a typing indicator or a read receipt to the contact
 #[utoipa::path(post, path = "/v1/conversations/{id}/activity", tag = "conversations", params(("id" = ConversationId, Path)),
-    request_body = Activity, responses((status = 204, description = "The platform took it")))]
+    request_body = Activity, responses((status = 204, description = "The platform accepted it")))]
 pub(crate) async fn activity(
     caller: May<MessagesWrite, InChannels>,
     State(host): State<Host>,
@@ -204,7 +205,7 @@ pub(crate) async fn activity(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// See what a conversation can carry now
+/// Show what a conversation can carry now
 #[utoipa::path(get, path = "/v1/conversations/{id}/features", tag = "conversations", params(("id" = ConversationId, Path)),
     responses((status = 200, body = Features)))]
 pub(crate) async fn features(
@@ -276,7 +277,7 @@ impl From<ConnectorError> for Problem {
                 Self::of(&codes::SIGNAL_NOT_SUPPORTED).detail(&error)
             }
             ConnectorError::NotProvided { .. } => Self::of(&codes::ABILITY_NOT_SUPPORTED).detail(&error),
-            // The words of the platform go with it: they are what its support asks for.
+            // The platform's error text is included: its support needs it.
             ConnectorError::Failed(failure) => {
                 let documented = codes::named(&failure.code).filter(|code| code.status != 0);
                 Self::of(documented.unwrap_or(&codes::PLATFORM_REFUSED))

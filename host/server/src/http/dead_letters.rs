@@ -1,4 +1,4 @@
-//! Dead letters: verified webhooks that a connector could not translate, kept until one can.
+//! Dead letters: verified webhooks that a connector could not translate, kept until a version can.
 
 use std::collections::BTreeSet;
 
@@ -27,32 +27,32 @@ use crate::messages::dead_letters::ReplayError;
 pub(crate) struct DeadLetterView {
     /// Its id.
     id: DeadLetterId,
-    /// The app it came to.
+    /// The app that received it.
     app: String,
     /// The connector's version that failed.
     version: String,
-    /// Why, for a person.
+    /// The reason, for a person.
     reason: String,
-    /// When it came.
+    /// When it was received.
     received_at: Timestamp,
     /// The body, if it is text; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
-    /// The body in Base64, if it is no text; not in lists.
+    /// The body in Base64, if it is not text; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
 }
 
-/// What a replay told.
+/// The result of a replay.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Replayed {
-    /// Facts that were new.
+    /// Events that were new.
     stored: u32,
-    /// Facts that were known.
+    /// Events that were already recorded.
     duplicates: u32,
-    /// Facts for accounts that the app does not know.
+    /// Events for accounts that the app does not know.
     unknown_channel: u32,
-    /// Facts for deleted channels.
+    /// Events for deleted channels.
     deleted_channel: u32,
 }
 
@@ -91,7 +91,7 @@ impl DeadLetterView {
     }
 }
 
-/// Names of the workspace's apps: a dead letter belongs to whom its app belongs to.
+/// Names of the workspace's apps: a dead letter belongs to its app's workspace.
 async fn apps_of(host: &Host, workspace: &str) -> Answer<BTreeSet<String>> {
     let apps = host.store().apps().await?.into_iter();
     Ok(apps
@@ -130,7 +130,7 @@ pub(crate) async fn get(
     )))
 }
 
-/// Translate a dead letter by the version that serves now
+/// Replay a dead letter with the active version
 #[utoipa::path(post, path = "/v1/dead-letters/{id}/replay", tag = "dead letters", params(("id" = DeadLetterId, Path)), responses((status = 200, body = Replayed)))]
 pub(crate) async fn replay(
     caller: May<EventsWrite>,
@@ -150,7 +150,7 @@ pub(crate) async fn replay(
     Ok(Answered(recorded.into()))
 }
 
-/// Drop a dead letter
+/// Delete a dead letter
 #[utoipa::path(delete, path = "/v1/dead-letters/{id}", tag = "dead letters", params(("id" = DeadLetterId, Path)), responses((status = 204)))]
 pub(crate) async fn delete(
     caller: May<EventsWrite>,

@@ -1,4 +1,4 @@
-//! Deliveries: each handing-over of an event to an endpoint.
+//! Deliveries of events to endpoints.
 
 use axum::Json as Answered;
 use axum::extract::State;
@@ -18,7 +18,7 @@ use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
 use crate::Host;
 
-/// Which of them.
+/// A filter of deliveries.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Of {
@@ -28,44 +28,44 @@ pub(crate) struct Of {
     event_id: Option<EventId>,
 }
 
-/// The handing-over of one event to one endpoint.
+/// The delivery of one event to one endpoint.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeliveryView {
     /// Its id.
     id: DeliveryId,
-    /// Where.
+    /// The endpoint.
     endpoint_id: EndpointId,
-    /// What.
+    /// The event.
     event_id: EventId,
-    /// Of which type.
+    /// The type of the event.
     event_type: EventType,
     /// `pending`, `delivered`, `failed`.
     status: String,
-    /// Tries so far.
+    /// Attempts so far.
     attempt_count: u32,
-    /// When it is tried again.
+    /// When it is retried.
     due_at: Option<Timestamp>,
     /// When it was made.
     created_at: Timestamp,
-    /// Each try, oldest first; not in lists.
+    /// Each attempt, oldest first; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<Vec<TryView>>,
 }
 
-/// One try of a delivery.
+/// One attempt of a delivery.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TryView {
     /// From 1.
     number: u32,
-    /// When.
+    /// The time.
     at: Timestamp,
-    /// The answer's status.
+    /// The response's status.
     status: Option<u16>,
-    /// The beginning of the answer.
+    /// The beginning of the response.
     answer: Option<String>,
-    /// How long it took.
+    /// The duration.
     elapsed_ms: u64,
-    /// Why there was no answer.
+    /// Why there was no response.
     error: Option<String>,
 }
 
@@ -117,7 +117,7 @@ pub(crate) async fn list(
     Ok(List::of(listed, |delivery| DeliveryView::of(delivery, None)))
 }
 
-/// Get a delivery with each try
+/// Get a delivery with its attempts
 #[utoipa::path(get, path = "/v1/deliveries/{id}", tag = "endpoints", params(("id" = DeliveryId, Path)), responses((status = 200, body = DeliveryView)))]
 pub(crate) async fn get(
     caller: May<Read>,
@@ -129,7 +129,7 @@ pub(crate) async fn get(
     Ok(Answered(DeliveryView::of(delivery, Some(attempts))))
 }
 
-/// Hand an event over again
+/// Retry a delivery
 #[utoipa::path(post, path = "/v1/deliveries/{id}/resend", tag = "endpoints", params(("id" = DeliveryId, Path)), responses((status = 202, body = Queued)))]
 pub(crate) async fn resend(
     caller: May<EventsWrite>,

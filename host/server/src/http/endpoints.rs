@@ -1,4 +1,4 @@
-//! Endpoints: where an operator wants events.
+//! Endpoints: where an operator receives events.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -33,11 +33,11 @@ use crate::Host;
 
 /// Longest description.
 const DESCRIPTION_CHARS: usize = 500;
-/// Channels that one endpoint may name.
+/// Channels that one endpoint may filter by.
 const CHANNELS: usize = 1_000;
-/// How long the old secret goes on working after a rotation.
+/// How long the old secret remains valid after a rotation.
 const OVERLAP: Duration = Duration::from_secs(24 * 3600);
-/// How far back in the log an example is looked for.
+/// How far back in the log an example is searched.
 const EXAMPLE_BACK: i64 = 10_000;
 
 /// A new endpoint.
@@ -45,28 +45,28 @@ const EXAMPLE_BACK: i64 = 10_000;
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"url": "https://crm.example/weir", "types": ["message.received"], "ordered": true}))]
 pub(crate) struct NewEndpoint {
-    /// Where.
+    /// The URL.
     url: String,
-    /// What it is for.
+    /// A description of its purpose.
     #[serde(default)]
     description: String,
-    /// Which types of event; all if empty.
+    /// Types of event; all if empty.
     #[serde(default)]
     types: BTreeSet<String>,
-    /// Of which channels; all if empty.
+    /// Channels; all if empty.
     #[serde(default)]
     channel_ids: BTreeSet<ChannelId>,
-    /// Whether events of one conversation keep their order; a failing one then holds the ones after it.
+    /// Whether events of one conversation keep their order; a failing delivery then delays the ones after it.
     #[serde(default = "yes")]
     ordered: bool,
-    /// Events in hand for it at once.
+    /// Deliveries in progress at once.
     #[serde(default = "all_hands")]
     #[schema(minimum = 1, maximum = 8)]
     max_in_flight: u32,
-    /// Events handed over to it in a second, on average; as fast as it takes them if left out.
+    /// Average limit of deliveries per second; default: no limit.
     #[schema(minimum = 1, maximum = 1000)]
     max_per_second: Option<u32>,
-    /// Whether it gets any.
+    /// Whether it is enabled.
     #[serde(default = "yes")]
     enabled: bool,
 }
@@ -79,50 +79,51 @@ fn yes() -> bool {
     true
 }
 
-/// What changes of an endpoint; a member left out stays as it is.
+/// Changes to an endpoint; omitted members stay unchanged.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PatchEndpoint {
-    /// Where.
+    /// The URL.
     url: Option<String>,
-    /// What it is for.
+    /// A description of its purpose.
     description: Option<String>,
-    /// Which types of event; all if empty.
+    /// Types of event; all if empty.
     types: Option<BTreeSet<String>>,
-    /// Of which channels; all if empty.
+    /// Channels; all if empty.
     channel_ids: Option<BTreeSet<ChannelId>>,
     /// Whether events of one conversation keep their order.
     ordered: Option<bool>,
-    /// Events in hand for it at once.
+    /// Deliveries in progress at once.
     #[schema(minimum = 1, maximum = 8)]
     max_in_flight: Option<u32>,
-    /// Events handed over to it in a second, on average; 0 lifts the bound.
+    /// Average limit of deliveries per second; 0 removes the limit.
     #[schema(minimum = 0, maximum = 1000)]
     max_per_second: Option<u32>,
-    /// Whether it gets any; enabling clears the reason why not.
+    /// Whether it is enabled; enabling clears the reason.
     enabled: Option<bool>,
 }
 
-/// Since when.
+/// Start of the period.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Recover {
-    /// Deliveries made since then that failed are due again, and what was told since then while it was switched off.
+    /// Start of the period: its failed deliveries become due again, and so do events that occurred while the endpoint
+    /// was switched off.
     since: Timestamp,
 }
 
-/// How much was brought back.
+/// The result of a recovery.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Recovered {
-    /// How many.
+    /// Their number.
     recovered: u32,
 }
 
-/// Which event.
+/// The event to send.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Example {
-    /// The newest event of this type; of any if left out.
+    /// The newest event of this type; default: of any type.
     #[serde(rename = "type")]
     kind: Option<EventType>,
 }
@@ -139,34 +140,34 @@ pub(crate) struct Queued {
 pub(crate) struct EndpointView {
     /// Its id.
     id: EndpointId,
-    /// Where.
+    /// The URL.
     url: String,
-    /// What it is for.
+    /// A description of its purpose.
     description: String,
-    /// Which types of event; all if empty.
+    /// Types of event; all if empty.
     types: BTreeSet<String>,
-    /// Of which channels; all if empty.
+    /// Channels; all if empty.
     channel_ids: BTreeSet<ChannelId>,
     /// Whether events of one conversation keep their order.
     ordered: bool,
-    /// Events in hand for it at once.
+    /// Deliveries in progress at once.
     max_in_flight: u32,
-    /// Events handed over to it in a second; null is as fast as it takes them.
+    /// Average limit of deliveries per second; null for no limit.
     max_per_second: Option<u32>,
-    /// Whether it gets any.
+    /// Whether it is enabled.
     enabled: bool,
-    /// Why not, if the host switched it off.
+    /// The reason, if the host disabled it.
     disabled_reason: Option<String>,
-    /// Since when nothing went through.
+    /// The time since which no delivery succeeded.
     failing_since: Option<Timestamp>,
-    /// How many events it was owed that became too old to be kept before it took them.
+    /// The number of its events that exceeded their retention before it accepted them.
     missed: u64,
-    /// `whsec_…`, for any Standard Webhooks library. Shown once: when it is made.
+    /// `whsec_…`, for any Standard Webhooks library. Shown once, at its creation.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
-    /// When the secret before this one stops working.
+    /// When the previous secret expires.
     old_secret_until: Option<Timestamp>,
-    /// When it was made.
+    /// When it was created.
     created_at: Timestamp,
     /// When it last changed.
     updated_at: Timestamp,
@@ -194,7 +195,7 @@ impl EndpointView {
         }
     }
 
-    /// With the secret in it once; under an idempotency key it is kept without.
+    /// Contains the secret once; the response stored for an idempotency key omits it.
     fn once(self, secret: &Secret) -> Response {
         let kept = KeepInstead(serde_json::to_value(&self).unwrap_or_default());
         let shown = Self {
@@ -316,7 +317,7 @@ async fn change(host: &Host, workspace: &str, id: EndpointId, patch: EndpointPat
     endpoint.ok_or_else(|| Problem::no_such("endpoint"))
 }
 
-/// Delete an endpoint and what waits for it
+/// Delete an endpoint and its waiting deliveries
 #[utoipa::path(delete, path = "/v1/endpoints/{id}", tag = "endpoints", params(("id" = EndpointId, Path)), responses((status = 204)))]
 pub(crate) async fn delete(
     caller: May<EventsWrite>,
@@ -337,9 +338,9 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Give an endpoint a new secret
+/// Rotate an endpoint's secret
 ///
-/// The old one goes on working for a day: each delivery carries both signatures until then.
+/// The old secret remains valid for a day: each delivery carries both signatures until then.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/secret/rotate", tag = "endpoints", params(("id" = EndpointId, Path)),
     responses((status = 200, body = EndpointView)))]
 pub(crate) async fn rotate(
@@ -368,10 +369,11 @@ pub(crate) async fn rotate(
     Ok(EndpointView::of(endpoint).once(&secret))
 }
 
-/// Bring back what an endpoint missed
+/// Recover the events that an endpoint missed
 ///
-/// Failed deliveries are due again, and events that were told while it was switched off are handed over; those of a conversation
-/// oldest first. Nothing is handed over until all of it is in order. It goes on when the caller hangs up, and after a restart.
+/// Failed deliveries become due again, and events that occurred while it was switched off are delivered; those of a
+/// conversation oldest first. No delivery starts until all of them are in order. The recovery continues if the caller
+/// disconnects, and after a restart.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/recover", tag = "endpoints", params(("id" = EndpointId, Path)), request_body = Recover,
     responses((status = 202, body = Recovered)))]
 pub(crate) async fn recover(
@@ -399,9 +401,9 @@ pub(crate) async fn recover(
     Ok((StatusCode::ACCEPTED, Answered(Recovered { recovered })))
 }
 
-/// Send an endpoint one event, whatever its filter
+/// Send one event to an endpoint, whatever its filter
 ///
-/// It is the newest real event of the type, so that the receiver sees what it will get.
+/// The newest real event of the type, so that the receiver sees a realistic payload.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/send-example", tag = "endpoints", params(("id" = EndpointId, Path)),
     request_body = Option<Example>, responses((status = 202, body = Queued)))]
 pub(crate) async fn send_example(
@@ -424,7 +426,7 @@ pub(crate) async fn send_example(
         None => {
             return Err(Problem::member(
                 "/type",
-                "no event of this type has happened lately; leave it out",
+                "no event of this type has occurred recently; omit it",
             ));
         }
     };
@@ -472,7 +474,7 @@ fn new_secret(host: &Host) -> Secret {
     Secret::new(format!("whsec_{}", BASE64_STANDARD.encode(bytes)))
 }
 
-/// Whether events may be handed over there; the addresses behind a name are judged when it is dialed.
+/// Whether events may be delivered to this URL; the addresses of its host name are checked when a connection is opened.
 fn check_url(host: &Host, text: &str) -> Answer<()> {
     let refused = |words: &dyn std::fmt::Display| {
         Problem::of(&codes::URL_REFUSED)

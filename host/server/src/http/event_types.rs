@@ -1,7 +1,8 @@
-//! The catalog of events: each type with the JSON Schema of what is handed over.
+//! The catalog of events: each type with the JSON Schema of its payload.
 //!
-//! What events carry has shapes of its own, `event.Message` beside the API's `Message`; the description of the API names those
-//! once that are the same. Receivers must ignore members that they do not know: nothing here forbids more.
+//! Event payloads have shapes of their own, `event.Message` next to the API's `Message`; the API description lists
+//! identical shapes once. Receivers must ignore members that they do not know: no schema here forbids additional
+//! members.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,13 +31,13 @@ pub(crate) struct EventTypeView {
     /// Its name.
     #[serde(rename = "type")]
     kind: EventType,
-    /// When it is told.
+    /// When it occurs.
     description: &'static str,
-    /// Where the JSON Schema of it is.
+    /// The URL of its JSON Schema.
     schema_url: String,
 }
 
-/// What the events of a type carry: names of schemas, any of which fits.
+/// The payload of the events of a type: names of schemas, any of which fits.
 pub(super) fn carries(kind: EventType) -> &'static [&'static str] {
     use EventType as T;
     match kind {
@@ -64,7 +65,7 @@ pub(super) fn carries(kind: EventType) -> &'static [&'static str] {
         | T::ChannelReauthorizationRequired
         | T::ChannelRecovered
         | T::ChannelDeleted => &["ChannelTold"],
-        // What the platform says of an account and has no type of its own.
+        // The platform's report about an account, which has no type of its own.
         T::ChannelUpdated => &["ChannelTold", "ChannelNotice"],
         T::ChannelInboundWithheld => &["ChannelNotice"],
         T::ConnectorStaged
@@ -76,7 +77,7 @@ pub(super) fn carries(kind: EventType) -> &'static [&'static str] {
     }
 }
 
-/// The schemas of what events carry.
+/// The schemas of event payloads.
 pub(super) fn schemas() -> Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::schema::Schema>)> {
     let mut all = Vec::new();
     macro_rules! add {
@@ -105,7 +106,7 @@ pub(super) fn schemas() -> Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::
     all
 }
 
-/// The schema of what a type carries, within the API's description.
+/// The schema of a type's payload, within the API's description.
 pub(super) fn carried(kind: EventType) -> Value {
     let each: Vec<Value> = carries(kind)
         .iter()
@@ -117,7 +118,7 @@ pub(super) fn carried(kind: EventType) -> Value {
     }
 }
 
-/// Each type's JSON Schema, whole in itself.
+/// Each type's JSON Schema, self-contained.
 #[derive(Clone, Debug)]
 pub(crate) struct Catalog(Arc<BTreeMap<&'static str, Value>>);
 
@@ -152,7 +153,7 @@ fn schema(api: &Value, kind: EventType) -> Value {
     whole
 }
 
-/// Turns references into the description into references into the document, and brings what they name along.
+/// Turns references into the description into references into the document, and copies their targets.
 fn gather(known: &Value, value: &mut Value, defs: &mut Map<String, Value>) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| gather(known, item, defs)),
@@ -162,7 +163,7 @@ fn gather(known: &Value, value: &mut Value, defs: &mut Map<String, Value>) {
             {
                 *reference = format!("#/$defs/{name}");
                 if !defs.contains_key(&name) {
-                    // Its place is taken before what it names is gathered: things may name each other.
+                    // Its place is reserved before its references are followed: schemas may refer to each other.
                     defs.insert(name.clone(), Value::Null);
                     let mut named = known[&name].clone();
                     gather(known, &mut named, defs);
@@ -175,7 +176,7 @@ fn gather(known: &Value, value: &mut Value, defs: &mut Map<String, Value>) {
     }
 }
 
-/// List the types of events
+/// List event types
 #[utoipa::path(get, path = "/v1/event-types", tag = "events", responses((status = 200, body = List<EventTypeView>)))]
 pub(crate) async fn list(_caller: May<Read, InChannels>, State(host): State<Host>) -> Answered<List<EventTypeView>> {
     let all = EventType::ALL.iter().map(|kind| EventTypeView {
@@ -186,7 +187,7 @@ pub(crate) async fn list(_caller: May<Read, InChannels>, State(host): State<Host
     List::whole(all.collect())
 }
 
-/// Get the JSON Schema of a type of events
+/// Get the JSON Schema of an event type
 #[utoipa::path(get, path = "/v1/event-types/{type}", tag = "events", params(("type" = String, Path, description = "As `message.received`")),
     responses((status = 200, content_type = "application/schema+json", body = Value)))]
 pub(crate) async fn get(

@@ -1,4 +1,4 @@
-//! Events: the log as a list, and as a stream that goes on where it broke off.
+//! Events: the log as a list, and as a stream that resumes after a disconnection.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -30,20 +30,21 @@ use super::{Api, codes};
 use crate::Host;
 use crate::http::share::Share;
 
-/// Between two comments on a silent stream: proxies cut connections that are silent for half a minute.
+/// Interval of comments on a silent stream: proxies close connections that are silent for half a minute.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// What a client waits before it comes back.
+/// How long a client waits before it reconnects.
 const RETRY: Duration = Duration::from_secs(2);
-/// A stream ends after this, so that a proxy or a client that leaks its own is rid of it; the client comes back without a gap.
+/// A stream ends after this time, so that a proxy or a client that leaks connections is freed of it; the client
+/// reconnects without a gap.
 const STREAM_AGE: Duration = Duration::from_secs(3600);
-/// Events read from the record at once.
+/// Events read from the database at once.
 const BATCH: u32 = 100;
 
-/// Which events.
+/// A filter of events.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Which {
-    /// Names of types, joined by commas; all if left out.
+    /// Names of types, separated by commas; default: all.
     #[param(example = "message.received,message.failed")]
     types: Option<String>,
     /// Of this channel only.
@@ -52,23 +53,23 @@ pub(crate) struct Which {
     conversation_id: Option<ConversationId>,
 }
 
-/// From where.
+/// The start position.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct After {
-    /// An event's id or its `sequence`; what follows it is given. A negative number counts places from the end: `-100` gives
-    /// the newest, at most a hundred. The list begins at the beginning without it, the stream at its end.
+    /// An event's id or its `sequence`; the events after it are returned. A negative number counts from the end: `-100`
+    /// returns the newest, at most a hundred. Default: the list starts at the beginning, the stream at the end.
     after: Option<String>,
 }
 
-/// How many, and where to go on.
+/// The page size, and where to continue.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Paging {
-    /// How many at most, 1 to 200; 50 if left out.
+    /// The maximum number, 1 to 200; default: 50.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
-    /// Where to go on: the `next_cursor` of the page before.
+    /// Where to continue: the `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -92,7 +93,7 @@ pub(crate) fn known_type(parameter: &str, name: &str) -> Answer<EventType> {
         .ok_or_else(|| Problem::parameter(parameter, format_args!("there is no event type {name:?}")))
 }
 
-/// The place in the log that a text names.
+/// The position in the log that a text names.
 async fn place(host: &Host, workspace: &str, parameter: &str, text: &str) -> Answer<i64> {
     if let Ok(sequence) = text.parse::<i64>() {
         let from = if sequence < 0 {
@@ -112,7 +113,7 @@ async fn place(host: &Host, workspace: &str, parameter: &str, text: &str) -> Ans
     host.store().event_place(workspace, id).await?.ok_or_else(unknown)
 }
 
-/// An event as it is shown: with a link to the bytes that it names.
+/// An event in the API's format: with a link to its attachment.
 pub(crate) fn shown(host: &Host, event: Event) -> Value {
     // An event is plain data with string keys: it always becomes JSON.
     serde_json::to_value(host.media.with_link(event)).unwrap_or_default()
@@ -120,8 +121,8 @@ pub(crate) fn shown(host: &Host, event: Event) -> Value {
 
 /// List events, oldest first
 ///
-/// With a filter, one page looks at 10,000 events at most: it may be short or empty and `has_more` all the same; go on from its
-/// `next_cursor`. `after` goes on working when the event that it names is gone.
+/// With a filter, one page examines 10,000 events at most: it may be short or empty although `has_more` is true;
+/// continue from its `next_cursor`. `after` remains valid when the event that it names has been deleted.
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(After, Which, Paging), responses((status = 200, body = List<Event>)))]
 pub(crate) async fn list(
     caller: May<Read, InChannels>,
@@ -144,12 +145,12 @@ pub(crate) async fn list(
     Ok(List::of(listed, |event| shown(&host, event)))
 }
 
-/// Follow events as they come
+/// Stream events
 ///
-/// `text/event-stream` (WHATWG HTML, server-sent events). `id` is the event's id: a client that comes back with it in
-/// `Last-Event-ID` misses nothing. A comment comes each 15 s. The stream ends now and then; come back.
+/// `text/event-stream` (WHATWG HTML, server-sent events). `id` is the event's id: a client that reconnects with it in
+/// `Last-Event-ID` misses no event. A comment is sent every 15 s. The stream ends from time to time; reconnect.
 #[utoipa::path(get, path = "/v1/events/stream", tag = "events",
-    params(After, Which, ("Last-Event-ID" = Option<String>, Header, description = "The last event that was seen")),
+    params(After, Which, ("Last-Event-ID" = Option<String>, Header, description = "The last event that was received")),
     responses((status = 200, content_type = "text/event-stream", body = String)))]
 pub(crate) async fn stream(
     caller: May<Read, InChannels>,
@@ -160,7 +161,7 @@ pub(crate) async fn stream(
 ) -> Answer<impl IntoResponse> {
     let filter = which.filter(&caller)?;
     let workspace = caller.workspace_id().to_owned();
-    // Subscribed before the record is read: what is written in between wakes the reader.
+    // Subscribed before the database is read: a write in between wakes the reader.
     let changed = api.host.store().log_end();
     let last = headers
         .get("last-event-id")
@@ -171,7 +172,7 @@ pub(crate) async fn stream(
         (None, Some(after)) => place(&api.host, &workspace, "after", after).await?,
         (None, None) => api.host.store().last_sequence().await?,
     };
-    // The whole, and the key's share of it.
+    // The total, and the key's share of it.
     let bounds = vec![(None, limits::STREAMS), (Some(caller.key()), limits::STREAMS_PER_KEY)];
     let mut slot = api.streams.open(bounds);
     slot.take(1).ok_or_else(|| {
@@ -196,7 +197,7 @@ pub(crate) async fn stream(
         Some((Ok::<_, Infallible>(event), reader))
     });
     let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("still here"));
-    // nginx gathers answers unless it is told not to.
+    // nginx buffers responses unless this header disables it.
     Ok(([("x-accel-buffering", "no")], stream))
 }
 
@@ -205,7 +206,7 @@ struct Reader {
     host: Host,
     workspace: String,
     filter: EventFilter,
-    /// The place up to which the log was read.
+    /// The position up to which the log was read.
     after: i64,
     read: std::vec::IntoIter<Event>,
     changed: watch::Receiver<i64>,
@@ -216,10 +217,10 @@ struct Reader {
 }
 
 impl Reader {
-    /// The next event; none at the end of the stream.
+    /// The next event; `None` at the end of the stream.
     async fn next(&mut self) -> Option<axum::response::sse::Event> {
         if !std::mem::replace(&mut self.greeted, true) {
-            // The head leaves with it, so that the client knows at once that it is connected.
+            // It is sent with the head, so that the client knows at once that it is connected.
             return Some(axum::response::sse::Event::default().retry(RETRY).comment("connected"));
         }
         loop {
@@ -242,7 +243,7 @@ impl Reader {
                     () = tokio::time::sleep_until(self.ends) => return None,
                 },
                 Err(error) => {
-                    // The client comes back after `retry` and goes on where it was.
+                    // The client reconnects after `retry` and resumes where it was.
                     tracing::warn!(%error, "An event stream ends early");
                     return None;
                 }
@@ -250,7 +251,7 @@ impl Reader {
         }
     }
 
-    /// Reads on; whether there may be more to give or to read at once.
+    /// Reads the next events; returns whether there may be more to return or to read immediately.
     async fn batch(&mut self) -> weir_store::Result<bool> {
         let end = self.host.store().last_sequence().await?;
         let Listed { rows, next } = self
@@ -260,7 +261,7 @@ impl Reader {
             .await?;
         let next = next.and_then(|place| place.parse().ok());
         let last = rows.last().map(|event| event.sequence);
-        // Without a place to go on from, all up to the end as it was before the reading was looked at.
+        // Without a start position: everything up to the end of the log as of before this read.
         self.after = next.unwrap_or_else(|| self.after.max(end).max(last.unwrap_or(0)));
         let more = next.is_some() || !rows.is_empty();
         self.read = rows.into_iter();

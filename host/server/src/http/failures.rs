@@ -1,4 +1,5 @@
-//! Addresses that failed too often: a few times at once, then once in a while. For wrong keys and for forged webhooks.
+//! Rate limits of addresses with failures: a small burst, then one per interval. For wrong keys and for forged
+//! webhooks.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,15 +18,15 @@ struct Bucket {
     at: Timestamp,
 }
 
-/// Failures that an address may have at once: a person who mistypes, a deployment with an old key on every worker.
+/// Burst of failures for each address: a person who mistypes, a deployment with an old key on every worker.
 const BURST: u32 = 20;
-/// One more after each such span.
+/// One more after each interval.
 const REFILL: Duration = Duration::from_secs(3);
-/// Addresses that are remembered; past it the one that failed longest ago is forgotten.
+/// Addresses that are remembered; beyond this the one with the oldest failure is dropped.
 const ADDRESSES: usize = 4_096;
 
 impl Failures {
-    /// How long this address has to wait before it is heard again; none if it need not.
+    /// How long this address must wait before its next attempt; `None` if it need not.
     pub(crate) fn wait(&self, address: IpAddr, now: Timestamp) -> Option<Duration> {
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = buckets.get_mut(&network(address))?;
@@ -33,7 +34,7 @@ impl Failures {
         (bucket.left == 0).then_some(REFILL)
     }
 
-    /// Counts a failure. How long to wait, if there were too many.
+    /// Counts a failure. Returns how long to wait, if there were too many.
     pub(crate) fn count(&self, address: IpAddr, now: Timestamp) -> Option<Duration> {
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let address = network(address);
@@ -67,7 +68,7 @@ impl Bucket {
     }
 }
 
-/// One subscriber holds a whole /64 of IPv6 (RFC 4291, 2.5.4), so its addresses count as one.
+/// One subscriber typically has a whole /64 of IPv6 (RFC 4291, 2.5.4), so its addresses count as one.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -98,7 +99,7 @@ mod tests {
         assert_eq!(
             failures.count(v4(2), at(2_999)),
             None,
-            "another address is not held for it"
+            "another address is not affected"
         );
         assert_eq!(failures.count(v4(1), at(3_000)), None);
         assert_eq!(failures.count(v4(1), at(3_000)), Some(REFILL));

@@ -1,4 +1,4 @@
-//! What every answer has: a request id, the headers that keep browsers honest, and, when it is a no, a problem document.
+//! Common parts of every response: a request id, security headers for browsers, and for an error a problem document.
 
 use std::time::Instant;
 
@@ -15,11 +15,11 @@ use weir_domain::id::RequestId;
 use super::Api;
 use super::problem::Problem;
 
-/// Names the request in answers and in the log.
+/// The request's id in responses and in the log.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The media type of a problem (RFC 9457, 6.1).
 pub(crate) const PROBLEM: &str = "application/problem+json";
-/// Nothing may be loaded, framed or sent from an answer of ours, unless a page says otherwise.
+/// Responses may not load, frame or submit anything, unless a page overrides this.
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// The outermost layer.
@@ -51,11 +51,11 @@ pub(crate) async fn finish(State(api): State<Api>, request: Request, next: Next)
     response
 }
 
-/// The route that answered, for the log: never the path itself, which may hold what somebody typed.
+/// The route that answered, for the log: never the path itself, which may contain user input.
 #[derive(Clone, Debug)]
 struct Route(String);
 
-/// Notes the route beside the answer; runs inside the router, where it is known.
+/// Stores the route in the response's extensions; runs inside the router, where it is known.
 pub(crate) async fn note_route(request: Request, next: Next) -> Response {
     let route = request
         .extensions()
@@ -68,7 +68,7 @@ pub(crate) async fn note_route(request: Request, next: Next) -> Response {
     response
 }
 
-/// The problem of a handler, or what the bare status of a layer below means. Pages in words are left alone.
+/// The problem of a handler, or the meaning of a bare status from a lower layer. HTML pages are left unchanged.
 fn problem_of(response: &mut Response) -> Option<Problem> {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         return Some(problem);
@@ -94,7 +94,8 @@ fn write_down(response: &mut Response, problem: Problem, id: &str) {
     if let Some(wait) = wait {
         headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
     }
-    // The rest of the body is not read, so nothing can follow it on this connection; said, so that no client tries.
+    // The rest of the body is not read, so the connection cannot be reused; the response says so with `Connection:
+    // close`.
     if is_too_large {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

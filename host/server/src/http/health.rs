@@ -1,4 +1,4 @@
-//! Whether the host lives, serves, and how it fares.
+//! Liveness, readiness and metrics of the host.
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -13,14 +13,14 @@ use super::problem::{Answer, COME_BACK, Problem};
 use crate::Host;
 use crate::host::NotReady;
 
-/// How it is.
+/// The state of the host.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
-    /// `ok`, or `degraded`: it serves, and something about it needs a person.
+    /// `ok`, or `degraded`: it serves, and a problem needs a person.
     status: &'static str,
-    /// What is degraded, a sentence each.
+    /// The degraded parts, one sentence each.
     degraded: Vec<String>,
-    /// Of Weir.
+    /// The version of Weir.
     version: &'static str,
     /// The host's clock, in milliseconds since 1970: the system's, or the sandbox's that it follows.
     now_ms: i64,
@@ -39,13 +39,13 @@ impl Health {
     }
 }
 
-/// Ask whether the process lives
+/// Check that the process is alive
 #[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, body = Health)))]
 pub(crate) async fn live(State(host): State<Host>) -> Answered<Health> {
     Answered(Health::of(&host))
 }
 
-/// Ask whether requests can be served
+/// Check that requests can be served
 #[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses((status = 200, body = Health)))]
 pub(crate) async fn ready(State(host): State<Host>) -> Answer<Answered<Health>> {
     match host.ready().await {
@@ -63,13 +63,14 @@ pub(crate) async fn ready(State(host): State<Host>) -> Answer<Answered<Health>> 
     }
 }
 
-/// Read what the host counts (Prometheus)
+/// Metrics in Prometheus format
 ///
-/// Without a key, unless the configuration says `metrics_require_key`: then with one of the workspace `default` that has `read`.
+/// No key is required, unless the configuration sets `metrics_require_key`: then a key of the workspace `default` with
+/// `read`.
 #[utoipa::path(get, path = "/metrics", tag = "health", security((), ("key" = [])), responses((status = 200, content_type = "text/plain", body = String)))]
 pub(crate) async fn metrics(State(host): State<Host>, caller: Option<Extension<Caller>>) -> Answer<Response> {
     if host.config().metrics_require_key {
-        // The numbers are the whole host's.
+        // The metrics cover the whole host.
         let Extension(caller) = caller.ok_or(Denied::Unknown)?;
         caller.may_on_host(Scope::Read)?;
     }

@@ -1,9 +1,10 @@
-//! What platforms call. Nothing is believed before the proof is checked on the bytes as they came; 200 comes after the commit.
+//! Webhooks: the routes that platforms call. Input is untrusted until its signature is verified on the bytes as
+//! received; 200 is sent after the commit.
 //!
-//! A flood costs little: a webhook that cannot be genuine by its app, its headers and the time is turned away before its body is
-//! read, and an address that forged a few is for a while; the bodies in hand have a bound, and each app and address a share of it.
-//! Behind a proxy on a private address all callers look alike, so there none is turned away for another's faults; bounding each is
-//! then the proxy's.
+//! A flood is cheap to reject: a webhook that cannot be genuine by its app, its headers and its time is rejected before
+//! its body is read, and an address that sent a few forged ones is rejected for a while. The bytes being read are
+//! bounded, and each app and address has a share of them. Behind a proxy on a private address all callers share one
+//! address, so none is rejected for another's failures; limiting each caller is then the proxy's task.
 
 use std::net::IpAddr;
 
@@ -21,28 +22,28 @@ use super::{Api, ClientAddress, body, codes};
 use crate::http::share::{Share, Shares};
 use crate::messages::inbound::{Hook, HookError};
 
-/// Take a webhook of a platform
+/// Receive a webhook of a platform
 #[utoipa::path(post, path = "/hooks/{app}", tag = "webhooks of platforms", params(("app" = String, Path, description = "The app's name")), security(()),
-    responses((status = 200, description = "It is in the record")))]
+    responses((status = 200, description = "It is recorded")))]
 pub(crate) async fn post(state: State<Api>, app: Path<String>, request: Request) -> Answer<Response> {
     receive(state, app, request).await
 }
 
-/// Answer a platform's verification question
+/// Answer a platform's verification challenge
 #[utoipa::path(get, path = "/hooks/{app}", tag = "webhooks of platforms", params(("app" = String, Path, description = "The app's name")), security(()),
-    responses((status = 200, description = "The answer that the platform asked for", content_type = "text/plain", body = String)))]
+    responses((status = 200, description = "The challenge's response, as the platform requires", content_type = "text/plain", body = String)))]
 pub(crate) async fn get(state: State<Api>, app: Path<String>, request: Request) -> Answer<Response> {
     receive(state, app, request).await
 }
 
-/// What is looked at before anything is read.
+/// Checks before anything is read.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     forged: Failures,
     bytes: Shares<Sender>,
 }
 
-/// Who has bytes of webhooks in hand.
+/// The holders of webhook bytes in memory.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Sender {
     Anyone,
@@ -51,7 +52,7 @@ enum Sender {
 }
 
 impl Gate {
-    /// The share of a webhook in the bytes that are in hand.
+    /// A webhook's share of the bytes in memory.
     fn share(&self, app: &str, from: Option<IpAddr>) -> Share<Sender> {
         let mut bounds = vec![
             (Sender::Anyone, limits::WEBHOOK_BYTES_IN_HAND),
@@ -62,7 +63,7 @@ impl Gate {
     }
 }
 
-/// Where a request came from, if that tells one caller from another.
+/// The source address of a request, if it identifies one caller.
 fn caller_of(request: &Request) -> Option<IpAddr> {
     let address = request.extensions().get::<ClientAddress>()?.0;
     address::admit(address, Reach::Public).is_ok().then_some(address)
@@ -117,11 +118,11 @@ impl From<HookError> for Problem {
     fn from(error: HookError) -> Self {
         match error {
             HookError::NoSuchApp => Self::of(&codes::NOT_FOUND).detail(&error),
-            // The words are for our log: whoever knocks without the secret learns nothing.
+            // The reason is only logged: a caller without the secret learns nothing.
             HookError::Forged(_) => Self::of(&codes::WEBHOOK_FORGED),
             HookError::ChallengeFailed => Self::of(&codes::WEBHOOK_CHALLENGE_FAILED),
             HookError::Busy(_) => Self::of(&codes::HOST_BUSY).retry_after(COME_BACK),
-            // Whatever is amiss with the record, the platform is asked to repeat.
+            // If the database fails, the platform is asked to redeliver.
             HookError::Unavailable(error) => {
                 tracing::error!(%error, "A webhook could not be recorded");
                 Self::of(&codes::STORE_UNAVAILABLE).retry_after(COME_BACK)
@@ -149,11 +150,13 @@ mod tests {
             .await
         };
         let most = limits::WEBHOOK_BYTES_PER_ADDRESS;
-        let first = read("one", address(1), most).await.expect("there is room");
-        let no = read("two", address(1), 1).await.expect_err("it has its share");
+        let first = read("one", address(1), most).await.expect("capacity is left");
+        let no = read("two", address(1), 1).await.expect_err("it has used its share");
         assert_eq!(no.code(), &codes::HOST_BUSY);
         let second = read("one", address(2), most).await.expect("another address");
-        let no = read("one", address(3), 1).await.expect_err("the app has its share");
+        let no = read("one", address(3), 1)
+            .await
+            .expect_err("the app has used its share");
         assert_eq!(no.code(), &codes::HOST_BUSY);
         let third = read("two", address(3), most).await.expect("another app");
         drop((first, second, third));
@@ -166,7 +169,7 @@ mod tests {
         let read = |body, limit| body::read_within(body, limit, limits::WEBHOOK_READ, gate.share("one", None));
         let began = tokio::time::Instant::now();
         let endless = axum::body::Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
-        let no = read(endless, 10).await.expect_err("nothing comes");
+        let no = read(endless, 10).await.expect_err("no data arrives");
         assert_eq!(
             (no.code(), began.elapsed()),
             (&codes::REQUEST_TIMEOUT, limits::WEBHOOK_READ)

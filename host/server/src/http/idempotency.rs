@@ -1,9 +1,10 @@
-//! `Idempotency-Key`: the same request twice acts once, and both times gives the same answer.
+//! `Idempotency-Key`: a repeated request has no second effect, and receives the same response.
 //!
-//! The key is claimed in the record before the request acts. A send is claimed and answered with its message, in one transaction;
-//! every other POST is claimed, acts, and is answered. Only answers of success are kept: what was refused did nothing, and may be
-//! asked again. A process that dies in between leaves the claim: if nothing was written for it the next start gives the key
-//! back, and else whoever comes with it is told that nobody can say how far it came.
+//! The key is claimed in the database before the request acts. A send is claimed and answered with its message in one
+//! transaction; every other POST is claimed, executed, and answered. Only successful responses are stored: a refused
+//! request had no effect and may be repeated. If the process dies in between, the claim remains. The next start
+//! releases it if nothing was written for it; otherwise a repeated request receives an error, because it is unknown
+//! which steps completed.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -30,25 +31,26 @@ use super::{Api, acts, body, codes};
 
 /// The header.
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Says that an answer was given before.
+/// Marks a response as a replay of an earlier one.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// The route whose answers the store keeps with the message.
+/// The route whose responses the store keeps with the message.
 pub(crate) const SEND: &str = "/v1/conversations/{id}/messages";
-/// Tries to keep an answer that the record did not take, and the time between two: a full disk or a lock ends within minutes.
-/// Until then the key says that its request is at work, so that nothing is done twice.
+/// Number of attempts to store a response after the database failed, and the delay between two: a full disk or a lock
+/// clears within minutes. Until then the key reports that its request is in progress, so that nothing is executed
+/// twice.
 const KEEP: (u32, Duration) = (60, Duration::from_secs(5));
 
-/// The claim of a request, for a handler that acts on it by itself; none without a key. Of a streamed request it does not know
-/// the file yet: see [`Idempotency::for_file`].
+/// The claim of a request, for a handler that acts on it itself; `None` without a key. For a streamed request the file
+/// is not known yet: see [`Idempotency::for_file`].
 #[derive(Clone, Debug)]
 pub(crate) struct Idempotency(pub(crate) Option<Claim>);
 
-/// What is kept in place of the answer's body, where that holds a secret that is shown once.
+/// What is stored in place of a response's body that contains a secret that is shown once.
 #[derive(Clone, Debug)]
 pub(crate) struct KeepInstead(pub(crate) Value);
 
 impl Idempotency {
-    /// The claim of a request that carries this file: by its digest, since each try of a form has its own boundary.
+    /// The claim of a request with this file: by its digest, since each attempt of a form has a different boundary.
     pub(crate) fn for_file(self, digest: &[u8], name: &str) -> Option<Claim> {
         let mut claim = self.0?;
         claim.fingerprint = fingerprint(&[claim.fingerprint.as_bytes(), digest, name.as_bytes()]);
@@ -56,8 +58,8 @@ impl Idempotency {
     }
 }
 
-/// Runs inside the authentication, since keys belong to the one who uses them, and in the request's own task, so that what is
-/// claimed is answered.
+/// Runs after the authentication, since idempotency keys belong to their caller, and in the request's own task, so that
+/// every claim is settled.
 pub(crate) async fn once(State(api): State<Api>, mut request: Request, next: Next) -> Answer<Response> {
     if *request.method() != Method::POST {
         return Ok(next.run(request).await);
@@ -89,14 +91,14 @@ pub(crate) async fn once(State(api): State<Api>, mut request: Request, next: Nex
         parts.extensions.insert(Idempotency(Some(claim)));
         return Ok(next.run(Request::from_parts(parts, stream)).await);
     }
-    // Claimed here, and not once more by a handler that also takes files.
+    // Claimed here, and not again by a handler that also accepts files.
     parts.extensions.insert(Idempotency(None));
     api.once(Some(claim), next.run(Request::from_parts(parts, stream)))
         .await
 }
 
 impl Api {
-    /// Acts once for a claim; without one, as often as it is asked.
+    /// Executes once for a claim; without a claim, each time.
     pub(crate) async fn once(
         &self,
         claim: Option<Claim>,
@@ -120,13 +122,13 @@ impl Api {
             .await;
         let given_back = match ended.as_ref().ok().map(Response::status) {
             Some(status) if status.is_success() => Ok(()),
-            // What went wrong is unknown, and so is how far it came.
+            // The error is unknown, and so is which steps completed.
             Some(StatusCode::INTERNAL_SERVER_ERROR) | None => store.interrupt_claim(claim.clone()).await,
             Some(_) => store.release_claim(claim.clone()).await,
         };
         if let Err(error) = given_back {
-            // Then it says until the next start that its request is at work.
-            tracing::warn!(%error, "An idempotency key could not be given back");
+            // Until the next start the key reports that its request is in progress.
+            tracing::warn!(%error, "An idempotency key could not be released");
         }
         match ended {
             Ok(response) if response.status().is_success() => self.keep(claim, response).await,
@@ -135,10 +137,11 @@ impl Api {
         }
     }
 
-    /// Keeps an answer, then gives it. What it tells of has happened, so it is given though it cannot be kept yet.
+    /// Stores a response, then returns it. Its effects have happened, so it is returned even if it cannot be stored
+    /// yet.
     async fn keep(&self, claim: HeldClaim, response: Response) -> Answer<Response> {
         let (mut parts, stream) = response.into_parts();
-        // Our own answer, which is in memory already.
+        // Our own response, which is in memory already.
         let bytes = axum::body::to_bytes(stream, usize::MAX)
             .await
             .map_err(Problem::internal)?;
@@ -152,9 +155,9 @@ impl Api {
             body,
         };
         if answer.body.len() > limits::KEPT_ANSWER_BYTES {
-            // Reports are as long, which change nothing: they are made anew.
+            // Reports can be large and change nothing, so they are recomputed.
             if let Err(error) = self.host.store().release_claim(claim).await {
-                tracing::warn!(%error, "An idempotency key could not be given back");
+                tracing::warn!(%error, "An idempotency key could not be released");
             }
             return Ok(Response::from_parts(parts, Body::from(bytes)));
         }
@@ -164,7 +167,7 @@ impl Api {
             .answer_claim(claim.clone(), answer.clone(), about)
             .await;
         if let (Err(error), Ok(slot)) = (kept, Arc::clone(&self.acts).try_acquire_owned()) {
-            tracing::warn!(%error, "An answer could not be kept under its idempotency key, and is tried again");
+            tracing::warn!(%error, "A response could not be stored under its idempotency key; the write is retried");
             let host = self.host.clone();
             let again = async move {
                 for _ in 0..KEEP.0 {
@@ -182,7 +185,8 @@ impl Api {
     }
 }
 
-/// The contact that an answer is about: a message of theirs, or themselves. It goes when they are erased.
+/// The contact in a response: the author of a message, or the contact itself. The response is deleted when the contact
+/// is erased.
 fn about(body: &str) -> Option<ContactId> {
     let answer: Value = serde_json::from_str(body).ok()?;
     let named = |member| {
@@ -210,7 +214,7 @@ fn key_of(headers: &HeaderMap) -> Answer<Option<String>> {
     let invalid =
         |why: &str| Problem::of(&codes::IDEMPOTENCY_KEY_INVALID).detail(format_args!("Idempotency-Key: {why}"));
     if values.next().is_some() {
-        return Err(invalid("it stands there twice"));
+        return Err(invalid("the header is repeated"));
     }
     let text = value.to_str().map_err(|_| invalid("it is not printable ASCII"))?.trim();
     let key = text
@@ -224,7 +228,7 @@ fn key_of(headers: &HeaderMap) -> Answer<Option<String>> {
     }
 }
 
-/// Tells one request from another by what it consists of.
+/// Identifies a request by its method, path and body.
 fn fingerprint(parts: &[&[u8]]) -> String {
     let mut digest = Sha256::new();
     for part in parts {

@@ -1,4 +1,4 @@
-//! Who a request is from, by what it shows: the key in `Authorization`, or the session in the console's cookie.
+//! Identification of callers: the key in `Authorization`, or the session in the console's cookie.
 
 use axum::http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue};
@@ -11,16 +11,16 @@ use super::problem::Answer;
 use crate::Host;
 use crate::core::cookie::SESSION;
 
-/// Where a request shows the session's token.
+/// The header of the session's token.
 pub(crate) const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 
-/// The session of a caller who came with one.
+/// The session of a caller who uses one.
 #[derive(Clone, Debug)]
 pub(crate) struct InSession(pub(crate) Session, pub(crate) Secret);
 
 pub(super) type Known = Result<(Caller, Option<InSession>), Denied>;
 
-/// A key counts more than a cookie, which a browser sends unasked.
+/// A key takes precedence over a cookie, which a browser sends automatically.
 pub(super) async fn caller_of(api: &Api, headers: &HeaderMap, changes: bool, now: Timestamp) -> Answer<Known> {
     if !headers.contains_key(AUTHORIZATION)
         && let Some(text) = cookie(&api.host, headers)
@@ -40,7 +40,8 @@ async fn in_session(api: &Api, headers: &HeaderMap, text: &str, changes: bool, n
         csrf_token: headers.get(CSRF_TOKEN).and_then(|token| token.to_str().ok()),
         changes,
     };
-    // Browsers say whose page made a request (Fetch Metadata, Sec-Fetch-Site): another site's gets nothing, read or write.
+    // Browsers report which site's page made a request (Fetch Metadata, Sec-Fetch-Site): requests from another site are
+    // rejected, reads and writes alike.
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
         return Ok(Err(Denied::CrossSite));
@@ -55,7 +56,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }
 
-/// The session that a request shows.
+/// The session of a request.
 pub(crate) fn cookie<'h>(host: &Host, headers: &'h HeaderMap) -> Option<&'h str> {
     let cookies = headers.get_all(COOKIE).iter();
     cookies

@@ -1,4 +1,4 @@
-//! API keys. The key itself is shown once; the record has its digest.
+//! API keys. The key itself is shown once; the database stores its digest.
 
 use std::collections::BTreeSet;
 
@@ -24,54 +24,55 @@ use crate::Host;
 /// Longest name.
 const NAME_CHARS: usize = 200;
 
-/// A key to be made.
+/// A key to be created.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"name": "crm", "scopes": ["read", "messages:write"]}))]
 pub(crate) struct NewKey {
-    /// What a person calls it.
+    /// A label for people.
     name: String,
-    /// What it may be used for.
+    /// Its scopes.
     scopes: BTreeSet<Scope>,
-    /// The channels that it is bound to: it sees nothing else, and does nothing elsewhere. All of the workspace if left out.
+    /// The channels to which it is restricted: it can read and change nothing else. Default: all channels of the
+    /// workspace.
     #[serde(default)]
     #[schema(min_items = 1, max_items = 100)]
     channel_ids: Option<BTreeSet<ChannelId>>,
-    /// When it stops working; never if left out.
+    /// When it expires; default: never.
     expires_at: Option<Timestamp>,
-    /// The workspace that it acts for, if that is not the caller's; for the operator of the host.
+    /// The workspace of the key, if it is not the caller's; for the operator of the host.
     workspace_id: Option<String>,
 }
 
-/// Of which workspace.
+/// A filter of keys.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct OfWorkspace {
-    /// Of this workspace; the caller's if left out. Others are for the operator of the host.
+    /// Of this workspace; default: the caller's. Others are for the operator of the host.
     pub(crate) workspace_id: Option<String>,
 }
 
-/// A key, without the key.
+/// A key, without the secret.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct KeyView {
     /// Its id.
     id: KeyId,
-    /// What a person calls it.
+    /// A label for people.
     name: String,
     /// The first characters, by which it is recognized.
     prefix: String,
-    /// What it may be used for.
+    /// Its scopes.
     scopes: BTreeSet<Scope>,
-    /// The channels that it is bound to; null is all of the workspace.
+    /// The channels to which it is restricted; null means all of the workspace.
     channel_ids: Option<BTreeSet<ChannelId>>,
-    /// The key itself. Shown once: when it is made.
+    /// The key itself. Shown once, at its creation.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
-    /// When it was made.
+    /// When it was created.
     created_at: Timestamp,
-    /// When it stops working.
+    /// When it expires.
     expires_at: Option<Timestamp>,
-    /// When it was taken back.
+    /// When it was revoked.
     revoked_at: Option<Timestamp>,
 }
 
@@ -103,7 +104,7 @@ pub(crate) async fn list(
     Ok(List::whole(keys.into_iter().map(KeyView::of).collect()))
 }
 
-/// Make a key
+/// Create a key
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", request_body = NewKey, responses((status = 201, body = KeyView)))]
 pub(crate) async fn create(caller: May<Admin>, State(host): State<Host>, Json(body): Json<NewKey>) -> Answer<Response> {
     let now = host.now();
@@ -152,7 +153,7 @@ pub(crate) async fn create(caller: May<Admin>, State(host): State<Host>, Json(bo
     Ok((StatusCode::CREATED, Extension(kept), Answered(shown)).into_response())
 }
 
-/// The channels that a new key is bound to; all if empty.
+/// The channels to which a new key is restricted; all if empty.
 async fn bound(
     host: &Host,
     workspace: &str,
@@ -168,7 +169,7 @@ async fn bound(
     }
     if let Some(scope) = scopes.iter().find(|scope| !scope.is_within_channels()) {
         let words = format_args!(
-            "{} concerns the whole workspace: no key that is bound to channels has it",
+            "{} concerns the whole workspace: a key that is restricted to channels cannot have it",
             scope.as_str()
         );
         return Err(Problem::member("/scopes", words));

@@ -8,19 +8,19 @@ use weir_store::{Listed, Page};
 
 use super::problem::{Answer, Problem};
 
-/// Which part of a list.
+/// The requested part of a list.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Paging {
-    /// How many at most, 1 to 200; 50 if left out.
+    /// The maximum number, 1 to 200; default: 50.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
-    /// Where to go on: the `next_cursor` of the page before.
+    /// Where to continue: the `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
 impl Paging {
-    /// The page that is asked for.
+    /// The requested page.
     pub(crate) fn page(self) -> Answer<Page> {
         Ok(Page {
             limit: bounded(self.limit)?,
@@ -48,12 +48,12 @@ pub(crate) struct List<T> {
     pub(crate) data: Vec<T>,
     /// Whether more follow.
     pub(crate) has_more: bool,
-    /// What to give as `cursor` for the next page.
+    /// The `cursor` of the next page.
     pub(crate) next_cursor: Option<String>,
 }
 
 impl<T> List<T> {
-    /// A list that is whole.
+    /// A complete list.
     pub(crate) fn whole(data: Vec<T>) -> Json<Self> {
         Json(Self {
             data,
@@ -62,7 +62,7 @@ impl<T> List<T> {
         })
     }
 
-    /// A page of the record, each row shown by `show`.
+    /// A page of rows, each converted by `show`.
     pub(crate) fn of<R>(listed: Listed<R>, show: impl FnMut(R) -> T) -> Json<Self> {
         Json(Self {
             has_more: listed.next.is_some(),

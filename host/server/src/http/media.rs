@@ -1,4 +1,4 @@
-//! Media: bytes that messages carry, up by upload or by URL, down by a signed link.
+//! Media: attachments of messages, uploaded or fetched from a URL, downloaded by a signed link.
 
 use std::fmt::Write as _;
 use std::io;
@@ -31,7 +31,7 @@ use super::{Api, codes};
 use crate::Host;
 use crate::messages::media::{LinkError, Upload, UploadError};
 
-/// Bytes to be fetched from a public URL.
+/// A file to be fetched from a public URL.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"source_url": "https://shop.example/red.jpg"}))]
@@ -43,29 +43,29 @@ pub(crate) struct FromUrl {
 /// An upload.
 #[derive(ToSchema)]
 #[schema(as = Upload)]
-#[allow(dead_code, reason = "describes the form; the form is read as it streams in")]
+#[allow(dead_code, reason = "describes the form, which is parsed as a stream")]
 pub(crate) struct UploadForm {
     /// The bytes.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
 }
 
-/// Stored bytes.
+/// A stored file.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MediaView {
-    /// What a message names.
+    /// The id that messages refer to.
     id: MediaId,
     /// As sniffed from the bytes.
     mime_type: Option<String>,
     /// In bytes.
     size: Option<u64>,
-    /// As a person named it.
+    /// The file name of the sender.
     filename: Option<String>,
-    /// A signed link that works for a day; none until the bytes are here.
+    /// A signed link that is valid for a day; null until the file is stored.
     url: Option<String>,
-    /// Whether the bytes are here.
+    /// Whether the file is stored.
     status: MediaStatus,
-    /// When it was uploaded, or when the message came.
+    /// When it was uploaded, or when the message arrived.
     created_at: Timestamp,
 }
 
@@ -83,7 +83,7 @@ impl MediaView {
     }
 }
 
-/// Upload bytes for a message
+/// Upload a file for a message
 ///
 /// Either `multipart/form-data` with the field `file`, or JSON with a `source_url` that Weir fetches.
 #[utoipa::path(post, path = "/v1/media", tag = "media",
@@ -125,7 +125,7 @@ fn stored(host: &Host, media: Result<Media, UploadError>) -> Answer<Response> {
 
 async fn from_form(host: &Host, mut form: Multipart) -> Answer<(Upload, [u8; 32], Option<String>)> {
     let broken = |error: axum::extract::multipart::MultipartError| Problem::member("", error.body_text());
-    let only = "this route takes one field, `file`";
+    let only = "this route accepts one field, `file`";
     let field = form.next_field().await.map_err(broken)?;
     let field = field.filter(|field| field.name() == Some("file"));
     let field = field.ok_or_else(|| Problem::member("/file", only))?;
@@ -138,7 +138,7 @@ async fn from_form(host: &Host, mut form: Multipart) -> Answer<(Upload, [u8; 32]
     }
 }
 
-/// Get what is known of stored bytes, with a link to them
+/// Get a file's metadata, with a link to its bytes
 #[utoipa::path(get, path = "/v1/media/{id}", tag = "media", params(("id" = MediaId, Path)), responses((status = 200, body = MediaView)))]
 pub(crate) async fn get(
     caller: May<Read, InChannels>,
@@ -152,19 +152,19 @@ pub(crate) async fn get(
     Ok(Answered(MediaView::of(media, &host)))
 }
 
-/// What a link carries.
+/// The parameters of a link.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Link {
     /// Unix seconds.
     expires: i64,
-    /// Over the id and the end.
+    /// Over the id and the expiry.
     signature: String,
 }
 
-/// Fetch bytes by their signed link
+/// Download a file by its signed link
 ///
-/// Always as an attachment: what somebody sent is never shown under this host's name.
+/// Always as an attachment: user content is never rendered under this host's name.
 #[utoipa::path(get, path = "/media/{id}", tag = "media", params(("id" = MediaId, Path), Link), security(()),
     responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>)))]
 pub(crate) async fn bytes(
@@ -174,7 +174,7 @@ pub(crate) async fn bytes(
 ) -> Answer<Response> {
     let (media, opened) = match host.media.open_media(id, link.expires, &link.signature).await {
         Ok(opened) => opened,
-        // The signature held: who has the link may know why there is nothing behind it.
+        // The signature is valid: the holder of the link may learn why the file is unavailable.
         Err(LinkError::NotFound) => return Err(missing(host.store().media_of_any(id).await?)),
         Err(error) => return Err(error.into()),
     };
@@ -204,18 +204,18 @@ pub(crate) async fn bytes(
     Ok((headers, Body::from_stream(chunks)).into_response())
 }
 
-/// What is read of a file at once.
+/// The size of one read from a file.
 const CHUNK: usize = 64 << 10;
 
 fn missing(media: Option<Media>) -> Problem {
     match media.map(|media| media.status) {
         Some(MediaStatus::Pending) => Problem::of(&codes::MEDIA_PENDING).retry_after(COME_BACK),
         Some(MediaStatus::Failed) => Problem::of(&codes::MEDIA_FAILED),
-        Some(MediaStatus::Stored) | None => Problem::of(&codes::NOT_FOUND).detail("the file is not here"),
+        Some(MediaStatus::Stored) | None => Problem::of(&codes::NOT_FOUND).detail("the file is not available"),
     }
 }
 
-/// An attachment under the name that a person gave it (RFC 6266, 4.3; RFC 8187, 3.2).
+/// An attachment with its file name (RFC 6266, 4.3; RFC 8187, 3.2).
 fn disposition(filename: Option<&str>) -> HeaderValue {
     let Some(name) = filename.filter(|name| !name.is_empty()) else {
         return HeaderValue::from_static("attachment");

@@ -1,4 +1,4 @@
-//! Messages: one by one.
+//! Single messages.
 
 use axum::Json as Answered;
 use axum::extract::State;
@@ -19,27 +19,27 @@ use super::problem::{Answer, Problem};
 use super::types::message::{Message, MessageError};
 use crate::Host;
 
-/// One try of a message, with the requests that left.
+/// One attempt of a message, with its requests.
 #[derive(Debug, serde::Serialize, ToSchema)]
 pub(crate) struct AttemptView {
     /// From 1.
     number: u32,
-    /// When it was written down, before anything left.
+    /// When it was stored, before any request was sent.
     started_at: Timestamp,
-    /// When it was settled; none while it is open.
+    /// When it was settled; null while it is open.
     ended_at: Option<Timestamp>,
     /// `open`, `sent`, `retry`, `held`, `uncertain`, `failed`.
     outcome: String,
     /// Why it failed.
     error: Option<MessageError>,
-    /// What left.
+    /// The requests that were sent or refused.
     requests: Vec<RequestView>,
 }
 
-/// One request that left, or was refused, under a try.
+/// One request of an attempt, sent or refused.
 #[derive(Debug, serde::Serialize, ToSchema)]
 pub(crate) struct RequestView {
-    /// The route of the manifest; empty if none fitted.
+    /// The route of the manifest; empty if none matched.
     route: String,
     /// The method.
     method: String,
@@ -47,11 +47,11 @@ pub(crate) struct RequestView {
     url: String,
     /// When it was made.
     at: Timestamp,
-    /// The answer's status.
+    /// The response's status.
     status: Option<u16>,
-    /// How long it took.
+    /// The duration.
     elapsed_ms: u64,
-    /// Why there is no answer.
+    /// Why there is no response.
     error: Option<String>,
 }
 
@@ -89,19 +89,19 @@ async fn find(host: &Host, caller: &Caller, id: MessageId) -> Answer<message::Me
         .ok_or_else(|| Problem::no_such("message"))
 }
 
-/// What is searched for.
+/// The search parameters.
 #[derive(Debug, serde::Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Search {
-    /// Words as they stand in the text, in whatever case; 2 to 200 characters.
+    /// The text to search for, case-insensitive; 2 to 200 characters.
     #[param(min_length = 2, max_length = 200)]
     search: String,
 }
 
-/// Search what was written, newest first
+/// Search messages, newest first
 ///
-/// One answer looks through ten thousand messages at most: it may be empty, and `has_more` say that older ones were not
-/// looked at yet.
+/// One response searches ten thousand messages at most: it may be empty with `has_more` true, which means that older
+/// ones were not searched yet.
 #[utoipa::path(get, path = "/v1/messages", operation_id = "search_messages", tag = "messages", params(Search, Paging), responses((status = 200, body = List<Message>)))]
 pub(crate) async fn search(
     caller: May<Read, InChannels>,
@@ -132,9 +132,9 @@ pub(crate) async fn get(
     Ok(Answered(Message::of(find(&host, &caller, id).await?, &host.media)))
 }
 
-/// Take a queued message back, or give one in doubt up
+/// Cancel a queued message, or mark an uncertain one as failed
 ///
-/// One in doubt fails, keeps its share of the budget, and is asked about no more.
+/// An uncertain message fails, still counts toward the budget, and is not looked up at the platform again.
 #[utoipa::path(delete, path = "/v1/messages/{id}", tag = "messages", params(("id" = MessageId, Path)), responses((status = 200, body = Message)))]
 pub(crate) async fn cancel(
     caller: May<MessagesWrite, InChannels>,
@@ -158,7 +158,7 @@ pub(crate) async fn cancel(
     }
 }
 
-/// Queue a failed or uncertain message again, judged anew
+/// Queue a failed or uncertain message again, with a new policy check
 #[utoipa::path(post, path = "/v1/messages/{id}/retry", tag = "messages", params(("id" = MessageId, Path)), responses((status = 202, body = Message)))]
 pub(crate) async fn retry(
     caller: May<MessagesWrite, InChannels>,
@@ -175,7 +175,7 @@ pub(crate) async fn retry(
             let shown = Message::of(message, &host.media);
             Ok((axum::http::StatusCode::ACCEPTED, Answered(shown)))
         }
-        // It moved on between the two looks.
+        // Its status changed between the two reads.
         None => Err(not_retryable(&find(&host, &caller, id).await?)),
     }
 }
@@ -186,7 +186,7 @@ fn not_retryable(message: &message::Message) -> Problem {
         .with("message_status", message.status)
 }
 
-/// List each try of a message, oldest first
+/// List the attempts of a message, oldest first
 #[utoipa::path(get, path = "/v1/messages/{id}/attempts", tag = "messages", params(("id" = MessageId, Path)),
     responses((status = 200, body = List<AttemptView>)))]
 pub(crate) async fn attempts(

@@ -1,4 +1,4 @@
-//! Nodes: the hosts that use the record.
+//! Nodes: the hosts that use the database.
 
 use axum::Json as Answered;
 use axum::extract::State;
@@ -15,37 +15,38 @@ use crate::Host;
 /// One start of a host.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct NodeView {
-    /// Its name and a number that no other start has.
+    /// Its name and a unique number.
     id: String,
     /// As configured: `[node] name`, or the name of the machine.
     name: String,
     /// The version of Weir.
     version: String,
-    /// Whether it works.
+    /// Whether it is alive.
     state: NodeState,
     /// When it started.
     started_at: Timestamp,
-    /// When it last said that it is alive; of the only host of a SQLite database now.
+    /// Its last heartbeat; for the only host of a SQLite database the current time.
     last_beat_at: Timestamp,
-    /// What it alone does for all nodes at the moment.
+    /// The duties that it currently performs for all nodes.
     duties: Vec<String>,
-    /// Whether this answer is from it.
+    /// Whether this node sent the response.
     is_this: bool,
 }
 
-/// Whether a node works.
+/// Whether a node is alive.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum NodeState {
-    /// It says so every two seconds.
+    /// It sends a heartbeat every two seconds.
     Alive,
-    /// It was silent for ten seconds; the others go on with its work.
+    /// It sent no heartbeat for ten seconds; the others take over its work.
     Dead,
 }
 
 /// List the nodes
 ///
-/// The hosts that use the database, by name. One that stopped is not listed; one that died is for a day. For operators.
+/// The hosts that use the database, by name. A stopped one is not listed; a dead one is listed for a day. For
+/// operators.
 #[utoipa::path(get, path = "/v1/nodes", tag = "nodes", responses((status = 200, body = List<NodeView>)))]
 pub(crate) async fn list(_: May<Read, OnHost>, State(host): State<Host>) -> Answer<Answered<List<NodeView>>> {
     let (now, this) = (host.core.node_time(), host.core.node.id());
@@ -53,7 +54,7 @@ pub(crate) async fn list(_: May<Read, OnHost>, State(host): State<Host>) -> Answ
     let show = |node: Node| {
         let is_this = node.id == this;
         NodeView {
-            // One that is silent is ended by another within a second of its time.
+            // A silent node is ended by another one within a second of its deadline.
             state: match node.ended_at {
                 None => NodeState::Alive,
                 Some(_) => NodeState::Dead,

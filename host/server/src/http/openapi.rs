@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 description, made from the handlers themselves: what is served is what is described.
+//! The OpenAPI 3.1 description, generated from the handlers: all served routes are described.
 
 mod names;
 
@@ -22,7 +22,7 @@ use super::problem::Document;
 
 const KEY: &str = "key";
 
-/// What stands around the paths.
+/// Everything in the description except the paths.
 pub(crate) fn head() -> OpenApi {
     let mut components = Components::new();
     components.add_security_scheme(KEY, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
@@ -51,7 +51,7 @@ fn info() -> Info {
         .description(Some(
             "A self-hosted host for messaging-channel connectors. Ids sort by time. Times are RFC 3339, UTC, with milliseconds. \
              Failures are problem documents (RFC 9457). Receivers must ignore members and event types that they do not know: \
-             new ones may come at any time.",
+             new ones may be added at any time.",
         ))
         .license(Some(License::new("Apache-2.0")))
         .build()
@@ -60,31 +60,28 @@ fn info() -> Info {
 const TAGS: [(&str, &str); 18] = [
     ("session", "A browser signed in with a key."),
     ("apps", "Our registrations with platforms' developer portals."),
-    (
-        "connect sessions",
-        "From a link that a person opens to a channel that works.",
-    ),
+    ("connect sessions", "Links by which a person connects an account."),
     ("channels", "Connected business accounts."),
-    ("contacts", "People that channels talk to."),
+    ("contacts", "People who exchange messages with channels."),
     ("conversations", "Threads between one channel and one contact."),
-    ("messages", "What is written in conversations."),
-    ("media", "Bytes that messages carry."),
-    ("events", "The log of what happened, as a list and as a stream."),
-    ("endpoints", "Where events are handed over, by Standard Webhooks."),
-    ("connectors", "Components that speak platforms' protocols."),
+    ("messages", "Messages of conversations."),
+    ("media", "Attachments of messages."),
+    ("events", "The event log, as a list and as a stream."),
+    ("endpoints", "URLs that receive events, signed by Standard Webhooks."),
+    ("connectors", "Components that implement platforms' protocols."),
     (
         "dead letters",
         "Verified webhooks that a connector could not translate.",
     ),
-    ("refusals", "Each no that was said, with the rule that decided."),
+    ("refusals", "Each refusal, with the rule that decided."),
     ("keys", "API keys."),
     ("workspaces", "Tenants."),
     ("nodes", "The hosts that use the database."),
-    ("audit log", "Who changed what."),
-    ("webhooks of platforms", "What platforms call."),
+    ("audit log", "Changes, with their authors."),
+    ("webhooks of platforms", "Routes that platforms call."),
 ];
 
-/// One entry per event type: what an endpoint gets.
+/// One entry per event type: the payload of a delivery.
 fn webhooks() -> Paths {
     EventType::ALL
         .iter()
@@ -116,8 +113,8 @@ fn webhook(kind: EventType) -> PathItem {
     operation.summary = Some(format!("{} happened", kind.as_str()));
     operation.operation_id = Some(format!("on_{}", kind.as_str().replace('.', "_")));
     operation.parameters = Some(vec![
-        header("webhook-id", "The event's id: the key against duplicates"),
-        header("webhook-timestamp", "Unix seconds of this try"),
+        header("webhook-id", "The event's id, for deduplication"),
+        header("webhook-timestamp", "Unix seconds of this attempt"),
         header(
             "webhook-signature",
             "`v1,` and HMAC-SHA-256 over id, timestamp and body (Standard Webhooks)",
@@ -126,7 +123,7 @@ fn webhook(kind: EventType) -> PathItem {
     operation.request_body = Some(body.into());
     operation.responses.responses.insert(
         "2XX".to_owned(),
-        Response::new("Taken; anything else is tried again").into(),
+        Response::new("Accepted; any other status is retried").into(),
     );
     PathItem::new(HttpMethod::Post, operation)
 }
@@ -137,7 +134,8 @@ fn text_schema() -> RefOr<utoipa::openapi::schema::Schema> {
         .into()
 }
 
-/// What every operation has: a problem for each failure, the request's id, and `Idempotency-Key` where it means something.
+/// Common parts of every operation: a problem for each failure, the request's id, and `Idempotency-Key` where it has an
+/// effect.
 pub(crate) fn finish(mut api: OpenApi) -> OpenApi {
     for (path, item) in &mut api.paths.paths {
         let is_v1 = path.starts_with("/v1/");
@@ -158,7 +156,7 @@ pub(crate) fn finish(mut api: OpenApi) -> OpenApi {
     api
 }
 
-/// The document as it is served: named for clients, each event with what it carries, nothing left undescribed.
+/// The document as served: with names for clients, the payload of each event, and a description of everything.
 pub(crate) fn document(api: &OpenApi) -> Value {
     // Plain data with string keys: it always becomes JSON.
     let mut document = serde_json::to_value(api).unwrap_or_default();
@@ -175,12 +173,13 @@ pub(crate) fn document(api: &OpenApi) -> Value {
     flatten_tuples(&mut document["components"]);
     let schemas = document["components"]["schemas"].clone();
     merge_variants(&mut document["components"]["schemas"], &schemas);
-    // What OpenAPI 3.1 asks for in place of an address of the license.
+    // OpenAPI 3.1 requires this in place of the license's URL.
     document["info"]["license"]["identifier"] = "Apache-2.0".into();
     document
 }
 
-/// Writes a variant that is all of a named object and its tag as one object: generators do not read `allOf` within `oneOf`.
+/// Writes a variant that is all of a named object and its tag as one object: generators do not read `allOf` within
+/// `oneOf`.
 fn merge_variants(value: &mut Value, schemas: &Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| merge_variants(item, schemas)),
@@ -216,7 +215,7 @@ fn merged(parts: &[Value], schemas: &Value) -> Value {
     json!({ "type": "object", "properties": properties, "required": required })
 }
 
-/// Writes tuples as lists of so many items: generators do not read `prefixItems`.
+/// Writes tuples as lists of fixed length: generators do not support `prefixItems`.
 fn flatten_tuples(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(flatten_tuples),
@@ -237,7 +236,7 @@ fn flatten_tuples(value: &mut Value) {
     }
 }
 
-/// The entries of a list are what the list is of, and not a copy of it.
+/// Entries of a list refer to their schema instead of copying it.
 fn name_entries(schemas: &mut Value) {
     let names: Vec<String> = members(schemas).map(|(name, _)| name.to_owned()).collect();
     for name in &names {
@@ -250,7 +249,7 @@ fn name_entries(schemas: &mut Value) {
     }
 }
 
-/// Gives each type of event a schema of its own, and makes `Event` any one of them.
+/// Adds a schema for each event type, and makes `Event` one of them.
 fn type_events(document: &mut Value) {
     let event = document["components"]["schemas"]["Event"].clone();
     let mut mapping = Map::new();
@@ -274,7 +273,8 @@ fn type_events(document: &mut Value) {
     });
 }
 
-/// Says what an answer is where its handler does not, since OpenAPI wants a description of each; and bytes are bytes.
+/// Adds a default description to responses whose handlers give none, since OpenAPI requires one; and marks bytes as
+/// binary.
 fn describe(status: &str, summary: &str, response: &mut Value) {
     let said = response["description"].as_str().unwrap_or_default();
     if said.is_empty() {
@@ -293,7 +293,7 @@ fn describe(status: &str, summary: &str, response: &mut Value) {
     }
 }
 
-/// Names schemas, and what refers to them, as clients know them.
+/// Renames schemas, and the references to them, for clients.
 fn rename(document: &mut Value) {
     let schemas = std::mem::take(&mut document["components"]["schemas"]);
     if let Value::Object(schemas) = schemas {
@@ -318,8 +318,8 @@ fn rename_references(value: &mut Value, rename: &impl Fn(&str) -> String) {
     }
 }
 
-/// Describes once what an event carries and the API shows in the same shape, and names the other shapes of events apart from the
-/// API's. So a member that comes to one of the two is described where it is, and nowhere else.
+/// Lists a shape once if an event's payload and the API share it, and renames the other shapes of events to distinguish
+/// them from the API's. So a new member of one of the two appears only there.
 fn share_shapes(document: &mut Value) {
     let own = |name: &str| name.strip_prefix(EVENT_SHAPE).map(ToOwned::to_owned);
     let renamed = |shared: &BTreeSet<String>, name: &str| match own(name) {
@@ -334,7 +334,7 @@ fn share_shapes(document: &mut Value) {
         rename_references(&mut shape, &|name: &str| renamed(shared, name));
         bare(shape) != bare(schemas[name].clone())
     };
-    // One that differs makes those differ that refer to it.
+    // If a schema differs, so do those that refer to it.
     while let Some(name) = shared.iter().find(|name| differs(&shared, name)).cloned() {
         shared.remove(&name);
     }
@@ -344,13 +344,13 @@ fn share_shapes(document: &mut Value) {
     rename_references(document, &|name: &str| renamed(&shared, name));
 }
 
-/// A schema without its words for people.
+/// A schema without its descriptions.
 fn bare(mut schema: Value) -> Value {
     fn strip(value: &mut Value) {
         match value {
             Value::Array(items) => items.iter_mut().for_each(strip),
             Value::Object(members) => {
-                // A member that is called so is a schema, and no text.
+                // A member of this name is a schema, and not a text.
                 members.retain(|name, member| name != "description" || !member.is_string());
                 members.values_mut().for_each(strip);
             }
@@ -361,7 +361,7 @@ fn bare(mut schema: Value) -> Value {
     schema
 }
 
-/// What the names of those shapes of events begin with that the API has too.
+/// The prefix of the event shapes whose names the API uses too.
 const EVENT_SHAPE: &str = "event.";
 
 const SCHEMA: &str = "#/components/schemas/";
@@ -405,7 +405,7 @@ fn idempotency_key() -> Parameter {
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
         .description(Some(
-            "The same key with the same request within 24 hours acts once and gives the same answer, with `Idempotency-Replayed: true`. \
+            "The same key with the same request within 24 hours takes effect once and returns the same response, with `Idempotency-Replayed: true`. \
              At most 255 characters.",
         ))
         .schema(Some(text_schema()))

@@ -1,5 +1,5 @@
-//! The few pages that a person sees besides the console: how a connect flow ended, and what each error code means. No
-//! script, nothing from elsewhere, every value escaped.
+//! The HTML pages besides the console: the result of a connect session, and the meaning of each error code. No script,
+//! no external resources, every value escaped.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ use super::{Api, codes};
 use crate::Host;
 use crate::accounts::connect::ConnectPage;
 
-/// One style sheet of our own, and nothing else.
+/// One style sheet of our own, and no other resources.
 const POLICY: &str =
     "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
@@ -32,7 +32,7 @@ pub(crate) async fn style() -> Response {
     ([(CONTENT_TYPE, "text/css"), (CACHE_CONTROL, "max-age=3600")], STYLE).into_response()
 }
 
-/// What each code means
+/// The meaning of each code
 pub(crate) async fn errors() -> Response {
     let mut body = String::new();
     for (group, codes) in codes::GROUPS {
@@ -56,12 +56,12 @@ pub(crate) async fn errors() -> Response {
     )
 }
 
-/// What each code means, for programs that read
+/// The meaning of each code, machine-readable
 pub(crate) async fn errors_as_text() -> Response {
     ([(CONTENT_TYPE, "text/markdown; charset=utf-8")], codes::markdown()).into_response()
 }
 
-/// What each code means, for programs
+/// The meaning of each code, for programs
 pub(crate) async fn errors_as_json() -> Json<Value> {
     let codes = codes::GROUPS.iter().flat_map(|(_, codes)| *codes);
     let data: Vec<Value> = codes
@@ -75,7 +75,7 @@ pub(crate) async fn errors_as_json() -> Json<Value> {
     Json(json!({ "data": data }))
 }
 
-/// Open a connect link: on to the platform's consent page
+/// Open a connect link: redirects to the platform's consent page
 pub(crate) async fn open_connect(State(host): State<Host>, id: Result<Named<ConnectSessionId>, Problem>) -> Response {
     let Ok(Named(id)) = id else {
         return failure(StatusCode::NOT_FOUND, "not_found", "This connect link does not exist.");
@@ -96,9 +96,10 @@ pub(crate) async fn open_connect(State(host): State<Host>, id: Result<Named<Conn
     }
 }
 
-/// Come back from the platform's consent page
+/// Return from the platform's consent page
 ///
-/// The code works once, so what it begins ends even when the browser is closed; who opens the address again is shown how.
+/// The code works once, so the exchange completes even if the browser is closed; opening the address again shows the
+/// result.
 pub(crate) async fn callback(
     State(api): State<Api>,
     method: Method,
@@ -135,7 +136,8 @@ pub(crate) async fn callback(
     shown(api.host.accounts.finish_connect(query, cookie, spends, slot).await)
 }
 
-/// Whether a browser loads an address before a person opens it: `Sec-Purpose` (Fetch standard), and the names that it had before.
+/// Whether a browser prefetches an address before a person opens it: `Sec-Purpose` (Fetch standard), and its former
+/// names.
 fn looks_ahead(headers: &HeaderMap) -> bool {
     ["sec-purpose", "purpose", "x-purpose", "x-moz"]
         .iter()
@@ -152,12 +154,13 @@ fn shown(connecting: ConnectPage) -> Response {
     let (outcome, redirect_url) = match connecting {
         ConnectPage::Ended { outcome, redirect_url } => (outcome, redirect_url),
         ConnectPage::AtWork => {
-            let lines = ["The account is being connected. This page updates by itself."];
+            let lines = ["The account is being connected. This page updates automatically."];
             let mut response = page(StatusCode::ACCEPTED, "Connecting", &lines, "");
             set(&mut response, REFRESH, "3");
             return response;
         }
-        // With this status a browser that looked ahead drops the answer and asks again when the person comes.
+        // With this status a browser that prefetched drops the response and requests the page again when the person
+        // opens it.
         ConnectPage::Untouched => {
             let lines = ["A browser prefetched this page. Open it to continue."];
             return page(StatusCode::SERVICE_UNAVAILABLE, "Not opened yet", &lines, "");
@@ -208,7 +211,7 @@ fn page(status: StatusCode, title: &str, lines: &[&str], rest: &str) -> Response
     (status, headers, html).into_response()
 }
 
-/// Text as it may stand in an element or a quoted attribute.
+/// Text escaped for an element or a quoted attribute.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -224,7 +227,7 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// Sets a header whose value is ours; one that cannot stand there is left out and logged.
+/// Sets a header to a value of ours; an invalid value is omitted and logged.
 fn set(response: &mut Response, name: axum::http::HeaderName, value: &str) {
     match HeaderValue::from_str(value) {
         Ok(value) => {

@@ -1,5 +1,5 @@
-//! The parameters of a query: a route refuses those that its description does not have, so that a misspelled filter is not
-//! silently lost and answered with everything.
+//! The parameters of a query: a route refuses parameters that its description does not have, so that a misspelled
+//! filter is not silently ignored.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::problem::{Answer, Problem};
 use crate::core::nearest::nearest;
 
-/// The parameters that each route takes, by method and path.
+/// The parameters of each route, by method and path.
 #[derive(Clone, Debug)]
 pub(super) struct Described(Arc<HashMap<(Method, String), Vec<String>>>);
 
@@ -37,7 +37,7 @@ impl Described {
     }
 
     /// # Errors
-    /// Names the first parameter that the route does not take, and those that it takes.
+    /// Names the first parameter that the route does not have, and those that it has.
     fn check(&self, method: &Method, path: &str, query: &str) -> Answer<()> {
         // A HEAD request is answered by the handler of GET.
         let method = if method == Method::HEAD { &Method::GET } else { method };
@@ -65,14 +65,14 @@ pub(super) async fn refuse_unknown(
 }
 
 fn refused(unknown: &str, known: &[String]) -> Problem {
-    /// Characters of an unknown name that the answer repeats.
+    /// Characters of an unknown name that the response repeats.
     const SHOWN: usize = 64;
     let name: String = unknown.chars().take(SHOWN).collect();
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     let words = match (nearest(unknown, &known), known.as_slice()) {
-        (Some(near), _) => format!("this route does not take it; did you mean {near}?"),
-        (None, []) => "this route takes no parameters in the query".to_owned(),
-        (None, known) => format!("this route does not take it; it takes {}", known.join(", ")),
+        (Some(near), _) => format!("this route does not have it; did you mean {near}?"),
+        (None, []) => "this route has no query parameters".to_owned(),
+        (None, known) => format!("this route does not have it; it has {}", known.join(", ")),
     };
     Problem::unknown_parameter(&name, words)
 }

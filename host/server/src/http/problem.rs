@@ -1,5 +1,5 @@
-//! How the API says no: one shape, RFC 9457. A handler returns a [`Problem`]; [`super::finish`] writes it down, since only
-//! there is the request's id known.
+//! The API's error responses: one shape, RFC 9457. A handler returns a [`Problem`]; [`super::finish`] serializes it,
+//! since only there is the request's id known.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -21,10 +21,10 @@ use super::codes::{self, Code};
 /// The result of a handler.
 pub(crate) type Answer<T> = Result<T, Problem>;
 
-/// When a busy host asks to come back.
+/// When to retry, if the host is overloaded.
 pub(crate) const COME_BACK: Duration = Duration::from_secs(2);
 
-/// A no, on its way out.
+/// A problem document to be returned.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     code: &'static Code,
@@ -34,7 +34,7 @@ pub(crate) struct Problem {
     retry_after: Option<Duration>,
 }
 
-/// What is wrong at one place of the request.
+/// An error in one part of the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct FieldError {
     /// JSON Pointer (RFC 6901) into the body.
@@ -43,7 +43,7 @@ pub(crate) struct FieldError {
     /// Name of a query parameter or a header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parameter: Option<String>,
-    /// A word for programs.
+    /// A stable code for programs.
     pub(crate) code: String,
     /// A sentence for people.
     pub(crate) detail: String,
@@ -54,24 +54,24 @@ pub(crate) struct FieldError {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(crate) struct Document {
-    /// Where the code is explained.
+    /// The URL that explains the code.
     #[serde(rename = "type")]
     kind: String,
-    /// The code in a few words.
+    /// A short title of the code.
     title: &'static str,
     /// The HTTP status.
     status: u16,
-    /// What happened, this time.
+    /// What happened in this case.
     detail: String,
     /// Stable; switch on this.
     code: &'static str,
-    /// Names the request in the log; also the header `X-Request-Id`.
+    /// The request's id in the log; also the header `X-Request-Id`.
     request_id: String,
-    /// Who can mend it.
+    /// Who can fix it.
     fault: Fault,
     /// Whether the same request may succeed later.
     retryable: bool,
-    /// Each place of the request that is wrong.
+    /// The invalid parts of the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
     /// The facts that decided.
@@ -81,7 +81,7 @@ pub(crate) struct Document {
 }
 
 impl Problem {
-    /// A no of this code.
+    /// A problem with this code.
     pub(crate) fn of(code: &'static Code) -> Self {
         Self {
             code,
@@ -92,7 +92,7 @@ impl Problem {
         }
     }
 
-    /// A no whose code comes from elsewhere in the host; one that nobody documented is our own fault.
+    /// A refusal whose code comes from elsewhere in the host; an undocumented code is a bug in the host.
     pub(crate) fn named(code: &str) -> Self {
         codes::named(code).filter(|code| code.status != 0).map_or_else(
             || {
@@ -103,12 +103,12 @@ impl Problem {
         )
     }
 
-    /// Nothing has this name.
+    /// Not found.
     pub(crate) fn no_such(what: &str) -> Self {
         Self::of(&codes::NOT_FOUND).detail(format_args!("there is no such {what} in this workspace"))
     }
 
-    /// A parameter of the query or a header that cannot be taken.
+    /// An invalid parameter of the query or header.
     pub(crate) fn parameter(name: &str, detail: impl Display) -> Self {
         Self::of_parameter(name, "invalid", detail)
     }
@@ -129,7 +129,7 @@ impl Problem {
         problem
     }
 
-    /// A member of the body that cannot be taken.
+    /// An invalid member of the body.
     pub(crate) fn member(pointer: &str, detail: impl Display) -> Self {
         Self::of(&codes::INVALID_REQUEST)
             .detail(format_args!(
@@ -139,13 +139,13 @@ impl Problem {
             .at(pointer, "invalid", &detail)
     }
 
-    /// Something that nobody foresaw: the log has it whole, the caller only its number.
+    /// An unexpected error: the log has the details, the caller receives only the request's id.
     pub(crate) fn internal(cause: impl Display) -> Self {
         tracing::error!(%cause, "A request failed");
         Self::of(&codes::INTERNAL_ERROR)
     }
 
-    /// What happened, this time.
+    /// What happened in this case.
     pub(crate) fn detail(mut self, detail: impl Display) -> Self {
         self.detail = Some(detail.to_string());
         self
@@ -164,20 +164,20 @@ impl Problem {
 
     /// A fact, as a member of the document.
     pub(crate) fn with(mut self, name: &str, value: impl Serialize) -> Self {
-        // Our own types always become JSON; a member that does not is left out rather than failing the answer.
+        // Our own types always serialize to JSON; a member that does not is omitted rather than failing the response.
         if let Ok(value) = serde_json::to_value(value) {
             self.members.insert(name.to_owned(), value);
         }
         self
     }
 
-    /// When to come back.
+    /// When to retry.
     pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// What a rule said no to, with the facts of both sides.
+    /// A policy's refusal, with the facts on both sides.
     pub(crate) fn refusal(refusal: &Refusal) -> Self {
         let mut problem = Self::named(refusal.code()).detail(refusal);
         if let Ok(Value::Object(facts)) = serde_json::to_value(refusal) {
@@ -197,7 +197,7 @@ impl Problem {
         problem
     }
 
-    /// Where this no can be asked for again.
+    /// The path of this refusal.
     pub(crate) fn refused_as(self, id: Option<RefusalId>) -> Self {
         match id {
             Some(id) => self.with("refusal_id", id),
@@ -205,7 +205,7 @@ impl Problem {
         }
     }
 
-    /// Says that the limit is the operator's own, and not the platform's.
+    /// Notes that the limit is the operator's own, and not the platform's.
     pub(crate) fn set_by_operator(mut self) -> Self {
         self.detail = self.detail.map(|detail| detail + OPERATORS_LIMIT);
         self.with("set_by", "operator")
@@ -242,7 +242,7 @@ impl Problem {
         }
     }
 
-    /// What a bare status means; a library below us said no before a handler could.
+    /// The meaning of a bare status: a library rejected the request before a handler could.
     pub(crate) fn of_status(status: StatusCode) -> Self {
         Self::of(match status {
             StatusCode::NOT_FOUND => &codes::NOT_FOUND,
@@ -258,14 +258,14 @@ impl Problem {
 }
 
 impl Document {
-    /// What happened, as a sentence for a page.
+    /// The error as a sentence for a page.
     pub(crate) fn in_words(self) -> String {
         self.detail
     }
 }
 
 impl IntoResponse for Problem {
-    /// The status, and the problem itself beside it for the one who writes it down.
+    /// The status, and the problem itself as an extension for the layer that serializes it.
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
         response.extensions_mut().insert(self);
@@ -291,10 +291,10 @@ impl From<StoreError> for Problem {
                 .detail(format_args!("{reason}; nothing was written"))
                 .retry_after(COME_BACK),
             StoreError::Unknown { reason } => {
-                tracing::error!(%reason, "A commit's answer was lost");
+                tracing::error!(%reason, "The response to a commit was lost");
                 Self::of(&codes::WRITE_UNKNOWN).detail(reason)
             }
-            // Under a running host only: it was moved away, or is sealed with another key.
+            // Only under a running host: the database was moved away, or is encrypted with another key.
             StoreError::WrongKey | StoreError::Closed(_) => {
                 Self::of(&codes::STORE_UNAVAILABLE).detail(error).retry_after(COME_BACK)
             }
@@ -378,7 +378,7 @@ mod tests {
             reason: "the disk is full".into(),
         });
         assert_eq!((problem.status().as_u16(), problem.wait()), (503, Some(COME_BACK)));
-        // With 500 the request's Idempotency-Key says that nobody knows how far it came.
+        // With 500 it is unknown which steps of the request with this Idempotency-Key completed.
         let unknown = Problem::from(StoreError::Unknown {
             reason: "the connection broke".into(),
         });

@@ -1,4 +1,4 @@
-//! QR codes of a channel's links, drawn here so that no third party learns who scans what.
+//! QR codes of a channel's links, rendered here so that no third party learns the links.
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -19,28 +19,28 @@ use crate::Host;
 
 /// Modules of quiet zone on each side (ISO/IEC 18004, 5.3.8).
 const QUIET: usize = 4;
-/// Pixels of the PNG's side at most: beyond this a printer takes the SVG.
+/// The maximum side of the PNG in pixels: use the SVG for larger prints.
 const SIZE: u32 = 2_048;
-/// Pixels of its side by default.
+/// The side in pixels by default.
 const SIZE_DEFAULT: u32 = 512;
 
-/// What the code opens.
+/// The target of the code.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Link {
-    /// `chat` or `profile`; if left out what the app's setting `qr_target` says, else `chat`.
+    /// `chat` or `profile`; default: the app's setting `qr_target`, else `chat`.
     #[param(value_type = Option<String>)]
     target: Option<EntryKind>,
-    /// A message that is put into the composer, where the platform can.
+    /// A message that is put into the composer, if the platform supports it.
     message: Option<String>,
-    /// Your own value, which comes back with the referral, where the platform can.
+    /// Your own value, which is returned with the referral, if the platform supports it.
     #[serde(rename = "ref")]
     reference: Option<String>,
-    /// Pixels of the side, at most 2048; 512 if left out.
+    /// The side in pixels, at most 2048; default: 512.
     size: Option<u32>,
 }
 
-/// Draw a link as a QR code (SVG)
+/// Render a link as a QR code (SVG)
 #[utoipa::path(get, path = "/v1/channels/{id}/qr.svg", tag = "channels", params(("id" = ChannelId, Path), Link),
     responses((status = 200, content_type = "image/svg+xml", body = String)))]
 pub(crate) async fn svg(
@@ -54,7 +54,7 @@ pub(crate) async fn svg(
     Ok(([(CONTENT_TYPE, "image/svg+xml")], drawing).into_response())
 }
 
-/// Draw a link as a QR code (PNG)
+/// Render a link as a QR code (PNG)
 #[utoipa::path(get, path = "/v1/channels/{id}/qr.png", tag = "channels", params(("id" = ChannelId, Path), Link),
     responses((status = 200, content_type = "image/png", body = Vec<u8>)))]
 pub(crate) async fn png(

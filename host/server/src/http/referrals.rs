@@ -1,4 +1,4 @@
-//! Referrals: how contacts came.
+//! Referrals: the ads and links through which contacts came.
 
 use axum::Json as Answered;
 use axum::extract::State;
@@ -15,21 +15,21 @@ use super::types::referral::Referral;
 use crate::Host;
 use crate::accounts::ads::Ad;
 
-/// How a contact came, and to whom.
+/// A contact's origin, and the channel that they contacted.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ReferralView {
-    /// How.
+    /// The referral.
     #[serde(flatten)]
     referral: Referral,
-    /// The account that they came to.
+    /// The account that they contacted.
     channel_id: ChannelId,
     /// The conversation.
     conversation_id: ConversationId,
-    /// Who came.
+    /// The contact.
     contact_id: ContactId,
 }
 
-/// List how contacts came, newest first
+/// List referrals, newest first
 #[utoipa::path(get, path = "/v1/referrals", operation_id = "list_referrals", tag = "contacts", params(OfChannel, Paging),
     responses((status = 200, body = List<ReferralView>)))]
 pub(crate) async fn list(
@@ -50,9 +50,9 @@ pub(crate) async fn list(
     }))
 }
 
-/// See what the ad looked like that brought a contact
+/// Preview the ad that a contact came from
 ///
-/// `preview` is null, with a `reason`, where the platform tells nothing; that is most ads.
+/// `preview` is null, with a `reason`, if the platform returns none; this is so for most ads.
 #[utoipa::path(get, path = "/v1/referrals/{id}/ad", operation_id = "ad_of_referral", tag = "contacts", params(("id" = ReferralId, Path)),
     responses((status = 200, body = Ad)))]
 pub(crate) async fn ad(

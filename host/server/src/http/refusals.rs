@@ -1,4 +1,4 @@
-//! Refusals: each no that was said, so that it can explain itself later.
+//! Refusals: each is stored, so that it can be explained later.
 
 use axum::Json as Answered;
 use axum::extract::State;
@@ -17,38 +17,38 @@ use super::list::{List, Paging};
 use super::problem::{Answer, Problem};
 use crate::Host;
 
-/// A no that was said.
+/// A refusal.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Refusal)]
 pub(crate) struct RefusalView {
     /// Its id.
     id: RefusalId,
-    /// What was asked: `send`, `request`, `state`, `grant`.
+    /// The action: `send`, `request`, `state`, `grant`.
     #[schema(value_type = String)]
     about: RefusedWhat,
-    /// Who asked: the channel of a message, the connector of all else.
+    /// The requester: the channel of a message, the connector of everything else.
     whom: String,
     /// The rule that decided.
     rule: String,
-    /// Both sides of it, in a sentence.
+    /// The decision with its facts, in one sentence.
     detail: String,
     /// The facts that decided.
     #[schema(value_type = Object)]
     facts: Value,
-    /// What has to happen before the answer is another.
+    /// What has to happen before the decision changes.
     changes: String,
-    /// What would allow it.
+    /// How to make it allowed.
     remedy: String,
-    /// Where the rule is explained; none for a rule that only connectors meet.
+    /// Where the rule is explained; null for a rule that applies only to connectors.
     #[serde(rename = "type")]
     kind: Option<String>,
-    /// The channel it is about.
+    /// Its channel.
     channel_id: Option<ChannelId>,
-    /// The conversation it is about.
+    /// Its conversation.
     conversation_id: Option<ConversationId>,
-    /// The message it is about.
+    /// Its message.
     message_id: Option<MessageId>,
-    /// When.
+    /// The time.
     at: Timestamp,
 }
 
@@ -72,29 +72,29 @@ impl RefusalView {
     }
 }
 
-/// How often a rule said no to somebody.
+/// How often a rule refused a requester.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RefusalCountView {
-    /// What was asked: `send`, `request`, `state`, `grant`.
+    /// The action: `send`, `request`, `state`, `grant`.
     #[schema(value_type = String)]
     about: RefusedWhat,
-    /// Who asked: the channel of a message, the connector of all else.
+    /// The requester: the channel of a message, the connector of everything else.
     whom: String,
     /// The rule that decided.
     rule: String,
-    /// How often.
+    /// The count.
     count: u64,
     /// The first time.
     first_at: Timestamp,
     /// The last time.
     last_at: Timestamp,
-    /// The last of them; refusals are forgotten after a time, and stay counted.
+    /// The last of them; refusals are deleted after a time, and remain counted.
     last_id: RefusalId,
 }
 
-/// Count refusals, by rule and by whom, the most frequent first
+/// Count refusals, by rule and by requester, the most frequent first
 ///
-/// With a key that is bound to channels: those of messages in its channels.
+/// With a key that is restricted to channels: those of messages in its channels.
 #[utoipa::path(get, path = "/v1/refusals/counts", operation_id = "count_refusals", tag = "refusals", responses((status = 200, body = List<RefusalCountView>)))]
 pub(crate) async fn counts(
     caller: May<Read, InChannels>,
@@ -118,7 +118,8 @@ pub(crate) async fn counts(
 
 /// List refusals, newest first
 ///
-/// With a key that is bound to channels: those about its channels. Such a page may be short or empty while `has_more` is true.
+/// With a key that is restricted to channels: those about its channels. Such a page may be short or empty while
+/// `has_more` is true.
 #[utoipa::path(get, path = "/v1/refusals", tag = "refusals", params(Paging), responses((status = 200, body = List<RefusalView>)))]
 pub(crate) async fn list(
     caller: May<Read, InChannels>,
@@ -132,7 +133,7 @@ pub(crate) async fn list(
     Ok(List::of(listed, RefusalView::of))
 }
 
-/// Ask why something was refused
+/// Explain a refusal
 #[utoipa::path(get, path = "/v1/refusals/{id}", tag = "refusals", params(("id" = RefusalId, Path)), responses((status = 200, body = RefusalView)))]
 pub(crate) async fn get(
     caller: May<Read, InChannels>,

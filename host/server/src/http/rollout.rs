@@ -1,4 +1,4 @@
-//! The steps of a connector's versions: proof before a swap, the swap, and the way back.
+//! Changes of a connector's versions: replay before a rollout, canary, promotion and rollback.
 
 use axum::Json as Answered;
 use axum::extract::{Path, State};
@@ -23,31 +23,32 @@ use crate::connectors::canary::CanaryRunView;
 use crate::connectors::replay::Replay;
 use crate::connectors::rollout::TIMELINE;
 
-/// A canary that is wanted.
+/// The requested canary.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PutCanary {
-    /// How many of a hundred accounts the version serves, 0 to 100. With 0 it follows along and serves none.
+    /// The share of accounts that the version serves, in percent, 0 to 100. With 0 it shadows the active version and
+    /// serves none.
     percent: u8,
-    /// When it goes back by itself, and when ahead; what is left out is by default.
+    /// When it is rolled back and promoted automatically; omitted members have defaults.
     #[serde(default)]
     #[schema(value_type = Object)]
     rule: CanaryRule,
 }
 
-/// Why a version is taken back.
+/// The reason of a rollback.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RollBack {
-    /// In words, for the timeline and the event.
+    /// The reason, for the timeline and the event.
     reason: String,
 }
 
-/// Which calls are to be asked again.
+/// Which calls to replay.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ReplayOf {
-    /// The newest so many, 1 to 1000.
+    /// The number of newest calls, 1 to 1000.
     last: u32,
     /// Only those that this version answered.
     against: Option<String>,
@@ -62,7 +63,7 @@ impl Default for ReplayOf {
     }
 }
 
-/// Which transcripts.
+/// A filter of transcripts.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Transcripts {
@@ -73,34 +74,34 @@ pub(crate) struct Transcripts {
     /// Only calls that crashed.
     #[serde(default)]
     broke_off: bool,
-    /// How many at most, 1 to 200; 50 if left out.
+    /// The maximum number, 1 to 200; default: 50.
     limit: Option<u32>,
 }
 
-/// How a transcript is wanted.
+/// The format of a transcript.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct HowWritten {
-    /// Without what people wrote and are called, to be handed on.
+    /// Without message content and names, so that it can be shared.
     #[serde(default)]
     scrub: bool,
 }
 
-/// A transcript, in few words.
+/// A transcript, in short.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TranscriptView {
     /// Its id.
     id: TranscriptId,
     /// The version that was called.
     version: String,
-    /// What it was asked.
+    /// The name of the call.
     call: String,
-    /// The channel; none in a call without one.
+    /// The channel; null for a call without one.
     #[schema(value_type = Option<String>)]
     channel_id: Option<weir_domain::id::ChannelId>,
     /// Whether the connector crashed.
     broke_off: bool,
-    /// When the call began.
+    /// When the call started.
     at: Timestamp,
 }
 
@@ -117,17 +118,17 @@ impl From<TranscriptRecord> for TranscriptView {
     }
 }
 
-/// A step in a version's life.
+/// A change of a version's stage.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Step {
     /// The version.
     version: String,
-    /// Where it stood from then on.
+    /// The stage from then on.
     #[schema(value_type = String)]
     state: VersionStage,
-    /// Why; empty if somebody wanted it.
+    /// The reason; empty for an operator's request.
     reason: String,
-    /// When.
+    /// The time.
     at: Timestamp,
 }
 
@@ -142,12 +143,12 @@ impl From<VersionChange> for Step {
     }
 }
 
-/// What a version would change.
+/// How a version would behave differently.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Changes {
-    /// The version that serves now; none if none does.
+    /// The active version; null if there is none.
     active_version: Option<String>,
-    /// Members of the manifest that differ: policy, routes, contents, and whatever else.
+    /// Members of the manifest that differ: policy, routes, contents, and others.
     #[schema(value_type = Vec<Object>)]
     manifest: Vec<Difference>,
 }
@@ -156,7 +157,8 @@ type Names = Path<(String, String)>;
 
 /// Start a canary
 ///
-/// It serves its share of the accounts, beside the active version, which stands behind it. Repeating it changes share and rule.
+/// It serves its share of the accounts; the active version remains its fallback. Repeating the request changes share
+/// and rule.
 #[utoipa::path(post, path = "/v1/connectors/{name}/versions/{version}/canary", tag = "connectors", request_body = PutCanary,
     params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "Its version")),
     responses((status = 200, body = VersionView)))]
@@ -183,13 +185,12 @@ pub(crate) async fn canary(
     Ok(Answered(VersionView::of(on_trial, &host.store().grants(&name).await?)))
 }
 
-/// Take a version back
+/// Roll back a version
 ///
-/// A canary is staged again. In the place of the active version comes the one that served before it. State that it
-/// took over is as it was.
+/// A canary is staged again. The active version is replaced by the previous one. States that it took over are restored.
 #[utoipa::path(post, path = "/v1/connectors/{name}/versions/{version}/rollback", tag = "connectors", request_body = RollBack,
-    params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "The version that goes back")),
-    responses((status = 200, description = "The version that was the canary, or the one that serves now", body = VersionView)))]
+    params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "The version to roll back")),
+    responses((status = 200, description = "The former canary, or the version that is active now", body = VersionView)))]
 pub(crate) async fn rollback(
     caller: May<ConnectorsWrite, OnHost>,
     State(host): State<Host>,
@@ -203,7 +204,7 @@ pub(crate) async fn rollback(
         ));
     }
     let reason = if body.reason.is_empty() {
-        "somebody wanted it"
+        "an operator requested it"
     } else {
         &body.reason
     };
@@ -216,7 +217,7 @@ pub(crate) async fn rollback(
     Ok(Answered(VersionView::of(back, &host.store().grants(&name).await?)))
 }
 
-/// Retire a version that serves nobody
+/// Retire a version that serves no account
 #[utoipa::path(post, path = "/v1/connectors/{name}/versions/{version}/retire", tag = "connectors",
     params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "Its version")),
     responses((status = 200, body = VersionView)))]
@@ -237,12 +238,13 @@ pub(crate) async fn retire(
     Ok(Answered(VersionView::of(retired, &host.store().grants(&name).await?)))
 }
 
-/// Ask recorded calls again, of this version
+/// Replay recorded calls against this version
 ///
-/// Offline: every import is answered from the transcript; nothing leaves and nothing is written. Shows what would change.
+/// Offline: every import is answered from the transcript; no request is sent and nothing is written. Shows the
+/// differences.
 #[utoipa::path(post, path = "/v1/connectors/{name}/versions/{version}/replay", tag = "connectors", request_body = ReplayOf,
-    params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "The version that is asked")),
-    responses((status = 200, description = "What differs, by kind and place", body = Object)))]
+    params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "The version to replay against")),
+    responses((status = 200, description = "The differences, by kind and location", body = Object)))]
 pub(crate) async fn replay(
     caller: May<ConnectorsWrite, OnHost>,
     State(host): State<Host>,
@@ -265,9 +267,9 @@ pub(crate) async fn replay(
     Ok(Answered(report))
 }
 
-/// See how a canary does, or did
+/// Show the metrics of a canary
 ///
-/// Also after its canary run's end, with why it ended, and after a restart of the host.
+/// Also after the end of its canary run, with the reason, and after a restart of the host.
 #[utoipa::path(get, path = "/v1/connectors/{name}/versions/{version}/trial", tag = "connectors",
     params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "The canary")),
     responses((status = 200, body = CanaryRunView)))]
@@ -280,9 +282,9 @@ pub(crate) async fn trial(
     canary_run.map(Answered).ok_or_else(|| Problem::no_such("trial"))
 }
 
-/// See what a version would change
+/// Show what a version would change
 ///
-/// Its manifest held against that of the active version: policy, routes, contents.
+/// Compares its manifest with the active version's: policy, routes, contents.
 #[utoipa::path(get, path = "/v1/connectors/{name}/versions/{version}/changes", tag = "connectors",
     params(("name" = String, Path, description = "The connector's name"), ("version" = String, Path, description = "Its version")),
     responses((status = 200, body = Changes)))]
@@ -304,7 +306,7 @@ pub(crate) async fn changes(
     }))
 }
 
-/// List the steps of a connector's versions
+/// List the changes of a connector's versions
 #[utoipa::path(get, path = "/v1/connectors/{name}/timeline", tag = "connectors", params(("name" = String, Path, description = "The connector's name")),
     responses((status = 200, description = "Newest first", body = List<Step>)))]
 pub(crate) async fn timeline(
@@ -319,9 +321,9 @@ pub(crate) async fn timeline(
     Ok(List::whole(steps.into_iter().map(Step::from).collect()))
 }
 
-/// List what was written down of a connector's calls
+/// List a connector's transcripts
 ///
-/// Newest first, without what crossed in them.
+/// Newest first, without their contents.
 #[utoipa::path(get, path = "/v1/connectors/{name}/transcripts", tag = "connectors",
     params(("name" = String, Path, description = "The connector's name"), Transcripts),
     responses((status = 200, body = List<TranscriptView>)))]
@@ -342,9 +344,9 @@ pub(crate) async fn transcripts(
     Ok(List::whole(found.map(TranscriptView::from).collect()))
 }
 
-/// Get what crossed the boundary in one call
+/// Get a transcript
 ///
-/// As `weir connector replay --file` reads it. Holds what people wrote, unless it is scrubbed.
+/// The format that `weir connector replay --file` reads. Contains message content, unless it is scrubbed.
 #[utoipa::path(get, path = "/v1/connectors/{name}/transcripts/{id}", tag = "connectors",
     params(("name" = String, Path, description = "The connector's name"), ("id" = TranscriptId, Path, description = "The transcript's id"), HowWritten),
     responses((status = 200, description = "The transcript", body = Object)))]
@@ -358,7 +360,7 @@ pub(crate) async fn transcript(
     let found = host.store().transcript(&name, id).await?;
     let found = found.ok_or_else(|| Problem::no_such("transcript"))?;
     let unreadable =
-        || Problem::of(&codes::NOT_FOUND).detail("the transcript was written in a form that is not read any more");
+        || Problem::of(&codes::NOT_FOUND).detail("the transcript has a format that is no longer supported");
     let whole = Transcript::read(&found.json).map_err(|_| unreadable())?;
     record(
         &host,
@@ -373,7 +375,7 @@ pub(crate) async fn transcript(
     }
     let scrubbed = host.connectors.scrub(&whole).await.ok_or_else(|| {
         Problem::of(&codes::CONNECTOR_FAILED).detail(
-            "no version reads this call, so nobody can say what in it is a person's; ask for it as it is, and read it first",
+            "no version can translate this call, so personal data in it cannot be identified; request it unscrubbed, and review it before you share it",
         )
     })?;
     Ok(Answered(scrubbed))

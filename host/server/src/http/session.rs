@@ -1,7 +1,7 @@
 //! The console's session: a key, shown once, becomes a cookie that no script can read.
 //!
-//! The cookie opens the same routes as the key, no more. It ends with the key, when somebody signs out, and after
-//! [`limits::SESSION`]. A request that changes something shows the session's token beside it, which only a page of this host
+//! The cookie gives access to the same routes as the key, no more. It ends with the key, on sign-out, and after
+//! [`limits::SESSION`]. A request that changes state must also send the session's token, which only a page of this host
 //! can have read.
 
 use std::collections::BTreeSet;
@@ -23,25 +23,26 @@ use super::problem::{Answer, Problem};
 use crate::Host;
 use crate::core::cookie::SESSION;
 
-/// Who is asking.
+/// The caller.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Session)]
 pub(crate) struct SessionView {
-    /// The tenant they act for.
+    /// The workspace.
     workspace_id: String,
-    /// The key that they came or signed in with.
+    /// The key of the request or of the sign-in.
     key_id: KeyId,
-    /// What a person calls it.
+    /// A label for people.
     key_name: String,
-    /// What they may do.
+    /// Their scopes.
     scopes: BTreeSet<Scope>,
-    /// The channels that the key is bound to; null is all of the workspace.
+    /// The channels to which the key is restricted; null means all of the workspace.
     channel_ids: Option<BTreeSet<ChannelId>>,
-    /// What a changing request must show in `X-CSRF-Token`; null for who came with a key, which needs none.
+    /// The value that a state-changing request must send in `X-CSRF-Token`; null for a caller with a key, which needs
+    /// none.
     csrf_token: Option<String>,
-    /// When the session is over; null for who came with a key.
+    /// When the session expires; null for a caller with a key.
     expires_at: Option<Timestamp>,
-    /// The host's clock, by which windows close.
+    /// The host's clock, which decides when windows close.
     now: Timestamp,
 }
 
@@ -60,7 +61,7 @@ impl SessionView {
     }
 }
 
-/// Sign a browser in: the key becomes a session in a cookie
+/// Sign in: creates a session from the key, with a cookie
 #[utoipa::path(post, path = "/v1/session", operation_id = "begin_session", tag = "session",
     responses((status = 201, body = SessionView, headers(("set-cookie" = String, description = "The session")))))]
 pub(crate) async fn begin(
@@ -69,10 +70,10 @@ pub(crate) async fn begin(
     session: Option<Extension<InSession>>,
 ) -> Answer<(StatusCode, HeaderMap, Answered<SessionView>)> {
     if session.is_some() {
-        // Otherwise a session could renew itself for ever.
+        // Otherwise a session could renew itself forever.
         return Err(Problem::member(
             "",
-            "a session begins with a key; send Authorization: Bearer <key>",
+            "a session starts with a key; send Authorization: Bearer <key>",
         ));
     }
     let text = caller::new_session(host.mint());
@@ -81,7 +82,7 @@ pub(crate) async fn begin(
     host.store()
         .insert_session(caller::digest(&text), caller.key(), end, now)
         .await?;
-    // It may have signed out the oldest of the key.
+    // It may have ended the oldest session of the key.
     host.core.keys_ended();
     record(
         &host,
@@ -96,7 +97,7 @@ pub(crate) async fn begin(
     Ok((StatusCode::CREATED, headers, Answered(view)))
 }
 
-/// See who is asking, and the token for changes
+/// Show the caller, and the CSRF token
 #[utoipa::path(get, path = "/v1/session", operation_id = "get_session", tag = "session", responses((status = 200, body = SessionView)))]
 pub(crate) async fn get(
     Extension(caller): Extension<Caller>,
@@ -110,7 +111,7 @@ pub(crate) async fn get(
 }
 
 /// Sign out
-#[utoipa::path(delete, path = "/v1/session", operation_id = "end_session", tag = "session", responses((status = 204, description = "The session is over")))]
+#[utoipa::path(delete, path = "/v1/session", operation_id = "end_session", tag = "session", responses((status = 204, description = "The session has ended")))]
 pub(crate) async fn end(
     Extension(_): Extension<Caller>,
     State(host): State<Host>,
@@ -125,7 +126,7 @@ pub(crate) async fn end(
 
 fn set_cookie(host: &Host, value: &str, seconds: u64) -> HeaderMap {
     let cookie = SESSION.set(host.config(), value, seconds);
-    // Hexadecimal digits and words of our own are always a header's value.
+    // Hexadecimal digits and constant text are always a valid header value.
     cookie
         .parse()
         .ok()

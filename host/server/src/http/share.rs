@@ -1,11 +1,11 @@
-//! What many share, so that one of them does not take all: a bound on the whole, and a smaller one for each who takes part.
+//! Sharing of a bounded resource: a limit for all users together, and a smaller one for each.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How much each has. Cheap to clone.
+/// The amount of each user. Cheap to clone.
 #[derive(Debug)]
 pub(crate) struct Shares<K>(Arc<Mutex<HashMap<K, usize>>>);
 
@@ -21,7 +21,7 @@ impl<K> Clone for Shares<K> {
     }
 }
 
-/// What somebody has, given back when it is dropped. It counts for each of `bounds` at once.
+/// An amount in use, released when it is dropped. It counts toward each of `bounds`.
 #[derive(Debug)]
 pub(crate) struct Share<K: Eq + Hash> {
     shares: Shares<K>,
@@ -47,7 +47,7 @@ impl<K> Shares<K> {
 }
 
 impl<K: Eq + Hash + Clone> Share<K> {
-    /// Takes so much more. None if that is over one of the bounds; nothing is taken then.
+    /// Reserves this amount. `None` if that exceeds one of the bounds; nothing is reserved then.
     pub(crate) fn take(&mut self, more: usize) -> Option<()> {
         let mut counts = self.shares.counts();
         let fits = |(who, bound): &(K, usize)| counts.get(who).unwrap_or(&0).saturating_add(more) <= *bound;
@@ -68,7 +68,7 @@ impl<K: Eq + Hash> Drop for Share<K> {
         for (who, _) in self.bounds.drain(..) {
             if let Entry::Occupied(mut count) = counts.entry(who) {
                 *count.get_mut() -= self.taken;
-                // Who has nothing is not remembered.
+                // A user with no share is removed.
                 if *count.get() == 0 {
                     count.remove();
                 }

@@ -1,7 +1,7 @@
-//! Whether the key or session that a request came with still stands, for as long as the request reads.
+//! Ends a read when the key or session that authorized it ends.
 //!
-//! What is read ends at once with the key: an event stream, a download, a list that takes long. What changes something was allowed
-//! when it was asked for, and goes on to its end.
+//! Reads end immediately with the key: an event stream, a download, a slow list. An operation that changes state was
+//! authorized when it was requested, and completes.
 
 use std::future::Future;
 use std::io;
@@ -23,17 +23,17 @@ use super::Api;
 use super::identify::caller_of;
 use super::problem::Answer;
 
-/// What a request that reads was let in by.
+/// The key or session that authorized a reading request.
 pub(super) struct Standing {
     api: Api,
-    /// Those that name the key or the session.
+    /// Changes that concern the key or the session.
     headers: HeaderMap,
     ends_at: Option<Timestamp>,
     changed: watch::Receiver<u64>,
 }
 
 impl Standing {
-    /// Of a request that only reads; none of one that changes something.
+    /// For a request that only reads; `None` for one that changes state.
     pub(super) fn of(api: &Api, caller: &Caller, request: &Request) -> Option<Self> {
         if !request.method().is_safe() {
             return None;
@@ -52,7 +52,7 @@ impl Standing {
         })
     }
 
-    /// Runs a request, and its answer to its end, for as long as its key stands.
+    /// Runs a request, and its response to the end, for as long as its key is valid.
     pub(super) async fn bound(self, answer: impl Future<Output = Response>) -> Answer<Response> {
         let mut ended: Ended = Box::pin(self.ended());
         tokio::select! {
@@ -76,7 +76,7 @@ impl Standing {
                 _ = self.changed.changed() => {}
                 () = tokio::time::sleep(look) => {}
             }
-            // A record that cannot be read says nothing against the key.
+            // A database that cannot be read is no evidence against the key.
             if let Ok(Err(denied)) = caller_of(&self.api, &self.headers, false, self.api.host.now()).await {
                 return denied;
             }
@@ -86,7 +86,7 @@ impl Standing {
 
 type Ended = Pin<Box<dyn Future<Output = Denied> + Send>>;
 
-/// An answer that ends with its key.
+/// A response that ends with its key.
 struct Bound {
     body: Body,
     /// None once it did.
@@ -106,7 +106,8 @@ impl hyper::body::Body for Bound {
         };
         if let Poll::Ready(denied) = ended.as_mut().poll(context) {
             self.ended = None;
-            // One without an end of its own ends; one that said how long it is breaks off, so that nobody takes it for whole.
+            // A stream without a length ends normally; a response with a length is aborted, so that a client does not
+            // take it for complete.
             let is_endless = hyper::body::Body::size_hint(&self.body).exact().is_none();
             return Poll::Ready((!is_endless).then(|| Err(axum::Error::new(io::Error::other(denied)))));
         }

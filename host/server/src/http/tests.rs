@@ -1,5 +1,5 @@
-//! The whole router over a host of its own: every route is described and guarded, and whatever comes in, what goes out is an
-//! answer of its kind or a problem.
+//! The whole router over a host of its own: every route is described and guarded, and every request gets a response of
+//! the documented type or a problem document.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,7 @@ mod session;
 mod standing;
 mod start;
 
-/// A host without loops.
+/// A host without background tasks.
 struct Api {
     router: Router,
     host: Host,
@@ -35,7 +35,7 @@ struct Api {
     _folder: TempDir,
 }
 
-/// What came back.
+/// The response.
 #[derive(Debug)]
 struct Answered {
     status: StatusCode,
@@ -46,7 +46,7 @@ struct Answered {
 
 impl Api {
     async fn open() -> Self {
-        let folder = TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a directory");
         let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
         let key = std::fs::read_to_string(folder.path().join("admin.key")).expect("the first key");
         Self::over(folder, host, key.trim())
@@ -104,7 +104,7 @@ impl Api {
 }
 
 impl Answered {
-    /// Whether it is a problem as documented; gives its code.
+    /// Checks that it is a documented problem; returns its code.
     fn problem(&self) -> &str {
         assert_eq!(self.kind, "application/problem+json", "{self:?}");
         let code = self.body["code"].as_str().expect("a code");
@@ -131,7 +131,7 @@ fn operations() -> Vec<(String, String)> {
     all
 }
 
-/// Ids by their prefix; one that is not named has the right form and names nothing.
+/// Ids by their prefix; an unlisted prefix gets a well-formed id of no object.
 #[derive(Clone, Debug, Default)]
 struct Ids(BTreeMap<String, String>);
 
@@ -142,7 +142,7 @@ impl Ids {
     }
 }
 
-/// The path with ids of the right form that name nothing.
+/// The path with well-formed ids of no object.
 fn filled(path: &str) -> String {
     filled_with(path, &Ids::default())
 }

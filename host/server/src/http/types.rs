@@ -1,5 +1,5 @@
-//! What the API takes and shows of the things that the record and the events have too. Its shapes are its own: a member that comes
-//! here changes no stored document and no event. What one route alone shows stands with its handler.
+//! The API's representation of objects that the database and the events have too. Its shapes are its own: a member that
+//! is added here changes no stored document and no event. A type that only one route uses is next to its handler.
 
 pub(crate) mod channel;
 pub(crate) mod contact;

@@ -1,4 +1,4 @@
-//! Workspaces: tenants. A key acts for one, and sees no other; the operator's makes and removes them.
+//! Workspaces: tenants. A key acts for one, and sees no other; the operator's key creates and deletes them.
 
 use axum::Json as Answered;
 use axum::extract::{Path, State};
@@ -24,7 +24,7 @@ use crate::Host;
 pub(crate) struct WorkspaceView {
     /// Its name, which is its id.
     id: String,
-    /// When it was made; 1970 for `default`, which is always there.
+    /// When it was created; 1970 for `default`, which always exists.
     created_at: Timestamp,
 }
 
@@ -37,17 +37,17 @@ impl WorkspaceView {
     }
 }
 
-/// A workspace to be made.
+/// A workspace to be created.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"id": "acme"}))]
 pub(crate) struct NewWorkspace {
-    /// Its name, which is its id for good: a letter, then lower-case letters, digits and hyphens.
+    /// Its name, which is its permanent id: a letter, then lower-case letters, digits and hyphens.
     #[schema(max_length = 63)]
     id: String,
 }
 
-/// The workspace, if the caller may know of it.
+/// The workspace, if the caller may see it.
 async fn find(host: &Host, caller: &Caller, id: &str) -> Answer<Workspace> {
     let found = host.store().workspace(id).await?;
     found
@@ -57,7 +57,7 @@ async fn find(host: &Host, caller: &Caller, id: &str) -> Answer<Workspace> {
 
 /// List workspaces that the key may see
 ///
-/// All of them for the operator's key with `admin`, for any other its own.
+/// All of them for the operator's key with `admin`; for any other key its own.
 #[utoipa::path(get, path = "/v1/workspaces", tag = "workspaces", responses((status = 200, body = List<WorkspaceView>)))]
 pub(crate) async fn list(
     caller: May<Read, InChannels>,
@@ -75,9 +75,9 @@ pub(crate) async fn list(
     Ok(List::whole(seen.into_iter().map(WorkspaceView::of).collect()))
 }
 
-/// Make a workspace
+/// Create a workspace
 ///
-/// Its first key is made with `workspace_id` of `POST /v1/keys`.
+/// Create its first key with `workspace_id` of `POST /v1/keys`.
 #[utoipa::path(post, path = "/v1/workspaces", operation_id = "create_workspace", tag = "workspaces", request_body = NewWorkspace,
     responses((status = 201, body = WorkspaceView)))]
 pub(crate) async fn create(
@@ -93,7 +93,7 @@ pub(crate) async fn create(
     }
     if host.store().workspaces().await?.len() >= limits::WORKSPACES {
         return Err(Problem::of(&codes::WORKSPACE_TAKEN).detail(format_args!(
-            "the host has {} workspaces, which is all that it may have; remove one",
+            "the host has {} workspaces, its maximum; delete one",
             limits::WORKSPACES
         )));
     }
@@ -122,12 +122,12 @@ pub(crate) async fn get(
     Ok(Answered(WorkspaceView::of(find(&host, &caller, &id).await?)))
 }
 
-/// Remove a workspace, with all that is in it
+/// Delete a workspace, with everything in it
 ///
-/// Refused while it has channels that are not deleted. Its keys, sessions, apps and endpoints end at once; the rest is deleted in the
-/// background, after a restart too.
+/// Refused while it has channels that are not deleted. Its keys, sessions, apps and endpoints end immediately; the rest
+/// is deleted in the background, after a restart too.
 #[utoipa::path(delete, path = "/v1/workspaces/{id}", operation_id = "delete_workspace", tag = "workspaces",
-    params(("id" = String, Path, description = "The workspace's name")), responses((status = 204, description = "It is removed")))]
+    params(("id" = String, Path, description = "The workspace's name")), responses((status = 204, description = "It is deleted")))]
 pub(crate) async fn remove(
     caller: May<Admin, OnHost>,
     State(host): State<Host>,

@@ -1,4 +1,5 @@
-//! Webhooks, and polled items, that were kept for a mended connector: translated again, and dropped once all of it is recorded.
+//! Dead letters: webhooks and polled items that were kept for a fixed connector. They are translated again, and deleted
+//! once all of their events are recorded.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,11 +26,11 @@ use crate::messages::inbound::Inbound;
 /// Why a dead letter could not be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// There is none.
+    /// The dead letter does not exist.
     #[error("there is no such dead letter")]
     NotFound,
-    /// Its app is gone.
-    #[error("the app {0:?} of this dead letter is gone")]
+    /// Its app was deleted.
+    #[error("the app {0:?} of this dead letter was deleted")]
     NoSuchApp(String),
     /// The serving version cannot translate it either.
     #[error("the connector still cannot translate it: {0}")]
@@ -37,28 +38,28 @@ pub enum ReplayError {
     /// The serving version does not know some of its events.
     #[error("the connector still does not know {unknown_events} of its events")]
     StillUnknown {
-        /// How many.
+        /// Their number.
         unknown_events: u32,
     },
-    /// The record.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The method of a dead letter that no webhook brought: it was polled.
+/// The method of a dead letter that was polled instead of received as a webhook.
 const POLL: &str = "POLL";
 
-/// The body of such a dead letter: what to ask again.
+/// The body of such a dead letter: the query to repeat.
 #[derive(Debug, Serialize, Deserialize)]
 struct Polled {
     channel_id: ChannelId,
-    /// Where the asking began that brought it.
+    /// The cursor of the poll that returned it.
     cursor: Option<String>,
-    /// The platform's words for what the connector does not know.
+    /// The platform's content that the connector does not know.
     unknown: String,
 }
 
-/// Translates what was kept.
+/// Translates dead letters.
 pub struct DeadLetters {
     core: Arc<Core>,
     connectors: Arc<Connectors>,
@@ -81,10 +82,10 @@ impl DeadLetters {
         }
     }
 
-    /// Translates a dead letter by the version that serves now, and drops it once all of it is recorded.
+    /// Translates a dead letter with the version that serves now, and deletes it once all of it is recorded.
     ///
     /// # Errors
-    /// See [`ReplayError`]; the letter is kept.
+    /// See [`ReplayError`]; the dead letter is kept.
     pub async fn replay(&self, workspace: &str, id: DeadLetterId) -> Result<Recorded, ReplayError> {
         let letter = self
             .core
@@ -100,7 +101,7 @@ impl DeadLetters {
         let recorded = match self.ask_again(&letter).await? {
             Some(recorded) => recorded,
             None => {
-                // Verified when it came; its row is the host's own.
+                // Verified when it was received; its row is the host's own.
                 let webhook = VerifiedWebhook::from_dead_letter(letter.webhook);
                 let parts = serving.translate(&self.connectors.quarantine, &webhook).await;
                 let parts = parts.map_err(|error| ReplayError::Connector(error.into()))?;
@@ -121,7 +122,7 @@ impl DeadLetters {
         Ok(recorded)
     }
 
-    /// Keeps what a connector did not know when it asked for news, as a dead letter.
+    /// Stores what a connector did not know in a poll, as a dead letter.
     pub(super) async fn keep_polled(
         &self,
         serving: &Serving,
@@ -144,10 +145,10 @@ impl DeadLetters {
         Ok(())
     }
 
-    /// Asks the platform again for what a dead letter is about; none if a webhook brought it.
+    /// Polls the platform again for a dead letter's content; `None` if a webhook delivered it.
     ///
     /// # Errors
-    /// See [`ReplayError`]; also if the platform shows nothing from there any more.
+    /// See [`ReplayError`]; also if the platform no longer returns items from that cursor.
     async fn ask_again(&self, letter: &DeadLetter) -> Result<Option<Recorded>, ReplayError> {
         if letter.webhook.method != POLL {
             return Ok(None);
@@ -173,7 +174,7 @@ impl DeadLetters {
             Ok(recorded) if recorded.stored + recorded.duplicates + recorded.unknown_events == 0 => {
                 Err(ReplayError::Connector(ConnectorError::Failed(Box::new(MessageError {
                     code: "not_shown".to_owned(),
-                    detail: "the platform does not show it any more; drop the dead letter if it is settled".to_owned(),
+                    detail: "the platform no longer returns it; delete the dead letter if it is settled".to_owned(),
                     fault: Fault::Platform,
                     retryable: false,
                     platform: None,
@@ -215,11 +216,11 @@ impl Kept for DeadLetters {
                 None => break,
             }
         }
-        // Ids rise with time.
+        // Ids are ordered by time.
         ids.sort_unstable();
         for (id, workspace) in ids {
             match DeadLetters::replay(self, workspace, id).await {
-                // Somebody else was quicker, or it stays for a version that is mended.
+                // It was replayed concurrently, or stays for a fixed version.
                 Ok(_) | Err(ReplayError::NotFound | ReplayError::StillUnknown { .. } | ReplayError::NoSuchApp(_)) => {}
                 Err(ReplayError::Store(error)) => return Err(error),
                 Err(ReplayError::Connector(error)) => {
@@ -247,7 +248,7 @@ mod tests {
     use crate::testing::{webhook, with_echo};
     use crate::{Config, Host};
 
-    /// Sends one, and gives why it was kept; none if it was translated.
+    /// Translates one, and returns why it was kept; `None` if it was translated.
     async fn kept(host: &Host, text: &str) -> Option<String> {
         match host
             .inbound
@@ -256,21 +257,21 @@ mod tests {
             .expect("it is answered")
         {
             Hook::DeadLettered(id) => {
-                let letter = host.store().dead_letter("default", id).await.expect("a record");
-                Some(letter.expect("it is kept").reason)
+                let letter = host.store().dead_letter("default", id).await.expect("a database");
+                Some(letter.expect("it is stored").reason)
             }
             Hook::Accepted(_) => None,
-            Hook::Challenge(_) => panic!("nobody asked"),
+            Hook::Challenge(_) => panic!("unexpected challenge"),
         }
     }
 
     async fn stage(host: &Host) -> VersionStage {
-        host.store().versions().await.expect("a record")[0].stage
+        host.store().versions().await.expect("a database")[0].stage
     }
 
     #[tokio::test]
     async fn c6_a_version_that_keeps_breaking_off_is_set_aside_and_what_came_meanwhile_is_not_lost() {
-        let folder = TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a directory");
         let host = with_echo(&folder).await;
         let loops = host.start();
         let mut changes = host.store().log_end();
@@ -283,18 +284,18 @@ mod tests {
             reason.contains("is quarantined: it crashed 5 times within 60 s, the last time in `receive`: trapped"),
             "{reason}"
         );
-        // Nobody's proof is believed any more easily.
+        // A replayed webhook is verified as strictly as a new one.
         let mut forged = webhook(&host, "forged");
         forged.headers[0].1 = "t=1,s=00".to_owned();
         assert!(host.inbound.receive("echo", forged).await.is_err());
-        // The record says so too, with an event, and the next start still knows.
+        // The database stores it too, with an event, and the next start reads it.
         tokio::time::timeout(Duration::from_secs(60), async {
             while stage(&host).await != VersionStage::Quarantined {
-                changes.changed().await.expect("the host lives");
+                changes.changed().await.expect("the host is running");
             }
         })
         .await
-        .expect("it is written down");
+        .expect("it is stored");
         loops.stop(limits::SHUTDOWN).await;
         host.store().close().await;
         drop(host);
@@ -302,18 +303,19 @@ mod tests {
         let reason = kept(&host, "again").await.expect("still quarantined");
         assert!(reason.contains("is quarantined: since "), "{reason}");
 
-        // Back by a person's word; what came meanwhile is translated, what broke it stays.
+        // Active again by an operator's decision; dead letters from the meantime are translated, and the one that
+        // caused the crash stays.
         let since = host
             .rollout
             .quarantined_at("echo")
             .await
-            .expect("a record")
+            .expect("a database")
             .expect("quarantined");
         let version = host
             .store()
             .versions()
             .await
-            .expect("a record")
+            .expect("a database")
             .remove(0)
             .manifest
             .version;
@@ -321,7 +323,7 @@ mod tests {
         assert_eq!(stage(&host).await, VersionStage::Active);
         Kept::replay(&*host.dead_letters, "echo", since)
             .await
-            .expect("a record");
+            .expect("a database");
         let page = Page {
             limit: limits::PAGE,
             cursor: None,
@@ -330,7 +332,7 @@ mod tests {
             .store()
             .dead_letters(["echo".to_owned()].into(), page)
             .await
-            .expect("a record")
+            .expect("a database")
             .rows;
         assert_eq!(left.len(), limits::BREAKS, "{left:?}");
         assert!(

@@ -1,9 +1,9 @@
-//! Hands messages to their connectors, one at a time in each conversation.
+//! Sends messages through their connectors, one at a time in each conversation.
 //!
-//! Promises: a message is judged again at the moment it leaves; what became of a send is decided by what was seen to leave,
-//! and a send whose answer never came is never blindly repeated. Who is next, and that an attempt is written down before
-//! anything leaves, is the record's promise. While no version serves an account its messages wait, in order, however long that
-//! is; only the end of the messaging window ends them.
+//! Guarantees: a message is checked again right before it is sent; the result of a send is decided by whether its
+//! request was sent, and a send without a response is never blindly repeated. The store orders messages, and stores an
+//! attempt before its request is sent. While no version serves an account its messages wait, in order, for as long as
+//! necessary; only the end of the messaging window fails them.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,13 +34,13 @@ use crate::core::node::{Moment, Registration};
 use crate::core::persist::persist;
 use crate::core::worker::Work;
 
-/// Hands messages to their connectors.
+/// Sends messages through their connectors.
 pub(crate) struct Deliverer {
     core: Arc<Core>,
     connectors: Arc<Connectors>,
     accounts: Arc<Accounts>,
-    /// Apps of which nothing served when a message was to leave. Theirs are not leased until something does: they wait at their
-    /// places, and no try is counted.
+    /// Apps without a version that serves when a message was due. Their messages are not leased until there is one:
+    /// they keep their places, and no attempt is counted.
     unserved: Mutex<BTreeSet<String>>,
     in_flight: InFlight<MessageId>,
 }
@@ -56,7 +56,7 @@ impl Deliverer {
         }
     }
 
-    /// The apps of which nothing serves still.
+    /// The apps that still have no version that serves.
     async fn unserved(&self) -> Result<Vec<String>, StoreError> {
         let lock = || self.unserved.lock().unwrap_or_else(PoisonError::into_inner);
         let known: Vec<String> = lock().iter().cloned().collect();
@@ -71,7 +71,7 @@ impl Deliverer {
         Ok(unserved)
     }
 
-    /// What becomes of a message that found nobody to send it: nothing left, and nothing was tried.
+    /// The result for a message that no version can send: nothing was sent, and no attempt was made.
     async fn waits(&self, lease: &MessageLease, why: &NotServed) -> Result<Next, StoreError> {
         let (app, now) = (&lease.channel.app, self.core.now());
         let at = if self.connectors.is_served(app).await? {
@@ -87,21 +87,21 @@ impl Deliverer {
     }
 }
 
-/// A message that may leave.
+/// A message that is ready to be sent.
 pub(crate) struct Leased {
     lease: MessageLease,
-    /// What serves its channel, and its turn at the platform.
+    /// The version that serves its channel, and its turn at the platform.
     served: Result<(Serving, Arc<ChannelPacer>), NotServed>,
-    /// Under which it was leased: nothing leaves that another node may send again.
+    /// The registration of its lease: a message that another node may send again is not sent.
     registration: Arc<Registration>,
 }
 
-/// What one try came to.
+/// The result of one attempt.
 struct Tried {
     next: Next,
     requests: Vec<RequestRecord>,
     writes: Vec<StateWrite>,
-    /// Held until they are in the record.
+    /// Held until they are in the database.
     state_use: Option<StateUse>,
 }
 
@@ -140,7 +140,7 @@ impl Work for Deliverer {
         for lease in leases {
             let served = self.connectors.serving_of(&lease.channel).await.map(|serving| {
                 let pacer = self.connectors.pacer(&serving, &lease.channel);
-                // The record gives leases in the channels' turns; those made ready side by side would lose that order.
+                // Leases come in the order of the channels' turns; preparing them concurrently would lose that order.
                 pacer.keep_turn();
                 (serving, pacer)
             });
@@ -175,9 +175,9 @@ impl Work for Deliverer {
             .await
         {
             Ok(tried) => tried,
-            // The record failed before anything left.
+            // The database failed before any request was sent.
             Err(error) => {
-                tracing::error!(message.id = %id, "The message {id} could not be made ready to send: {error}");
+                tracing::error!(message.id = %id, "The message {id} could not be prepared: {error}");
                 Tried::without_requests(requeue(&lease, &self.core, &error.to_string()))
             }
         };
@@ -200,9 +200,10 @@ impl Work for Deliverer {
                 self.core.metrics.send("lost_lease");
                 tracing::warn!(message.id = %id, "The lease of the message {id} was lost before it was settled");
             }
-            // It may have left, so it stays in flight: the lease ends over an open attempt, and the message becomes uncertain.
+            // It may have been sent, so it stays in flight: the lease expires with an open attempt, and the message
+            // becomes uncertain.
             Err(error) => {
-                tracing::error!(message.id = %id, "What became of the message {id} could not be written: {error}");
+                tracing::error!(message.id = %id, "The result of the message {id} could not be stored: {error}");
             }
         }
     }
@@ -225,7 +226,7 @@ impl Deliverer {
         let mut is_second = false;
         loop {
             let now = self.core.now();
-            // A permit cannot be stored: what comes out of the outbox is judged anew.
+            // A permit cannot be stored: a message from the outbox is checked again.
             let draft = lease.draft.clone();
             let judged = trace_span!("permit")
                 .in_scope(|| may_send(&rules, &lease.channel, &lease.conversation, draft, Stage::Dispatch, now));
@@ -293,7 +294,8 @@ impl Deliverer {
                     self.accounts.renewer.renew_refused(&lease.channel, &token).await?
                 };
                 match renewal {
-                    // A refused credential is an answer: the platform did nothing, and once more is no second copy.
+                    // A rejected credential is a response: the platform did nothing, and a repetition creates no second
+                    // copy.
                     Renewal::Renewed => {
                         is_second = true;
                         continue;
@@ -346,7 +348,7 @@ impl Deliverer {
         }
     }
 
-    /// Writes down how a try went; a record that cannot be written now is asked again, since what left is known only here.
+    /// Stores the result of an attempt; retries a failing database, since the result is known only here.
     async fn write_down(&self, lease: &MessageLease, tried: Tried) -> Result<bool, StoreError> {
         let Tried {
             next,
@@ -370,14 +372,14 @@ impl Deliverer {
     }
 }
 
-/// No request left, for a reason on our side: tried again later. The attempt counts, so that retries end.
+/// No request was sent, for a reason on our side: retried later. The attempt counts, so that retries end.
 fn requeue(lease: &MessageLease, core: &Core, detail: &str) -> Next {
     let outcome = Outcome::of_silence(false, detail);
     settle(outcome, lease.attempt, lease.expires_at, core.jitter(), core.now())
 }
 
-/// A platform that does not tell the time of a message took it after it left: by that moment a read mark finds it, even one
-/// that comes before the echo.
+/// If a platform does not report a message's time, it accepted the message after it was sent: with that time a read
+/// receipt applies to it, even if it arrives before the echo.
 fn timed(outcome: Outcome, left_at: Timestamp) -> Outcome {
     match outcome {
         Outcome::Sent { platform_id, at } => Outcome::Sent {
@@ -408,16 +410,19 @@ fn name_of(next: &Next) -> &'static str {
     }
 }
 
-/// A request as the record keeps it.
+/// A request, as stored.
 fn record(made: Made, at: Timestamp) -> RequestRecord {
     let (status, error) = match made.outcome {
         RequestOutcome::Answered(status) => (Some(status), None),
         RequestOutcome::Refused { rule, detail } => (None, Some(format!("refused by {rule}: {detail}"))),
-        RequestOutcome::NoTurn { wait } => (None, Some(format!("the rate left no turn for {} ms", wait.as_millis()))),
-        RequestOutcome::Unreachable(reason) => (None, Some(format!("not reachable: {reason}"))),
-        RequestOutcome::NoAnswer(reason) => (None, Some(format!("no answer: {reason}"))),
-        RequestOutcome::TooLarge => (None, Some("the answer was too large".to_owned())),
-        RequestOutcome::Abandoned => (None, Some("the call ended before the answer came".to_owned())),
+        RequestOutcome::NoTurn { wait } => (
+            None,
+            Some(format!("the rate limit allowed no request for {} ms", wait.as_millis())),
+        ),
+        RequestOutcome::Unreachable(reason) => (None, Some(format!("unreachable: {reason}"))),
+        RequestOutcome::NoAnswer(reason) => (None, Some(format!("no response: {reason}"))),
+        RequestOutcome::TooLarge => (None, Some("the response was too large".to_owned())),
+        RequestOutcome::Abandoned => (None, Some("the call ended before the response arrived".to_owned())),
     };
     RequestRecord {
         route: made.route.unwrap_or_default(),

@@ -1,7 +1,8 @@
-//! Fetches attachments that messages name: the connector says where, the host fetches, bounds, sniffs and keeps the bytes.
+//! Fetches attachments of messages: the connector returns the location, and the host fetches, bounds, sniffs and stores
+//! the bytes.
 //!
-//! The message is stored long before, and is never lost to a download that fails: after the last try its content becomes
-//! fallback content with a reason.
+//! The message is stored long before, and is never lost to a failed download: after the last attempt its content
+//! becomes fallback content with a reason.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use crate::core::Core;
 use crate::core::worker::Work;
 use crate::messages::media::Media;
 
-/// The first wait between two tries, and the longest: a platform's link lives for a day.
+/// The first delay between two attempts, and the longest: a platform's link is valid for a day.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(600));
 
 /// Fetches attachments.
@@ -34,11 +35,11 @@ pub(crate) struct Fetcher {
     media: Arc<Media>,
 }
 
-/// Why an attachment is not here.
+/// Why an attachment could not be fetched.
 struct Missing {
-    /// In the words of fallback content: `download_failed`, `too_large`, `region_blocked`.
+    /// A reason of fallback content: `download_failed`, `too_large`, `region_blocked`.
     reason: &'static str,
-    /// Whether another try can help.
+    /// Whether another attempt can help.
     is_final: bool,
     /// For the log.
     detail: String,
@@ -91,7 +92,7 @@ impl Work for Fetcher {
             Err(missing) => {
                 let ends = missing.is_final || fetch.attempt >= limits::FETCH_ATTEMPTS;
                 self.core.metrics.fetch(if ends { "failed" } else { "retry" });
-                tracing::warn!(media.id = %id, attempt = fetch.attempt, "The attachment {id} is not here: {}", missing.detail);
+                tracing::warn!(media.id = %id, attempt = fetch.attempt, "The attachment {id} was not fetched: {}", missing.detail);
                 let wait = backoff(RETRY, fetch.attempt, self.core.jitter());
                 let retry_at = (!ends).then(|| self.core.now().after(wait));
                 self.core
@@ -101,8 +102,8 @@ impl Work for Fetcher {
             }
         };
         if let Err(error) = written {
-            // The lease runs out, and the attachment is fetched again.
-            tracing::error!(media.id = %id, "What became of the attachment {id} could not be written: {error}");
+            // The lease expires, and the attachment is fetched again.
+            tracing::error!(media.id = %id, "The result of fetching the attachment {id} could not be stored: {error}");
         }
     }
 }
@@ -122,7 +123,7 @@ impl Fetcher {
         }
     }
 
-    /// The type and size of what was fetched.
+    /// The type and size of the fetched file.
     async fn fetch(&self, fetch: &MediaFetch) -> Result<(String, u64), Missing> {
         let serving = self
             .connectors
@@ -176,8 +177,10 @@ impl Fetcher {
         })?;
         match fetched.status {
             200..300 => {}
-            status @ (404 | 410) => return Err(Missing::for_good("deleted", format!("the platform answers {status}"))),
-            status => return Err(Missing::for_now(format!("the platform answers {status}"))),
+            status @ (404 | 410) => {
+                return Err(Missing::for_good("deleted", format!("the platform returned {status}")));
+            }
+            status => return Err(Missing::for_now(format!("the platform returned {status}"))),
         }
         let (mime_type, _) = file.keep(self.core.now()).await.map_err(Missing::for_now)?;
         Ok((mime_type, fetched.bytes))
@@ -201,7 +204,7 @@ fn not_located(failure: CallFailure) -> Missing {
     }
 }
 
-/// The kind as the connector knows it; what stands behind fallback content is most often a film.
+/// The kind as the connector knows it; fallback content is most often a video.
 fn kind_of(kind: &str) -> ContentKind {
     match kind {
         "image" => ContentKind::Image,

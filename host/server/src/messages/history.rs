@@ -1,8 +1,8 @@
-//! Fetches what no webhook brought, from the platform's own record: after the host was down, and when the platform says that
-//! it holds a message back.
+//! Fetches messages that no webhook delivered from the platform's history: after the host was down, and when the
+//! platform reports that it withholds a message.
 //!
-//! What is read is recorded like a webhook, under the same keys, so that nothing is there twice. Bounded in conversations, and
-//! within the platform's rate like every other call.
+//! The events are recorded like a webhook's, under the same keys, so that there are no duplicates. Bounded in
+//! conversations, and within the platform's rate limit like every other call.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -36,28 +36,28 @@ pub struct History {
     inbound: Arc<Inbound>,
 }
 
-/// How often the host notes that it is there.
+/// How often the host stores that it is running.
 pub(crate) const NOTE_EVERY: Duration = Duration::from_secs(10);
-/// Being away for less is no outage: the platform's first repeat of a webhook comes sooner than our reading.
+/// A shorter absence is no outage: the platform's first redelivery of a webhook arrives before our reading.
 const OUTAGE: Duration = Duration::from_secs(60);
-/// Read back so much further: what was in hand when the host went down, and clocks that differ.
+/// Extra period to read: covers webhooks in progress when the host stopped, and clocks that differ.
 const MARGIN: Duration = Duration::from_secs(300);
-/// How far back after an outage, and when nobody says: what is older is no news.
+/// Longest period after an outage, and the default: older messages are not recovered.
 const USUALLY: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How far back at most: TikTok keeps conversations for so long (Get a list of conversations).
+/// The longest period: TikTok keeps conversations for so long (Get a list of conversations).
 const FURTHEST: Duration = Duration::from_secs(90 * 24 * 3600);
-/// How long after a failure a channel's history is tried again, at first and at most.
+/// Delay before a channel's history is retried after a failure, initially and at most.
 const TRY_AGAIN: (Duration, Duration) = (Duration::from_secs(10), limits::WORK_WAIT);
-/// How often it is tried: for a platform that is down for some hours.
+/// Number of attempts: enough for a platform that is down for some hours.
 const TRIES: u32 = 24;
-/// Conversations read for one channel at one time.
+/// Conversations read for one channel at once.
 const CONVERSATIONS: usize = 500;
-/// What reading a channel's history brought.
+/// The result of reading a channel's history.
 #[derive(Debug, Default)]
 pub struct CaughtUp {
-    /// What is new.
+    /// Number of new messages.
     pub recorded: Recorded,
-    /// The conversations that the platform refused to show.
+    /// The conversations that the platform refused to return.
     pub gaps: Vec<HistoryGap>,
 }
 
@@ -76,10 +76,10 @@ impl History {
         }
     }
 
-    /// Reads a channel's history since a moment (a week ago if none is given), now. What was new.
+    /// Reads a channel's history since a moment (default: a week ago) now. Returns what was new.
     ///
     /// # Errors
-    /// See [`ActError`]; what was read until then is recorded.
+    /// See [`ActError`]; items read until then are recorded.
     pub async fn catch_up(
         &self,
         workspace: &str,
@@ -97,16 +97,16 @@ impl History {
         Ok(caught_up)
     }
 
-    /// Looks whether the host was down, and asks for what came meanwhile; and whether the clock was set back while it was. To be called once, before the first
-    /// [`History::note_presence`].
+    /// Detects an outage of the host and queues the histories of that time; also detects a clock set back meanwhile. To
+    /// be called once, before the first [`History::note_presence`].
     ///
     /// # Errors
-    /// The record.
+    /// The database failed.
     pub(crate) async fn ask_after_outage(&self) -> Result<(), StoreError> {
         let now = self.core.now();
         let node = self.core.node.id();
         let others = self.core.store().nodes().await?.into_iter();
-        // While another node was there, it took the webhooks.
+        // While another node was running, it received the webhooks.
         let others = others
             .filter(|other| other.id != node)
             .map(|other| other.beat_at.min(now));
@@ -114,7 +114,7 @@ impl History {
             return Ok(());
         };
         self.accounts.looked(last);
-        // With other nodes the clock is the server's, and a step is set right by those that were there.
+        // With other nodes the clock is the server's, and the running ones handle a step.
         if last > now && !self.core.node.is_shared() {
             self.core.set_right(Step::Back(last.since(now)), now).await?;
         }
@@ -123,7 +123,7 @@ impl History {
             return Ok(());
         }
         tracing::info!(
-            "The host was away for {} s; reading what came meanwhile",
+            "The host was down for {} s; reading the messages of that time",
             away.as_secs()
         );
         let since = last.before(MARGIN).max(now.before(USUALLY));
@@ -144,10 +144,11 @@ impl History {
         Ok(())
     }
 
-    /// Reads what was asked for, and what a platform refused before. How many channels and conversations.
+    /// Reads the queued histories, and those that a platform refused before. Returns the numbers of channels and
+    /// conversations.
     ///
     /// # Errors
-    /// The record. What a platform refuses is logged, and tried again later.
+    /// The database failed. A platform's refusal is logged, and retried later.
     pub(crate) async fn history_round(&self) -> Result<u32, StoreError> {
         let mut read = 0;
         while let Some(lease) = self.next().await? {
@@ -160,12 +161,12 @@ impl History {
                 Err(error) => {
                     let tries = lease.failures + 1;
                     if tries < TRIES {
-                        tracing::warn!(channel.id = %id, "The history of {id} cannot be read (try {tries}): {error}");
+                        tracing::warn!(channel.id = %id, "The history of {id} cannot be read (attempt {tries}): {error}");
                         Some(self.again(tries))
                     } else {
                         tracing::error!(
                             channel.id = %id,
-                            "The history of {id} cannot be read, and is not tried again by itself: {error}"
+                            "The history of {id} cannot be read, and is not retried automatically: {error}"
                         );
                         None
                     }
@@ -195,7 +196,7 @@ impl History {
         }
     }
 
-    /// Reads what was taken; false for a channel that is not read any more.
+    /// Reads the channel; false if its history is no longer read.
     async fn read_leased(&self, lease: &WorkLease) -> Result<bool, CallFailure> {
         let id = lease.channel_id;
         let Some(channel) = self.core.store().channel_of_any(id).await? else {
@@ -207,12 +208,12 @@ impl History {
         let since = lease.since.unwrap_or_else(|| self.core.now().before(USUALLY));
         let CaughtUp { recorded, .. } = self.read_history(&channel, since).await?;
         if recorded.stored > 0 {
-            tracing::info!(channel.id = %id, "The history of {id} brought {} events", recorded.stored);
+            tracing::info!(channel.id = %id, "The history of {id} contained {} new events", recorded.stored);
         }
         Ok(true)
     }
 
-    /// Asks again for conversations whose history was refused. How many are read now.
+    /// Retries conversations whose history was refused. Returns how many were read.
     async fn read_gaps(&self) -> Result<u32, StoreError> {
         let mut read = 0;
         for (workspace, gap) in self
@@ -256,7 +257,7 @@ impl History {
         Ok(read)
     }
 
-    /// Keeps that a conversation could not be read, for a later try.
+    /// Stores that a conversation could not be read, for a later attempt.
     async fn keep_gap(
         &self,
         channel: &Channel,
@@ -278,7 +279,7 @@ impl History {
         };
         tracing::warn!(
             channel.id = %channel.id,
-            "The history of the conversation {} cannot be read (try {attempts}): {}",
+            "The history of the conversation {} cannot be read (attempt {attempts}): {}",
             gap.conversation,
             gap.detail
         );
@@ -289,7 +290,7 @@ impl History {
         Ok(gap)
     }
 
-    /// Reads one conversation and records what it shows.
+    /// Reads one conversation and records its messages.
     async fn read_conversation(
         &self,
         channel: &Channel,
@@ -310,8 +311,8 @@ impl History {
         Ok(self.inbound.record(serving, messages.events, Source::History).await?)
     }
 
-    /// Reads a channel's conversations. One that the platform refuses is kept as a gap, and the others are read: what
-    /// came `since` then, by our clock.
+    /// Reads a channel's conversations. One that the platform refuses is stored as a gap, and the others are read:
+    /// messages `since` then, by our clock.
     async fn read_history(&self, channel: &Channel, since: Timestamp) -> Result<CaughtUp, CallFailure> {
         let serving = self.connectors.serving_of(channel).await?;
         let since = serving.book.clock().platform(since);
@@ -331,7 +332,8 @@ impl History {
                     Box::pin(async move { connector.conversations(context, asked).await })
                 })
                 .await?;
-            // A page may come from several lists of the platform, each newest first: only one without news ends the reading.
+            // A page may contain several lists of the platform, each newest first: only a page without new items ends
+            // the reading.
             let mut has_news = false;
             for summary in page.conversations {
                 if summary.updated_at.is_some_and(|at| at < since) {
@@ -344,8 +346,7 @@ impl History {
                 conversations += 1;
                 let facts = summary.conversation;
                 if refused_in_a_row >= limits::HISTORY_REFUSALS {
-                    let detail =
-                        format!("not asked for: the platform refused {refused_in_a_row} conversations in a row");
+                    let detail = format!("skipped: the platform refused {refused_in_a_row} conversations in a row");
                     sum.gaps.push(self.keep_gap(channel, &facts, since, 0, detail).await?);
                     continue;
                 }
@@ -363,7 +364,7 @@ impl History {
                         let gap = self.keep_gap(channel, &facts, since, 1, error.to_string()).await?;
                         sum.gaps.push(gap);
                     }
-                    // Not this conversation's: nothing can be asked for.
+                    // The error is not specific to this conversation: no history can be read.
                     Err(error) => return Err(error),
                 }
             }
@@ -383,7 +384,8 @@ impl History {
         text.trim().parse().ok()
     }
 
-    /// Notes that the host is there now. Best effort: a note too old only makes the next start read more.
+    /// Stores that the host is running now. Best effort: if the stored time is too old, the next start reads more than
+    /// necessary.
     pub(crate) async fn note_presence(&self, now: Timestamp) {
         let path = self.presence();
         let unfinished = path.with_extension("part");
@@ -394,12 +396,15 @@ impl History {
             tokio::fs::rename(&unfinished, &path).await
         };
         if let Err(error) = noted.await {
-            tracing::warn!("The host's presence cannot be noted at {}: {error}", path.display());
+            tracing::warn!(
+                "The host's running time cannot be stored at {}: {error}",
+                path.display()
+            );
         }
     }
 }
 
-/// Gives the messages' contact the name and picture that the platform shows beside the conversation.
+/// Stores the name and picture that the platform returns with the conversation for the messages' contact.
 fn introduce(events: &mut [InboundEvent], contact: &Person) {
     for event in events {
         if let Fact::Message(message) = &mut event.fact
@@ -423,19 +428,19 @@ mod tests {
 
     #[tokio::test]
     async fn catch_up_survives_an_early_restart() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let host = with_echo(&folder).await;
         with_account(&host, "acme", &[]).await;
         let before = host.now().before(Duration::from_secs(3_600));
         host.history.note_presence(before).await;
-        host.history.ask_after_outage().await.expect("a record");
+        host.history.ask_after_outage().await.expect("a database");
         host.history.note_presence(host.now()).await;
         let (store, now) = (host.store(), host.now());
         let asked = store.lease_work(WorkKind::History, "another start", 9, now).await;
-        let asked = asked.expect("a record");
-        assert_eq!(asked.len(), 1, "who starts now still knows what is to be read");
+        let asked = asked.expect("a database");
+        assert_eq!(asked.len(), 1, "a new start still has the queue");
         assert_eq!(asked[0].since, Some(before.before(MARGIN)));
-        store.end_work(asked[0].clone(), None).await.expect("a record");
-        assert_eq!(store.next_work(WorkKind::History, now).await.expect("a record"), None);
+        store.end_work(asked[0].clone(), None).await.expect("a database");
+        assert_eq!(store.next_work(WorkKind::History, now).await.expect("a database"), None);
     }
 }

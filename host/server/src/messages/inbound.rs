@@ -1,4 +1,4 @@
-//! From a webhook to stored facts: one straight line.
+//! From a webhook to recorded events, in one sequence of steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,39 +23,39 @@ use crate::connectors::quarantine::Quarantine;
 use crate::connectors::serving::{NotServed, Serving};
 use crate::core::Core;
 
-/// Webhooks in hand at once: each holds a body and an instance of a connector. More wait, as long as a platform does.
+/// Webhooks in progress at once: each holds a body and an instance of a connector. Others wait, up to the platform's
+/// timeout.
 const WEBHOOKS_IN_HAND: usize = 128;
-/// Where a held back message may be: conversations of the last hour.
+/// Where a withheld message may be: conversations of the last hour.
 const WITHHELD: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
-/// Takes webhooks, and records what connectors make of them and of histories.
+/// Receives webhooks, and records the events that connectors translate from them and from histories.
 pub struct Inbound {
     core: Arc<Core>,
     connectors: Arc<Connectors>,
-    /// Histories to be read.
-    /// Webhooks in hand.
+    /// Histories to be read. Webhooks in progress.
     webhooks: Arc<Semaphore>,
 }
 
-/// What became of a webhook. Each is answered 200.
+/// The result of a webhook. Each is answered with 200.
 #[derive(Debug)]
 pub enum Hook {
-    /// It is in the record.
+    /// It is in the database.
     Accepted(Recorded),
-    /// It was verified and could not be translated; it waits for a mended connector.
+    /// It was verified and could not be translated; it waits for a fixed connector.
     DeadLettered(DeadLetterId),
-    /// It was a question; this is the answer's body, as plain text.
+    /// It was a challenge; this is the response's body, as plain text.
     Challenge(String),
 }
 
-/// Why a webhook is not answered 200.
+/// Why a webhook is not answered with 200.
 #[derive(Debug, thiserror::Error)]
 pub enum HookError {
     /// 404.
     #[error("app not found")]
     NoSuchApp,
-    /// 401; the words are for the log.
+    /// 401; the text is for the log.
     #[error(transparent)]
     Forged(#[from] Forged),
     /// 403.
@@ -64,13 +64,13 @@ pub enum HookError {
     /// 503 with `Retry-After`: nothing was stored.
     #[error(transparent)]
     Unavailable(#[from] StoreError),
-    /// 503 with `Retry-After`: too much at once, or no version serves. Nothing was stored.
-    #[error("the webhook cannot be taken now: {0}")]
+    /// 503 with `Retry-After`: too many at once, or no version serves. Nothing was stored.
+    #[error("the webhook cannot be accepted now: {0}")]
     Busy(String),
 }
 
 impl HookError {
-    /// The word for it in metrics and traces.
+    /// Its name in metrics and traces.
     fn outcome(&self) -> &'static str {
         match self {
             Self::NoSuchApp => "no_such_app",
@@ -91,10 +91,10 @@ impl Inbound {
         }
     }
 
-    /// Takes one webhook for `app`. Returns after the commit, never before.
+    /// Receives one webhook for `app`. Returns after the commit, never before.
     ///
     /// # Errors
-    /// See [`HookError`]; on each the platform sends it again or is not the platform.
+    /// See [`HookError`]; for each of them the platform redelivers, or the sender is not the platform.
     pub async fn receive(self: &Arc<Self>, app: &str, raw: RawWebhook) -> Result<Hook, HookError> {
         let span = trace_span!("webhook", app = field::Empty, outcome = field::Empty);
         let taken = self.take(app, raw).instrument(span.clone()).await;
@@ -108,7 +108,7 @@ impl Inbound {
             Err(error) => self.note_forged(app, error),
             Ok(_) => self.connectors.forged.accepted(app),
         }
-        // A name that nobody gave an app is a stranger's.
+        // An unknown app name is caller input, so it is not recorded in the span.
         if !matches!(taken, Err(HookError::NoSuchApp)) {
             span.record("app", app);
         }
@@ -117,13 +117,14 @@ impl Inbound {
         taken
     }
 
-    /// Judges a webhook by its head, before its body is read: the app, the headers that its proof needs, and the time.
+    /// Checks a webhook by its head, before its body is read: the app, the headers that its signature needs, and the
+    /// time.
     ///
     /// # Errors
-    /// See [`HookError`]; what is refused here is counted here.
+    /// See [`HookError`]; rejected webhooks are counted here.
     pub async fn admit_webhook(&self, app: &str, head: &RawWebhook) -> Result<(), HookError> {
         let admitted = match self.verifier(app).await {
-            // A question proves itself by its query, which is the head's.
+            // A challenge is authenticated by its query, which is in the head.
             Ok(serving) if asks(&serving, head).is_some() => Ok(()),
             Ok(serving) => {
                 let scheme = serving.book.manifest().webhook.as_ref();
@@ -140,19 +141,19 @@ impl Inbound {
         admitted
     }
 
-    /// A webhook whose proof does not hold is explained where an operator looks.
+    /// Records a webhook with an invalid signature for diagnostics.
     fn note_forged(&self, app: &str, error: &HookError) {
         if matches!(error, HookError::Forged(_) | HookError::ChallengeFailed) {
             self.connectors.forged.refused(app, &error.to_string(), self.core.now());
         }
     }
 
-    /// The version whose declaration proves what comes for an app, quarantined or not.
+    /// The version whose manifest verifies the webhooks of an app, quarantined or not.
     async fn verifier(&self, app: &str) -> Result<Serving, HookError> {
         let serving = self.connectors.installed(app).await.map_err(|error| match error {
             NotServed::NoSuchApp(_) => HookError::NoSuchApp,
             NotServed::Store(error) => error.into(),
-            // Without a manifest nobody can say whether it is genuine; the platform keeps it and comes back.
+            // Without a manifest it cannot be verified; the platform keeps it and redelivers.
             error => HookError::Busy(error.to_string()),
         })?;
         let manifest = serving.book.manifest();
@@ -182,14 +183,14 @@ impl Inbound {
         if let Some(signed_at) = webhook.signed_at() {
             serving.app.clock.signed(signed_at, now);
         }
-        // A proof takes only the manifest; no code of a version that is quarantined runs.
+        // Verification needs only the manifest; no code of a quarantined version runs.
         if let Some(aside) = self.connectors.quarantined(&serving) {
             let id = self.keep_dead_letter(&serving, &webhook, aside.to_string()).await?;
             return Ok(Hook::DeadLettered(id));
         }
         let waited = tokio::time::timeout(TURN, Arc::clone(&self.webhooks).acquire_owned()).await;
         let Ok(Ok(turn)) = waited else {
-            return Err(HookError::Busy("too many webhooks are in hand".to_owned()));
+            return Err(HookError::Busy("too many webhooks are in progress".to_owned()));
         };
         let inbound = Arc::clone(self);
         self.core
@@ -197,11 +198,11 @@ impl Inbound {
             .await
     }
 
-    /// Translates and records a webhook whose proof holds.
+    /// Translates and records a verified webhook.
     async fn take_verified(&self, serving: Serving, webhook: VerifiedWebhook) -> Result<Hook, HookError> {
         let parts = match serving.translate(&self.connectors.quarantine, &webhook).await {
             Ok(parts) => parts,
-            // Not the connector's fault, and nothing is lost if the platform comes back.
+            // Not the connector's fault, and nothing is lost if the platform redelivers.
             Err(error) if error.is_transient() => return Err(HookError::Busy(error.to_string())),
             Err(error) => {
                 let id = self.keep_dead_letter(&serving, &webhook, error.to_string()).await?;
@@ -210,7 +211,7 @@ impl Inbound {
         };
         let unknown = words_for_unknown(parts.events.iter().flat_map(|(_, events)| events));
         let recorded = self.record_parts(parts.events).await?;
-        // The others' events are recorded, and are known when it is replayed.
+        // The others' events are recorded, and are duplicates when it is replayed.
         if let Some(owner) = &parts.held {
             let reason = self.connectors.held(&serving, owner).to_string();
             let id = self.keep_dead_letter(&serving, &webhook, reason).await?;
@@ -231,7 +232,8 @@ impl Inbound {
         Ok(recorded)
     }
 
-    /// Records what a connector made of a webhook or of the platform's history, and wakes who has work by it.
+    /// Records the events that a connector translated from a webhook or from the platform's history, and wakes the
+    /// workers with new work.
     pub(crate) async fn record(
         &self,
         serving: &Serving,
@@ -281,15 +283,15 @@ impl Inbound {
         if recorded.media > 0 {
             self.core.wakes.media.notify_one();
         }
-        // Not from the history itself: it would ask for itself again.
+        // Not from the history itself: it would trigger another read of itself.
         if recorded.stored > 0 && source == Source::Webhook && !withheld.is_empty() {
             self.ask_for_withheld(&app.workspace_id, &app.name, &withheld).await;
         }
         Ok(recorded)
     }
 
-    /// Leaves out of what the platform's history told the messages that are too old to be kept: that they were here once is
-    /// forgotten with them, and they would come back as new.
+    /// Removes messages from the platform's history that are past their retention: they were deleted together with
+    /// their keys, and would be recorded as new.
     fn leave_out_forgotten(&self, events: &mut Vec<InboundEvent>, now: Timestamp) {
         let Some(days) = self.core.config.retention.messages_days else {
             return;
@@ -298,13 +300,13 @@ impl Inbound {
         events.retain(|event| !matches!(&event.fact, Fact::Message(message) if message.sent_at < since));
     }
 
-    /// The platform holds a message of this account back: whatever its history shows of it is fetched.
+    /// The platform withholds a message of this account: the visible history is fetched.
     async fn ask_for_withheld(&self, workspace: &str, app: &str, platform_ids: &BTreeSet<String>) {
         let now = self.core.now();
         let channels = match self.core.channels_of(workspace).await {
             Ok(channels) => channels,
             Err(error) => {
-                tracing::warn!("The channels of held back messages cannot be listed: {error}");
+                tracing::warn!("The channels of withheld messages cannot be listed: {error}");
                 return;
             }
         };
@@ -316,7 +318,7 @@ impl Inbound {
                     .ask_history(channel.id, now.before(WITHHELD), now)
                     .await;
                 if let Err(error) = asked {
-                    tracing::warn!(channel.id = %channel.id, "Held back messages of {} are not asked for: {error}", channel.id);
+                    tracing::warn!(channel.id = %channel.id, "Withheld messages of {} are not fetched: {error}", channel.id);
                 }
             }
         }
@@ -337,7 +339,7 @@ impl Inbound {
             dead_letter.id = %id,
             connector = serving.book.manifest().name,
             version = serving.version(),
-            "A webhook waits for a mended connector as {id}: {reason}"
+            "A webhook waits for a fixed connector as dead letter {id}: {reason}"
         );
         let letter = DeadLetter {
             id,
@@ -353,8 +355,8 @@ impl Inbound {
 }
 
 impl Serving {
-    /// What a webhook says, each account's events by the version that serves it. The active version reads all of it, and stands
-    /// in for one that crashes or is quarantined.
+    /// The events of a webhook, each account's translated by the version that serves it. The active version reads all
+    /// of it, and is the fallback for one that crashes or is quarantined.
     pub(super) async fn translate(
         &self,
         quarantine: &Quarantine,
@@ -364,7 +366,7 @@ impl Serving {
         let mut translated = Translated::default();
         let parts = &mut translated.events;
         let app = &self.app.app.name;
-        // Nobody else may serve an account whose version is not here.
+        // No other version may serve an account whose version is not loaded.
         rest.retain(|event| match self.versions.of(app, &event.channel_platform_id) {
             Ok(_) => true,
             Err(owner) => {
@@ -402,16 +404,16 @@ impl Serving {
     }
 }
 
-/// What a webhook says.
+/// The events of a webhook.
 #[derive(Default)]
 pub(super) struct Translated {
-    /// Each account's events, by the version that serves it.
+    /// Each account's events, translated by the version that serves it.
     pub(super) events: Vec<(Serving, Vec<InboundEvent>)>,
-    /// A version that owns accounts of which it says something, and is not here.
+    /// A version that owns accounts in it, and is not loaded.
     pub(super) held: Option<String>,
 }
 
-/// What a version makes of a webhook, asked once more if the host stood still for so long that the call ran out of time.
+/// A version's translation of a webhook, retried once if the host stalled for so long that the call timed out.
 async fn read(connector: &Connector, webhook: &VerifiedWebhook) -> Result<Vec<InboundEvent>, CallError> {
     match connector.receive(webhook).await {
         Err(CallError::TimedOut { .. }) => connector.receive(webhook).await,
@@ -419,16 +421,16 @@ async fn read(connector: &Connector, webhook: &VerifiedWebhook) -> Result<Vec<In
     }
 }
 
-/// How long a verified webhook waits for its turn: platforms give up an answer after several seconds.
+/// How long a verified webhook waits for its turn: platforms time out after several seconds.
 const TURN: Duration = Duration::from_secs(3);
 
-/// How a platform's question is answered, if this is one.
+/// How a platform's challenge is answered, if this is one.
 fn asks<'s>(serving: &'s Serving, head: &RawWebhook) -> Option<&'s Challenge> {
     let scheme = serving.book.manifest().webhook.as_ref()?;
     scheme.challenge.as_ref().filter(|_| head.method == "GET")
 }
 
-/// The answer to the platform's question (Meta's `hub.challenge`).
+/// The response to the platform's challenge (Meta's `hub.challenge`).
 fn answer(challenge: &Challenge, secrets: &BTreeMap<String, Vec<Secret>>, query: &str) -> Result<Hook, HookError> {
     let value = |name: &str| {
         url::form_urlencoded::parse(query.as_bytes())
@@ -452,7 +454,7 @@ fn answer(challenge: &Challenge, secrets: &BTreeMap<String, Vec<Secret>>, query:
         .ok_or(HookError::ChallengeFailed)
 }
 
-/// The platform's words for what the connector does not know; a few of them.
+/// The platform's content that the connector does not know; a few items.
 pub(crate) fn words_for_unknown<'a>(events: impl Iterator<Item = &'a InboundEvent>) -> String {
     let words: Vec<_> = events
         .filter_map(|event| match &event.fact {

@@ -1,6 +1,7 @@
-//! What a process that died, or a disk that failed, left behind of files: it is found and removed at the start and in the sweep.
+//! Files left behind by a process that was killed or a disk that failed: they are found and removed at the start and in
+//! the sweep.
 //!
-//! What is a leftover is known and not guessed by its age: files have a row or are in hand.
+//! A leftover is identified without guessing by age: every other file has a row or is in use.
 
 use weir_domain::id::MediaId;
 use weir_store::{StoreError, kill_point};
@@ -8,11 +9,11 @@ use weir_store::{StoreError, kill_point};
 use crate::core::folder::{is_removed, names};
 use crate::messages::media::Media;
 
-/// Files whose rows are looked for, or whose removal is written down, at once: some milliseconds of the record.
+/// Files whose rows are searched, or whose removal is stored, at once: some milliseconds of database time.
 const FILES: usize = 500;
 
 impl Media {
-    /// Removes the files that the record has let go, until they are gone.
+    /// Deletes the files whose rows were deleted, until none are left.
     pub(crate) async fn remove_files(&self) -> Result<(), StoreError> {
         loop {
             let ids = self.core.store().files_to_remove(FILES as u32).await?;
@@ -29,12 +30,12 @@ impl Media {
         }
     }
 
-    /// Removes the files that nobody knows: no row names them, and nobody is making them. Files of other names are not ours. How
-    /// many.
+    /// Removes orphaned files: no row refers to them, and no upload is writing them. Files with other names are not
+    /// Weir's. Returns their number.
     pub(crate) async fn remove_leftovers(&self) -> Result<u32, StoreError> {
         let folder = &self.folder;
         let mut removed = 0;
-        // Listed first: what is made from here on is not in the lists.
+        // Listed first: files created from here on are not in the lists.
         let mut left = self.store.left(self.core.now()).await?;
         let names = names(folder).await;
         for name in names.iter().filter(|name| name.ends_with(".part")) {
@@ -77,7 +78,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_no_row_names_is_removed() {
-        let folder = TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a directory");
         let host = open(&folder).await;
         let id = || host.mint().id::<MediaId>(host.now()).to_string();
         let media = host.config().data.join("media");
@@ -90,10 +91,10 @@ mod tests {
         put("cache", format!("{}-0123.cwasm", "c".repeat(64))).expect("a file");
         let in_hand = host.media.begin(host.mint().id(host.now()), 0).await.expect("a file");
         assert_eq!(files(&host, "media").await.len(), 4);
-        host.retention.remove_leftovers().await.expect("a record");
+        host.retention.remove_leftovers().await.expect("a database");
         let left = files(&host, "media").await;
         assert!(left.iter().any(|name| name == "notes.txt"), "it is not ours: {left:?}");
-        assert_eq!(left.len(), 2, "what is in hand stays: {left:?}");
+        assert_eq!(left.len(), 2, "files in use stay: {left:?}");
         assert!(files(&host, "components").await.is_empty());
         assert!(files(&host, "cache").await.is_empty());
         drop(in_hand);
@@ -102,29 +103,29 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_is_removed_until_it_is_gone() {
-        let folder = TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a directory");
         let core = testing::core(&folder);
         let media = Media::new(Arc::clone(&core), [1; 32]);
         let id: MediaId = core.mint.id(core.now());
-        // The row is gone, as after an erasure that was cut off; in the file's place is what cannot be removed.
+        // The row is gone, as after an interrupted erasure; in the file's place is a directory that cannot be removed.
         core.store()
             .media_stored("default", id, "image/png".to_owned(), 1, core.now())
             .await
-            .expect("a record");
+            .expect("a database");
         let path = path(&media.folder, id);
-        std::fs::create_dir(&path).expect("a folder");
-        media.remove_files().await.expect("a record");
-        assert_eq!(core.store().files_to_remove(9).await.expect("a record"), [id]);
+        std::fs::create_dir(&path).expect("a directory");
+        media.remove_files().await.expect("a database");
+        assert_eq!(core.store().files_to_remove(9).await.expect("a database"), [id]);
         std::fs::remove_dir(&path).expect("it is empty");
         std::fs::write(&path, b"x").expect("a file");
-        media.remove_files().await.expect("a record");
-        assert!(core.store().files_to_remove(9).await.expect("a record").is_empty());
+        media.remove_files().await.expect("a database");
+        assert!(core.store().files_to_remove(9).await.expect("a database").is_empty());
         assert!(!path.exists());
     }
 
     #[tokio::test]
     async fn a_start_ends_the_requests_of_a_dead_process() {
-        let folder = TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a directory");
         let host = open(&folder).await;
         let claim = |key: &str| Claim {
             workspace_id: "default".to_owned(),
@@ -138,7 +139,7 @@ mod tests {
                 .store()
                 .claim(claim.clone(), &host.core.node.id(), host.now())
                 .await;
-            assert_eq!(claimed.expect("a record"), Claimed::New);
+            assert_eq!(claimed.expect("a database"), Claimed::New);
         }
         let id: MediaId = host.mint().id(host.now());
         let held = HeldClaim {
@@ -150,12 +151,12 @@ mod tests {
             host.store()
                 .media_stored("default", id, "image/png".to_owned(), 1, host.now()),
         );
-        acting.await.expect("a record");
+        acting.await.expect("a database");
         drop(host);
         let host = open(&folder).await;
         let again = async |claim: Claim| {
             let claimed = host.store().claim(claim, &host.core.node.id(), host.now()).await;
-            claimed.expect("a record")
+            claimed.expect("a database")
         };
         assert_eq!(again(idle).await, Claimed::New);
         assert_eq!(again(acted).await, Claimed::Before(Progress::Interrupted));

@@ -1,6 +1,6 @@
-//! Stored bytes: files in the data directory, and links to them that are signed and end.
+//! Media files: in the data directory, with signed links that expire.
 //!
-//! A file appears under its name whole or not at all; its row in the record comes after it.
+//! A file appears under its name complete or not at all; its row in the database is written afterwards.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -35,28 +35,28 @@ use crate::core::config::{Config, MediaKeep};
 use crate::core::folder::private;
 use crate::messages::media_store::{Database, Folder, MediaStore, Opened};
 
-/// Why bytes were not stored.
+/// Why a file was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
-    /// Too many.
+    /// The file is too large.
     #[error("the file is larger than {limit} bytes")]
     TooLarge {
-        /// The bound, in bytes.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// None.
+    /// The file is empty.
     #[error("the file is empty")]
     Empty,
-    /// The URL may not be fetched, or nothing came of it.
+    /// The URL may not be fetched, or the fetch failed.
     #[error("the URL cannot be fetched: {0}")]
     Fetch(String),
-    /// They broke off on their way here.
-    #[error("the upload broke off: {0}")]
+    /// The upload ended early.
+    #[error("the upload ended early: {0}")]
     Broken(io::Error),
-    /// The disk.
-    #[error("the file cannot be kept: {0}")]
+    /// The disk failed.
+    #[error("the file cannot be stored: {0}")]
     Disk(io::Error),
-    /// The record.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -64,49 +64,50 @@ pub enum UploadError {
 /// Why a link does not work.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// It is not one of ours, or was changed.
+    /// It was not signed by this host, or was modified.
     #[error("the link is not valid")]
     Invalid,
-    /// Its time is over.
-    #[error("the link has ended; ask for a new one")]
+    /// It has expired.
+    #[error("the link has expired; request a new one")]
     Ended,
-    /// The bytes are not here.
-    #[error("the file is not here")]
+    /// The file is not stored.
+    #[error("the file is not available")]
     NotFound,
-    /// The disk.
+    /// The disk failed.
     #[error("the file cannot be read: {0}")]
     Disk(io::Error),
-    /// The record.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Files that go with messages, and links to them.
+/// Attachments of messages, and links to them.
 pub struct Media {
     pub(super) core: Arc<Core>,
-    /// Where files are that are not whole yet.
+    /// The directory of incomplete files.
     pub(super) folder: PathBuf,
     pub(super) store: Arc<dyn MediaStore>,
     pub(super) in_hand: InHand,
-    /// Signs links to stored bytes.
+    /// Signs links to files.
     link_key: [u8; 32],
 }
 
-/// How long the caller of an erasure waits for documents to be read: a request should not outlast a proxy's patience.
+/// How long the caller of an erasure waits for documents to be searched: a request should not outlast a proxy's
+/// timeout.
 const ERASING: Duration = Duration::from_secs(20);
-/// The type of what cannot be told.
+/// The type of unrecognized content.
 pub(crate) const UNKNOWN_TYPE: &str = "application/octet-stream";
-/// What is read to tell a type: the signatures of all common files stand before this.
+/// Bytes read to detect a type: the signatures of all common types are within them.
 const HEAD: usize = 8 << 10;
-/// Longest file name kept.
+/// Longest stored file name.
 const FILENAME_CHARS: usize = 255;
 
-/// Where stored bytes are.
+/// Storage of files.
 pub(crate) fn folder(config: &Config) -> PathBuf {
     config.data.join("media")
 }
 
-/// The store that the configuration names.
+/// The configured storage.
 fn store(core: &Core) -> Arc<dyn MediaStore> {
     let folder = folder(&core.config);
     match core.config.media {
@@ -115,14 +116,14 @@ fn store(core: &Core) -> Arc<dyn MediaStore> {
     }
 }
 
-/// Bytes that are here whole, and that nobody can name yet; thrown away unless they are kept.
+/// A complete file without an id; deleted unless it is kept.
 pub(crate) struct Upload {
     id: MediaId,
     incoming: Incoming,
     size: u64,
 }
 
-/// Files that are being made: the record may not know them yet, and they are no leftovers.
+/// Files that are being written: the database may not have their rows yet, and they are not orphans.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InHand(Arc<Mutex<HashMap<MediaId, usize>>>);
 
@@ -159,7 +160,7 @@ impl Drop for Place {
     }
 }
 
-/// A file on its way into the media store; thrown away unless it is kept.
+/// A file being written to the media store; deleted unless it is kept.
 pub(crate) struct Incoming {
     in_hand: Place,
     file: tokio::fs::File,
@@ -173,7 +174,8 @@ impl Incoming {
         &mut self.file
     }
 
-    /// Keeps the whole file and says what type it is. It is in hand until the second is dropped: until its row is written.
+    /// Stores the whole file and returns its type. It is in use until the second value is dropped: until its row is
+    /// written.
     pub(crate) async fn keep(mut self, now: Timestamp) -> io::Result<(String, Self)> {
         self.file.flush().await?;
         self.file.sync_all().await?;
@@ -187,7 +189,7 @@ impl Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         if !self.is_kept {
-            // A leftover is only a waste of space; there is nobody to tell.
+            // A leftover only wastes space, so the error is ignored.
             let _ = std::fs::remove_file(&self.unfinished);
         }
     }
@@ -200,7 +202,7 @@ async fn type_of(path: &Path) -> io::Result<String> {
     Ok(sniff(&head).to_owned())
 }
 
-/// The type of a file by its first bytes; what its sender calls it does not count.
+/// The type of a file by its first bytes; the sender's name and type are ignored.
 fn sniff(head: &[u8]) -> &'static str {
     match infer::get(head) {
         Some(kind) => kind.mime_type(),
@@ -209,7 +211,7 @@ fn sniff(head: &[u8]) -> &'static str {
     }
 }
 
-/// A file name without what could lead elsewhere or break a header.
+/// A file name without path separators and characters that could break a header.
 fn clean_name(name: &str) -> Option<String> {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let clean: String = last
@@ -222,7 +224,7 @@ fn clean_name(name: &str) -> Option<String> {
 }
 
 impl Media {
-    /// `link_key` signs links to stored bytes.
+    /// `link_key` signs links to files.
     pub(crate) fn new(core: Arc<Core>, link_key: [u8; 32]) -> Self {
         Self {
             folder: folder(&core.config),
@@ -233,7 +235,7 @@ impl Media {
         }
     }
 
-    /// Begins a file. `attempt` keeps two fetches apart, whose lease a step of the clock may let overlap.
+    /// Starts a file. `attempt` separates two fetches whose leases a step of the clock may let overlap.
     pub(crate) async fn begin(&self, id: MediaId, attempt: u32) -> io::Result<Incoming> {
         let in_hand = self.in_hand.enter(id);
         let unfinished = self.folder.join(format!("{id}.{attempt}.part"));
@@ -246,10 +248,10 @@ impl Media {
         })
     }
 
-    /// Stores bytes for a message to come; their type is sniffed.
+    /// Stores bytes for a later message; their type is sniffed.
     ///
     /// # Errors
-    /// See [`UploadError`]; nothing is kept.
+    /// See [`UploadError`]; nothing is stored.
     pub async fn upload(
         &self,
         caller: &Caller,
@@ -260,10 +262,10 @@ impl Media {
         self.keep_upload(caller, upload, filename).await
     }
 
-    /// Reads the bytes of an upload. Gives their SHA-256 beside them, by which the same file is known.
+    /// Reads the bytes of an upload. Returns them with their SHA-256, which identifies the same file.
     ///
     /// # Errors
-    /// See [`UploadError`]; nothing is kept.
+    /// See [`UploadError`]; nothing is stored.
     pub(crate) async fn receive_upload(
         &self,
         stream: impl Stream<Item = io::Result<Bytes>> + Send,
@@ -287,10 +289,10 @@ impl Media {
         Ok((Upload { id, incoming, size }, digest.finalize().into()))
     }
 
-    /// Stores the bytes that a public URL has.
+    /// Stores the file at a public URL.
     ///
     /// # Errors
-    /// See [`UploadError`]; nothing is kept.
+    /// See [`UploadError`]; nothing is stored.
     pub async fn upload_from_url(&self, caller: &Caller, url: Url) -> Result<weir_store::Media, UploadError> {
         let fetch = |error: &dyn std::fmt::Display| UploadError::Fetch(error.to_string());
         let filename = url
@@ -318,10 +320,10 @@ impl Media {
         self.keep_upload(caller, Upload { id, incoming, size }, filename).await
     }
 
-    /// Gives an upload its name in the record.
+    /// Writes the row of an upload.
     ///
     /// # Errors
-    /// See [`UploadError`]; nothing is kept.
+    /// See [`UploadError`]; nothing is stored.
     pub(crate) async fn keep_upload(
         &self,
         caller: &Caller,
@@ -343,14 +345,14 @@ impl Media {
             created_at: self.core.now(),
         };
         if let Err(error) = self.core.store.insert_media(media.clone()).await {
-            // Nobody will ever name these bytes.
+            // No row will ever refer to these bytes.
             let _ = self.store.remove(&[id]).await;
             return Err(error.into());
         }
         Ok(media)
     }
 
-    /// A link to stored bytes that works for [`weir_domain::limits::MEDIA_LINK`].
+    /// A link to a file, valid for [`weir_domain::limits::MEDIA_LINK`].
     pub fn media_link(&self, id: MediaId) -> String {
         let expires = self.core.now().after(limits::MEDIA_LINK).as_secs();
         let signature = hex::encode(link_mac(&self.link_key, id, expires).finalize().into_bytes());
@@ -359,7 +361,7 @@ impl Media {
             .public(&format!("/media/{id}?expires={expires}&signature={signature}"))
     }
 
-    /// The bytes that a link names. `expires` is in Unix seconds.
+    /// The file of a link. `expires` is in Unix seconds.
     ///
     /// # Errors
     /// See [`LinkError`].
@@ -387,11 +389,12 @@ impl Media {
         }
     }
 
-    /// Erases a contact: first the record, then the files that were theirs, then whatever names them. Gives what was removed;
-    /// none if there is no such contact. What takes longer than [`ERASING`], or is cut off, goes on by itself.
+    /// Erases a contact: first the rows, then their files, then other records that identify them. Returns what was
+    /// removed; `None` if the contact does not exist. If it takes longer than [`ERASING`], or is interrupted, it
+    /// continues in the background.
     ///
     /// # Errors
-    /// The record.
+    /// The database failed.
     pub async fn erase_contact(&self, caller: &Caller, id: ContactId) -> Result<Option<Removed>, StoreError> {
         let known = self.core.store.contact(caller.workspace_id(), id).await?;
         if known.is_none_or(|known| !caller.sees(Some(known.channel_id))) {
@@ -411,10 +414,10 @@ impl Media {
         Ok(Some(erased.removed))
     }
 
-    /// Goes on with the erasures that are not over, to their end or until somebody outside has to end reading the record.
+    /// Continues unfinished erasures, until they are complete or until an external reader of the database blocks them.
     ///
     /// # Errors
-    /// The record; the next round goes on.
+    /// The database failed; the next round continues.
     pub(crate) async fn erase_round(&self) -> Result<(), StoreError> {
         while self.core.store.erase_on().await? == Erasing::More {
             kill_point("erase.searched");
@@ -423,13 +426,13 @@ impl Media {
         Ok(())
     }
 
-    /// The link of an attachment, also while its bytes are still being fetched: until they are here it answers 503 and when to
-    /// come back, so that a receiver needs no second event. None for bytes that cannot be had.
+    /// The link of an attachment, also while its bytes are being fetched: until they are stored it answers 503 with
+    /// `Retry-After`, so that a receiver needs no second event. `None` for bytes that cannot be fetched.
     pub(crate) fn link_of(&self, id: MediaId, status: Option<MediaStatus>) -> Option<String> {
         (status != Some(MediaStatus::Failed)).then(|| self.media_link(id))
     }
 
-    /// An event as it is shown: the attachment of its message has its link.
+    /// An event in the API's format: the attachment of its message has its link.
     pub fn with_link(&self, event: Event) -> Event {
         linked(event, |id, status| self.link_of(id, status))
     }
@@ -438,7 +441,7 @@ impl Media {
 fn linked(mut event: Event, link: impl Fn(MediaId, Option<MediaStatus>) -> Option<String>) -> Event {
     if event.kind.carries_message()
         && let Some(document) = event.data.get_mut("content")
-        // What this version cannot read is handed over as it stands in the log.
+        // An event that this version cannot read is delivered as it is in the log.
         && let Ok(mut content) = event::Content::deserialize(&*document)
         && let Some(media) = content.media_mut()
     {
@@ -450,7 +453,7 @@ fn linked(mut event: Event, link: impl Fn(MediaId, Option<MediaStatus>) -> Optio
     event
 }
 
-/// What a link is signed by: the id and the end, parted by what stands in neither.
+/// The signed part of a link: the id and the expiry, with a separator that occurs in neither.
 fn link_mac(key: &[u8; 32], id: MediaId, expires: i64) -> Hmac<Sha256> {
     Hmac::<Sha256>::new_from_slice(key)
         .expect("HMAC takes keys of any length")

@@ -1,4 +1,4 @@
-//! Where the bytes of media are kept: in a folder of this host, or in the database, where every node finds them.
+//! Storage of media: in a folder of this host, or in the database, where every node can read them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,34 +14,34 @@ use weir_store::{Store, StoreError, kill_point};
 
 use crate::core::folder::{is_removed, is_synced, names};
 
-/// Bytes in one row of the database: of some, the server sends one to a slow reader while the next waits.
+/// Bytes in one row of the database: the server sends one to a slow reader while the next one waits.
 const PART: usize = 256 << 10;
-/// Bytes in the database without a row are left over when they are so old. Another node may have an upload in hand; none takes that
-/// long.
+/// Bytes in the database without a row are orphaned at this age. Another node may have an upload in progress; none
+/// takes that long.
 const LEFT_OVER: Duration = Duration::from_secs(24 * 3600);
-/// Leftovers looked for at once.
+/// Orphans searched for at once.
 const LEFT: u32 = 500;
 
-/// Stored bytes, opened from the first.
+/// A stored file, opened at its first byte.
 pub(crate) struct Opened {
     pub(crate) bytes: Box<dyn AsyncRead + Send + Unpin>,
     pub(crate) size: u64,
 }
 
-/// Keeps the bytes of media, each whole or not at all.
+/// Stores the bytes of media, each completely or not at all.
 #[async_trait]
 pub(crate) trait MediaStore: Send + Sync {
-    /// Keeps what is in a file, which is gone then.
+    /// Stores the contents of a file, and removes the file.
     async fn put(&self, id: MediaId, file: &Path, now: Timestamp) -> io::Result<()>;
-    /// Opens what is kept.
+    /// Opens a stored file.
     async fn open(&self, id: MediaId) -> io::Result<Opened>;
-    /// Removes what is kept of these; those of which nothing comes back, whatever happens to the machine.
+    /// Deletes these files; returns those whose deletion is durable, whatever happens to the machine.
     async fn remove(&self, ids: &[MediaId]) -> Result<Vec<MediaId>, StoreError>;
-    /// What may be left over: it is kept, and may have no row.
+    /// Candidates for orphans: stored, perhaps without a row.
     async fn left(&self, now: Timestamp) -> Result<Vec<MediaId>, StoreError>;
 }
 
-/// The file of stored bytes. An id is our own hex, so it names no other place.
+/// The path of a file. An id is our own hex, so the path cannot leave the directory.
 pub(crate) fn path(folder: &Path, id: MediaId) -> PathBuf {
     folder.join(id.to_string())
 }
@@ -84,7 +84,7 @@ impl MediaStore for Folder {
     }
 }
 
-/// Parts in the database; and files that were kept before it held any.
+/// Parts in the database; and files that were stored before the database contained media.
 pub(crate) struct Database {
     store: Arc<dyn Store>,
     before: Folder,
@@ -131,7 +131,7 @@ impl MediaStore for Database {
         };
         let (mut to, from) = tokio::io::duplex(PART);
         let store = Arc::clone(&self.store);
-        // Ends with the reader; what ends early is shorter than its size, which the reader notices.
+        // Ends with the reader; a truncated stream is shorter than its size, which the reader detects.
         tokio::spawn(async move {
             for part in 0.. {
                 match store.media_part(id, part).await {
@@ -172,7 +172,7 @@ mod tests {
     use crate::testing;
 
     async fn read(store: &dyn MediaStore, id: MediaId) -> Vec<u8> {
-        let mut opened = store.open(id).await.expect("it is kept");
+        let mut opened = store.open(id).await.expect("it is stored");
         let mut bytes = Vec::new();
         opened.bytes.read_to_end(&mut bytes).await.expect("all of it");
         assert_eq!(bytes.len() as u64, opened.size);
@@ -181,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_are_kept_whole_wherever_they_are_and_removed() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let core = testing::core(&folder);
         let media = folder.path().join("media");
         let stores: [Box<dyn MediaStore>; 2] = [
@@ -194,29 +194,29 @@ mod tests {
                 let bytes: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).expect("small")).collect();
                 let file = folder.path().join("incoming");
                 std::fs::write(&file, &bytes).expect("a file");
-                store.put(id, &file, core.now()).await.expect("it is kept");
+                store.put(id, &file, core.now()).await.expect("it is stored");
                 assert!(!file.exists());
                 assert_eq!(read(&*store, id).await, bytes);
             }
-            let missing = store.open(other).await.err().expect("there is none");
+            let missing = store.open(other).await.err().expect("the file is missing");
             assert_eq!(missing.kind(), io::ErrorKind::NotFound);
-            let left = store.left(core.now().after(2 * LEFT_OVER)).await.expect("a record");
+            let left = store.left(core.now().after(2 * LEFT_OVER)).await.expect("a database");
             assert_eq!(left, [id]);
-            assert_eq!(store.remove(&[id, other]).await.expect("a record"), [id, other]);
+            assert_eq!(store.remove(&[id, other]).await.expect("a database"), [id, other]);
             assert!(store.open(id).await.is_err());
         }
     }
 
     #[tokio::test]
     async fn a_file_of_before_is_found_beside_the_database() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let core = testing::core(&folder);
         let media = folder.path().join("media");
         let id: MediaId = core.mint.id(core.now());
         std::fs::write(path(&media, id), b"kept before").expect("a file");
         let store = Database::new(Arc::clone(&core.store), media);
         assert_eq!(read(&store, id).await, b"kept before");
-        assert_eq!(store.remove(&[id]).await.expect("a record"), [id]);
+        assert_eq!(store.remove(&[id]).await.expect("a database"), [id]);
         assert!(store.open(id).await.is_err());
     }
 }

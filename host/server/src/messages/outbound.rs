@@ -1,4 +1,4 @@
-//! From a draft to the outbox, and what else a caller does in a conversation.
+//! Sending: from a draft to the outbox; also typing indicators and read receipts.
 
 use std::sync::Arc;
 
@@ -18,45 +18,45 @@ use crate::connectors::Connectors;
 use crate::connectors::serving::{ConnectorError, NotServed};
 use crate::core::Core;
 
-/// What a caller asks to be sent.
+/// A caller's request to send.
 #[derive(Clone, Debug)]
 pub struct SendRequest {
-    /// What it carries; of an attachment only the id counts.
+    /// The content; of an attachment only the id counts.
     pub content: Content,
     /// The message to quote.
     pub reply_to: Option<MessageId>,
     /// The caller's own reference.
     pub client_ref: Option<String>,
-    /// Which surface made it.
+    /// Its origin.
     pub origin: Origin,
-    /// Whether it may become several messages.
+    /// Whether it may be split into several messages.
     pub split: bool,
-    /// The caller's claim to act once.
+    /// The caller's idempotency claim.
     pub claim: Option<Claim>,
 }
 
 /// Why a message was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
-    /// A rule says no; nothing was sent, and the no was kept.
+    /// A rule refused; nothing was sent, and the refusal was stored.
     #[error("{refusal}")]
     Refused {
         /// The rule and its facts.
         refusal: Refusal,
-        /// Under which it can be asked for; none if it could not be kept.
+        /// The id of the stored refusal; `None` if it could not be stored.
         id: Option<RefusalId>,
         /// Whether the operator's own limit decided, and not the platform's.
         by_operator: bool,
     },
-    /// A rule, or the record.
+    /// A rule refused, or the database failed.
     #[error(transparent)]
     Enqueue(#[from] EnqueueError),
-    /// The connector could not judge the draft.
+    /// The connector could not check the draft.
     #[error(transparent)]
     Connector(#[from] ConnectorError),
 }
 
-/// Takes what callers send.
+/// Accepts messages of callers.
 pub struct Outbound {
     core: Arc<Core>,
     connectors: Arc<Connectors>,
@@ -72,7 +72,7 @@ impl Outbound {
         }
     }
 
-    /// Judges a message and puts it into the outbox. A refusal is kept so that it can explain itself.
+    /// Checks a message and puts it into the outbox. A refusal is stored with its explanation.
     ///
     /// # Errors
     /// See [`AcceptError`]; nothing was sent.
@@ -106,7 +106,7 @@ impl Outbound {
         for draft in &drafts {
             let now = self.core.now();
             let judged = may_send(&rules, &channel, &conversation, draft.clone(), Stage::Accept, now);
-            // What a rule refuses is left to the record to refuse: it knows whether this very request was accepted before.
+            // The store returns the refusal: only it knows whether this very request was accepted before.
             if judged.is_err() {
                 break;
             }
@@ -120,7 +120,7 @@ impl Outbound {
         let new = NewMessage {
             workspace_id: caller.workspace_id().to_owned(),
             conversation_id: conversation.id,
-            content: contents.next().expect("content is split into one part at least"),
+            content: contents.next().expect("content has at least one part"),
             then: contents.collect(),
             reply_to: request.reply_to,
             client_ref: request.client_ref,
@@ -138,7 +138,7 @@ impl Outbound {
         Ok(enqueued)
     }
 
-    /// Keeps a no to a caller's message, and says it.
+    /// Stores a refusal of a caller's message, and returns it.
     async fn refuse(
         &self,
         channel: &Channel,
@@ -156,7 +156,7 @@ impl Outbound {
         }
     }
 
-    /// Queues a failed or uncertain message again, judged anew. None if not found.
+    /// Queues a failed or uncertain message again, with a new policy check. `None` if not found.
     ///
     /// # Errors
     /// See [`AcceptError`].
@@ -193,11 +193,11 @@ impl Outbound {
         Ok(retried)
     }
 
-    /// Takes a queued message back, and gives one in doubt up: it fails, and is asked about no more. None if there is none of
-    /// this id; the inner error is the message as it stands when neither can be done.
+    /// Cancels a queued message, or marks an uncertain one as failed, after which it is not looked up again. `None` if
+    /// the id is unknown; the inner error is the message whose status allows neither.
     ///
     /// # Errors
-    /// The record.
+    /// The database failed.
     pub async fn cancel(&self, caller: &Caller, id: MessageId) -> Result<Option<Result<Message, Message>>, StoreError> {
         let store = &self.core.store;
         let mut cancelled = store.cancel_message(caller.workspace_id(), id, self.core.now()).await?;
@@ -209,13 +209,13 @@ impl Outbound {
             cancelled = store.message(caller.workspace_id(), id).await?.map(Ok);
         }
         if matches!(cancelled, Some(Ok(_))) {
-            // The next message of the conversation may go now.
+            // The next message of the conversation may be sent now.
             self.core.wakes.messages.notify_one();
         }
         Ok(cancelled)
     }
 
-    /// Shows the contact that somebody types, or that their messages were read.
+    /// Shows a typing indicator or a read receipt to the contact.
     ///
     /// # Errors
     /// See [`ActError`].
@@ -226,7 +226,7 @@ impl Outbound {
             .await?
             .ok_or(ActError::NotFound)?;
         if signal == Signal::Read {
-            // Somebody here looked, whether or not the platform can be told of it.
+            // The conversation was read here, whether or not the platform accepts a receipt.
             self.core
                 .store
                 .looked_at(caller.workspace_id(), conversation.id)
@@ -248,7 +248,7 @@ impl Outbound {
         Ok(())
     }
 
-    /// The draft of a request, with what the record knows of its attachment and of the message that it quotes.
+    /// The draft of a request, with the stored data of its attachment and of the message that it quotes.
     async fn draft(
         &self,
         caller: &Caller,

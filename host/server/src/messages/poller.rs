@@ -1,7 +1,8 @@
-//! Asks the platforms that call nobody: each channel of a connector with `polling`, one call after another over all nodes.
+//! Polls the platforms that send no webhooks: each channel of a connector with `polling`, one call after another over
+//! all nodes.
 //!
-//! How long a channel waits is the connector's word, within bounds; after a failure, longer and longer. Events are recorded like
-//! a webhook's before the cursor goes on, so that a crash between the two repeats some, which their keys tell, and loses none.
+//! The connector sets the interval of a channel, within bounds; after failures it grows. Events are recorded like a
+//! webhook's before the cursor advances: a crash in between repeats some, which their keys deduplicate, and loses none.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,17 +23,17 @@ use crate::core::worker::Work;
 use crate::messages::dead_letters::{DeadLetters, works};
 use crate::messages::inbound::{Inbound, words_for_unknown};
 
-/// How often it is looked which channels there are: as long as a new one waits at most.
+/// How often the list of channels is refreshed: the longest wait of a new one.
 const LIST_EVERY: Duration = Duration::from_secs(10);
 
-/// The work of asking.
+/// The polling work.
 pub(crate) struct Poller {
     core: Arc<Core>,
     connectors: Arc<Connectors>,
     accounts: Arc<Accounts>,
     inbound: Arc<Inbound>,
     dead_letters: Arc<DeadLetters>,
-    /// When it was last looked which channels there are.
+    /// When the list of channels was last refreshed.
     listed_at: Mutex<Option<Timestamp>>,
 }
 
@@ -58,13 +59,13 @@ impl Poller {
         self.listed_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it should be looked which channels there are.
+    /// Whether the list of channels should be refreshed.
     fn is_listing_old(&self, now: Timestamp) -> bool {
         self.listed_at()
             .is_none_or(|listed| now < listed || now.since(listed) >= LIST_EVERY)
     }
 
-    /// The channels to be asked for.
+    /// The channels to poll.
     async fn polled(&self) -> Result<BTreeSet<ChannelId>, StoreError> {
         let mut polled = BTreeSet::new();
         for app in self.core.store().apps().await? {
@@ -79,7 +80,7 @@ impl Poller {
         Ok(polled)
     }
 
-    /// Asks for the news of a channel and records them; how long the connector wants to wait.
+    /// Polls a channel and records its events; returns the interval that the connector requests.
     async fn ask(&self, id: ChannelId) -> Result<Duration, CallFailure> {
         let store = self.core.store();
         let Some(channel) = store.channel_of_any(id).await?.filter(works) else {
@@ -97,7 +98,7 @@ impl Poller {
         let unknown = words_for_unknown(batch.events.iter());
         let recorded = self.inbound.record(&serving, batch.events, Source::Webhook).await?;
         if batch.cursor != cursor {
-            // The platform may not say it again from there.
+            // The platform may not return it again from that cursor.
             if recorded.unknown_events > 0 {
                 self.dead_letters
                     .keep_polled(&serving, &channel, cursor, unknown)
@@ -140,16 +141,16 @@ impl Work for Poller {
         let id = lease.channel_id;
         let asked = self.ask(id).await;
         if let Err(error) = &asked {
-            tracing::warn!(channel.id = %id, "The news of {id} cannot be asked for: {error}");
+            tracing::warn!(channel.id = %id, "{id} cannot be polled: {error}");
         }
         let again = next_poll(lease.failures, asked.ok(), self.core.jitter(), self.core.now());
         if let Err(error) = self.core.store().end_work(lease, Some(again)).await {
-            tracing::warn!(channel.id = %id, "{id} is asked again when its lease has run out: {error}");
+            tracing::warn!(channel.id = %id, "{id} is polled again when its lease expires: {error}");
         }
     }
 }
 
-/// A channel was asked for its news: it waits as long as its connector says, or after a failure longer each time.
+/// A channel was polled: it waits for its connector's interval, or longer after each failure.
 fn next_poll(failures: u32, wait: Option<Duration>, jitter: f64, now: Timestamp) -> WorkAgain {
     let (shortest, longest) = limits::POLL_WAIT;
     let failures = match wait {
@@ -198,7 +199,7 @@ mod tests {
         }
     }
 
-    /// Echo, which answers each asking with the next of these, and shows what was asked.
+    /// Echo with a server that answers each poll with the next of these, and records the requests.
     async fn echo(answers: Vec<String>) -> (String, Arc<Mutex<Vec<String>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
@@ -213,7 +214,7 @@ mod tests {
                 }
                 let head = String::from_utf8(head).expect("a request is text");
                 seen.lock()
-                    .expect("nobody panics")
+                    .expect("not poisoned")
                     .push(head.lines().next().unwrap_or_default().to_owned());
                 let answer = format!(
                     "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -227,7 +228,7 @@ mod tests {
 
     /// An account whose platform is at `origin`.
     async fn polled(host: &Host, origin: &str) -> Channel {
-        let mut app = host.store().app("echo").await.expect("a record").expect("the app");
+        let mut app = host.store().app("echo").await.expect("a database").expect("the app");
         app.origins = serde_json::from_value(json!({"https://echo.example": origin})).expect("two origins");
         host.connectors.apps.put(app).await.expect("an app");
         with_account(host, "acme", &[]).await
@@ -235,7 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_platform_without_webhooks_tells_is_recorded_once_and_asked_on_from_there() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let host = with_echo(&folder).await;
         let told = |id: &str| json!({"type": "message", "id": id, "conversation": "c1", "contact": {"id": "u1"}, "text": id, "at": 1});
         let (origin, asked) = echo(vec![
@@ -249,23 +250,31 @@ mod tests {
         let mut now = host.now();
         for cursor in ["17", "17", "18"] {
             assert_eq!(worker.round(now).await.ok(), Some(1));
-            let kept = host.store().poll_cursor("default", channel.id).await.expect("a record");
+            let kept = host
+                .store()
+                .poll_cursor("default", channel.id)
+                .await
+                .expect("a database");
             assert_eq!(kept.as_deref(), Some(cursor));
-            // Later than the longest first wait after a failure.
+            // Later than the longest first delay after a failure.
             now = host.now().after(Duration::from_secs(2));
         }
         let filter = EventFilter {
             types: [EventType::MessageReceived.as_str().to_owned()].into(),
             ..EventFilter::default()
         };
-        let heard = host.store().events("default", 0, &filter, 10).await.expect("a record");
+        let heard = host
+            .store()
+            .events("default", 0, &filter, 10)
+            .await
+            .expect("a database");
         let heard: Vec<_> = heard
             .rows
             .iter()
             .map(|event| event.data["platform_id"].clone())
             .collect();
-        assert_eq!(heard, ["m1", "m2", "m3"], "in order, and the one told twice once");
-        let asked = asked.lock().expect("nobody panics").clone();
+        assert_eq!(heard, ["m1", "m2", "m3"], "in order, without the duplicate");
+        let asked = asked.lock().expect("not poisoned").clone();
         assert_eq!(
             asked,
             [
@@ -278,7 +287,7 @@ mod tests {
 
     #[tokio::test]
     async fn polled_items_that_are_unknown_become_dead_letters() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir().expect("a directory");
         let host = with_echo(&folder).await;
         let message = |id: &str| json!({"type": "message", "id": id, "conversation": "c1", "contact": {"id": "u1"}, "text": id, "at": 1});
         let unknown = json!({"type": "new", "id": "m2"});
@@ -293,7 +302,11 @@ mod tests {
         let channel = polled(&host, &origin).await;
         let worker = Worker::new(host.poller(), limits::POLLS_IN_FLIGHT);
         assert_eq!(worker.round(host.now()).await.ok(), Some(1));
-        let kept = host.store().poll_cursor("default", channel.id).await.expect("a record");
+        let kept = host
+            .store()
+            .poll_cursor("default", channel.id)
+            .await
+            .expect("a database");
         assert_eq!(kept.as_deref(), Some("17"));
         let letters = async || {
             let page = weir_store::Page {
@@ -301,13 +314,13 @@ mod tests {
                 cursor: None,
             };
             let apps = ["echo".to_owned()].into();
-            host.store().dead_letters(apps, page).await.expect("a record").rows
+            host.store().dead_letters(apps, page).await.expect("a database").rows
         };
         let [letter] = &letters().await[..] else {
             panic!("{:?}", letters().await)
         };
         assert!(letter.reason.contains("polled"), "{}", letter.reason);
-        // As long as the connector does not know it, or the platform does not show it, it is kept.
+        // As long as the connector does not know it, or the platform does not return it, it is kept.
         let still = host.dead_letters.replay("default", letter.id).await;
         assert!(
             matches!(still, Err(ReplayError::StillUnknown { unknown_events: 1 })),
@@ -323,7 +336,7 @@ mod tests {
             .expect("it is known now");
         assert_eq!((replayed.stored, replayed.duplicates), (1, 1));
         assert!(letters().await.is_empty());
-        let asked = asked.lock().expect("nobody panics").clone();
+        let asked = asked.lock().expect("not poisoned").clone();
         assert_eq!(
             asked, ["GET /news HTTP/1.1"; 4],
             "each time from where the item was shown"

@@ -1,8 +1,9 @@
-//! Settles what is uncertain by reading the platform's own history.
+//! Settles uncertain messages by reading the platform's own history.
 //!
-//! A message that the history shows was sent: the record finds it there, as it would in an echo. Only a history that is
-//! complete, read after the grace time, and shows nothing that could be the message proves its absence; a text is then sent
-//! again, if the operator allows it. Anything less proves nothing, and the message stays in doubt for an echo or a person to settle.
+//! If the history contains a message, it was sent: the database matches it as it would an echo. Only a complete
+//! history, read after the grace time and without any entry that could be the message, proves its absence; a text is
+//! then sent again, if the operator allows it. Anything less proves nothing, and the message stays uncertain until an
+//! echo or a person settles it.
 
 use std::sync::Arc;
 
@@ -18,9 +19,9 @@ use crate::connectors::Connectors;
 use crate::core::Core;
 use crate::messages::inbound::Inbound;
 
-/// Uncertain messages looked at in one round; few of them are asked about, and those that wait must not hide the others.
+/// Uncertain messages checked in one round; few of them need a call, and those that wait must not hide the others.
 const ROUND: u32 = 1_000;
-/// Settles messages in uncertain.
+/// Settles uncertain messages.
 pub(crate) struct Reconciler {
     core: Arc<Core>,
     connectors: Arc<Connectors>,
@@ -43,10 +44,10 @@ impl Reconciler {
         }
     }
 
-    /// Looks at each uncertain message whose grace time is over at `now`. How many were settled.
+    /// Checks each uncertain message whose grace time is over at `now`. Returns how many were settled.
     ///
     /// # Errors
-    /// The record. A platform's failure is logged, and tried again in a later round.
+    /// The database failed. A platform's failure is logged, and retried in a later round.
     pub(crate) async fn reconcile_round(&self, now: Timestamp) -> Result<u32, StoreError> {
         let mut settled = 0;
         for uncertain in self.core.store().ask_uncertain(ROUND, now).await? {
@@ -74,7 +75,7 @@ impl Reconciler {
         let rules = serving.book.rules(&uncertain.channel);
         let possible_since = rules.possible_since(uncertain.dispatched_at);
         let likely_since = rules.likely_since(uncertain.dispatched_at);
-        // By a clock that is known it cannot be earlier; the further back, the less is a platform's history complete.
+        // By a known clock it cannot be earlier; the further back, the less complete a platform's history is.
         let since = if serving.app.clock.is_known() {
             likely_since
         } else {
@@ -88,19 +89,19 @@ impl Reconciler {
                 Box::pin(async move { connector.messages(context, &facts, since).await })
             })
             .await?;
-        // What cannot be read may be this message.
+        // An unreadable entry may be this message.
         let is_readable = !page
             .events
             .iter()
             .any(|event| matches!(event.fact, Fact::Unknown { .. }));
-        // What the history tells is recorded like what a webhook tells: this is also how the message is found.
+        // Events from the history are recorded like a webhook's: this is also how the message is found.
         self.inbound.record(&serving, page.events, Source::History).await?;
         let workspace = &uncertain.channel.workspace_id;
         let after = self.core.store().message(workspace, uncertain.message.id).await?;
         if after.is_none_or(|message| message.status != uncertain.message.status) {
             return Ok(true);
         }
-        // By another clock the question would have been another.
+        // With another clock the query would have been different.
         let is_timely = serving.app.clock.is_settled();
         if !page.complete || !is_readable || !is_timely || !self.may_resend(uncertain) {
             return Ok(false);

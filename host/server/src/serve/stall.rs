@@ -1,4 +1,4 @@
-//! A connection whose other side must take what it is given.
+//! A connection whose peer must keep reading.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -33,7 +33,7 @@ impl<S> Stalls<S> {
         let within = self.within;
         let waits = self.waits.get_or_insert_with(|| Box::pin(sleep(within)));
         waits.as_mut().poll(context).map(|()| {
-            let words = format!("the client took nothing of its answer for {within:?}");
+            let words = format!("the client read nothing of its response for {within:?}");
             Err(io::Error::new(io::ErrorKind::TimedOut, words))
         })
     }
@@ -87,7 +87,7 @@ mod tests {
         let (near, _far) = duplex(64);
         let mut stream = Stalls::new(near, WITHIN);
         let began = Instant::now();
-        let error = stream.write_all(&[0; 65]).await.expect_err("nobody reads");
+        let error = stream.write_all(&[0; 65]).await.expect_err("the client does not read");
         assert_eq!((error.kind(), began.elapsed()), (io::ErrorKind::TimedOut, WITHIN));
     }
 
@@ -104,7 +104,7 @@ mod tests {
         });
         stream.write_all(&[0; 640]).await.expect("it is read");
         reading.await.expect("all of it");
-        // A pause in which nothing is to be written is nobody's fault.
+        // A pause in which there is nothing to write is not a stall.
         tokio::time::sleep(10 * WITHIN).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Who is let in, and how many.
+//! Admission of connections, and their number.
 
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,11 +15,11 @@ async fn dial(from: &str, to: std::net::SocketAddr) -> TcpStream {
     socket.connect(to).await.expect("it listens")
 }
 
-/// What comes back of a request; nothing if the connection was closed unread.
+/// The response to a request; empty if the connection was closed unread.
 async fn ask(stream: &mut TcpStream) -> String {
     let request = b"GET / HTTP/1.1\r\nhost: weir\r\nconnection: close\r\n\r\n";
     let mut said = String::new();
-    // Closed before or while it is written to: either way nothing comes back.
+    // Closed before or during the write: either way there is no response.
     if stream.write_all(request).await.is_ok() {
         let _ = stream.read_to_string(&mut said).await;
     }
@@ -43,15 +43,13 @@ async fn an_address_has_so_many_connections_and_others_are_served_meanwhile() {
         assert_eq!(ask(&mut dial("127.0.0.1", address).await).await, "");
     }
     assert!(ask(&mut dial("127.0.0.2", address).await).await.ends_with("served"));
-    // They were there first, and give their places back.
+    // They were there first, and free their slots.
     for held in [&mut first, &mut second] {
         assert!(ask(held).await.ends_with("served"));
     }
     let again = async { while !ask(&mut dial("127.0.0.1", address).await).await.ends_with("served") {} };
     let patience = Duration::from_secs(180);
-    tokio::time::timeout(patience, again)
-        .await
-        .expect("a place that was given back");
+    tokio::time::timeout(patience, again).await.expect("a released slot");
     closing.cancel();
     serving.await.expect("it ends");
 }
@@ -65,5 +63,5 @@ fn a_network_counts_as_one_and_who_left_is_forgotten() {
     assert!(enter("2001:db8::ffff:2").is_none(), "the same network");
     assert!(enter("2001:db8:0:1::1").is_some());
     drop(one);
-    assert!(limiter.0.lock().expect("nobody panics").is_empty());
+    assert!(limiter.0.lock().expect("not poisoned").is_empty());
 }

@@ -1,8 +1,8 @@
-//! What `wit-bindgen` makes of the worlds in `wit/v0.2`: one module for the world that every connector has, one for each
-//! ability that a connector may add. All share the types of the first.
+//! The output of `wit-bindgen` for the worlds in `wit/v0.2`: one module for the world that every connector has, one for
+//! each capability that a connector may add. All share the types of the first.
 //!
-//! Connectors use the names that the crate's root and [`abilities`](crate::abilities) give; the modules are public since
-//! [`export!`](crate::export!) names them from the connector's crate.
+//! Connectors use the names that the crate's root and [`abilities`](crate::abilities) give; the modules are public
+//! since [`export!`](crate::export!) names them from the connector's crate.
 
 #![allow(missing_docs, unsafe_code, unreachable_pub)]
 #![allow(clippy::semicolon_if_nothing_returned, clippy::uninlined_format_args)]
@@ -42,5 +42,5 @@ ability!(contacts, "with-contacts", "weir_sdk::bindings::contacts", shared types
 ability!(automations, "with-automations", "weir_sdk::bindings::automations", shared types);
 ability!(ads, "with-ads", "weir_sdk::bindings::ads", shared types);
 ability!(polling, "with-polling", "weir_sdk::bindings::polling", shared types);
-// Its records name no shared type.
+// Its types share none with the first world.
 ability!(upgrade, "with-upgrade", "weir_sdk::bindings::upgrade");

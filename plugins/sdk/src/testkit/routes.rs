@@ -1,12 +1,12 @@
-//! Which route of a manifest a request fits, by the words of `wit/v0.1/connector.wit`. The real host judges by its own
-//! code; this one lets an author notice a missing route at home.
+//! Matches requests to a manifest's routes, as specified in `wit/v0.1/connector.wit`. The real host uses its own
+//! implementation; this one lets an author detect a missing route in a unit test.
 
 use serde_json::Value;
 
 use crate::descriptor::Route;
 use crate::http::{Body, Request};
 
-/// The first route that fits.
+/// The first matching route.
 pub(super) fn fitting<'a>(routes: &'a [Route], request: &Request) -> Option<&'a Route> {
     let address = request.url.strip_prefix("https://")?;
     let address = address.split('?').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The table of TikTok's API: every call with its method and path, and the way into the world.
+//! The table of TikTok's API: every call with its method, path and implementation.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -9,17 +9,17 @@ use crate::refusal::Refusal;
 use crate::world::World;
 use crate::world::outbox::DeliveryId;
 
-/// The path before every call.
+/// The path prefix of every call.
 pub const PREFIX: &str = "/open_api/v1.3";
 
-/// How a call is made.
+/// The method of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// Parameters in the query.
     Get,
     /// Parameters in a JSON body.
     Post,
-    /// Either: TikTok's page says POST, its examples say GET.
+    /// Either: TikTok's page documents POST, its examples use GET.
     Both,
 }
 
@@ -33,7 +33,7 @@ macro_rules! api {
             /// Every call.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The name in fault orders and in the call log.
+            /// The name in faults and in the call log.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),* }
             }
@@ -43,12 +43,12 @@ macro_rules! api {
                 match self { $(Self::$variant => $path),* }
             }
 
-            /// How it is called.
+            /// Its method.
             pub fn method(self) -> Method {
                 match self { $(Self::$variant => Method::$method),* }
             }
 
-            /// Does it: the answer's `data`, or the refusal.
+            /// Executes it: returns the response's `data`, or the refusal.
             ///
             /// # Errors
             /// TikTok's refusal of this call.
@@ -76,29 +76,29 @@ api! {
     ContentList "content_list" Get "/business/message/content/list/" => content_list;
     /// Whether images work in a conversation.
     Capabilities "capabilities" Get "/business/message/capabilities/get/" => capabilities;
-    /// A message, a typing sign or a read mark.
+    /// A message, a typing indicator or a read receipt.
     Send "send" Post "/business/message/send/" => send;
-    /// The address of a received file.
+    /// The URL of a received file.
     Download "download" Post "/business/message/media/download/" => download;
     /// Create or replace a webhook subscription.
     WebhookUpdate "webhook_update" Post "/business/webhook/update/" => webhook_update;
-    /// Look at a webhook subscription.
+    /// Read a webhook subscription.
     WebhookList "webhook_list" Get "/business/webhook/list/" => webhook_list;
-    /// End a webhook subscription.
+    /// Delete a webhook subscription.
     WebhookDelete "webhook_delete" Post "/business/webhook/delete/" => webhook_delete;
     /// Create an automatic message.
     AutoCreate "auto_message_create" Post "/business/message/auto_message/create/" => auto_create;
     /// Change an automatic message.
     AutoUpdate "auto_message_update" Post "/business/message/auto_message/update/" => auto_update;
-    /// Turn a type of automatic message on or off.
+    /// Switch a type of automatic message on or off.
     AutoStatus "auto_message_status" Post "/business/message/auto_message/status/update/" => auto_status;
-    /// Look at automatic messages.
+    /// Read automatic messages.
     AutoGet "auto_message_get" Both "/business/message/auto_message/get/" => auto_get;
     /// Delete an automatic message.
     AutoDelete "auto_message_delete" Post "/business/message/auto_message/delete/" => auto_delete;
     /// Order the chat prompts.
     AutoSort "auto_message_sort" Post "/business/message/auto_message/sort/" => auto_sort;
-    /// Turn Comment-to-Message on or off.
+    /// Switch Comment-to-Message on or off.
     DirectReplyUpdate "direct_reply_update" Post "/business/message/direct_reply/update/" => direct_reply_update;
     /// Whether Comment-to-Message is on.
     DirectReplyGet "direct_reply_get" Get "/business/message/direct_reply/get/" => direct_reply_get;
@@ -106,19 +106,19 @@ api! {
 
 /// The upload's name and path; it is the one call that is not JSON.
 pub const UPLOAD: (&str, &str) = ("upload", "/business/message/media/upload/");
-/// The name under which the download of a file's bytes is logged and faulted.
+/// The name of the download of a file's bytes in the log and in faults.
 pub const MEDIA: &str = "media";
 
-/// One call while it is served: when, by which token, with what, and what the log will say.
+/// One call while it is served: its time, token, input, and log entry.
 #[derive(Debug)]
 pub struct Call<'a> {
-    /// The virtual time at which it is judged.
+    /// The virtual time at which it is evaluated.
     pub now: Timestamp,
     /// The `Access-Token` header.
     pub token: Option<&'a str>,
-    /// What was sent.
+    /// The request.
     pub params: &'a Params,
-    /// What the log will say.
+    /// The log entry.
     pub trace: Trace,
 }
 
@@ -134,20 +134,20 @@ impl<'a> Call<'a> {
     }
 }
 
-/// What is known of a call besides its answer. No secret and no text of a message.
+/// The recorded facts of a call besides its response. Contains no secret and no text of a message.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Trace {
     /// The app that called.
     pub client_key: Option<String>,
     /// The account it called for.
     pub account: Option<String>,
-    /// The conversation it named.
+    /// The conversation of the call.
     pub conversation: Option<String>,
-    /// The message it made.
+    /// The message it created.
     pub message_id: Option<String>,
-    /// What kind of message it made.
+    /// The kind of message that it created.
     pub message_type: Option<&'static str>,
-    /// Echoes that the answer must wait for.
+    /// Echoes for which the response must wait.
     #[serde(skip)]
     pub early_echoes: Vec<DeliveryId>,
 }
@@ -157,15 +157,15 @@ pub struct Trace {
 pub struct CallRecord {
     /// The call's name.
     pub api: &'static str,
-    /// When it was judged, virtual milliseconds.
+    /// When it was evaluated, in virtual milliseconds.
     pub time_ms: i64,
-    /// TikTok's code in the answer; null when the answer had no envelope.
+    /// TikTok's code in the response; null if the response had no envelope.
     pub code: Option<i64>,
-    /// The HTTP status; null when the connection was closed without an answer.
+    /// The HTTP status; null when the connection was closed without a response.
     pub status: Option<u16>,
-    /// The fault that was ordered for it.
+    /// The fault that was injected.
     pub fault: Option<String>,
-    /// The rest.
+    /// Further facts.
     #[serde(flatten)]
     pub trace: Trace,
 }

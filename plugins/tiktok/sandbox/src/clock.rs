@@ -1,7 +1,7 @@
-//! The sandbox's own time: the system's pace, from any start, with jumps forward; or standing still between jumps.
+//! The sandbox's virtual clock: at the system's pace, from any start, with jumps forward; or stopped between jumps.
 //!
-//! Every expiry, messaging window, signature and retry is judged on this clock, so two
-//! days pass in one call. It never runs backwards.
+//! Every expiry, messaging window, signature and retry uses this clock, so one call can advance two days. It never runs
+//! backwards.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -33,26 +33,26 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
-    /// This moment moved by `ms`, held at the ends of the range rather than wrapped.
+    /// This moment plus `ms`, saturating at the ends of the range.
     pub const fn plus_ms(self, ms: i64) -> Self {
         Self(self.0.saturating_add(ms))
     }
 }
 
-/// Runs at the system's pace from its start, or stands still, plus whatever it was advanced by.
+/// Runs at the system's pace from its start, or is stopped, plus the time by which it was advanced.
 #[derive(Debug)]
 pub struct Clock {
-    /// None for one that stands still.
+    /// `None` for a stopped clock.
     began: Option<Instant>,
     start_ms: i64,
     advanced_ms: AtomicI64,
 }
 
-/// The furthest one clock can be advanced in all: a hundred years, so that no sum overflows.
+/// The maximum by which a clock can be advanced in all: a hundred years, so that no sum overflows.
 pub const FURTHEST_ADVANCE_MS: i64 = 100 * 365 * DAY_MS;
 
 impl Clock {
-    /// A clock that shows `start` now, or the system's time when none is given. One that does not run moves only when it is
+    /// A clock that shows `start` now, or the system's time by default. A stopped clock changes only when it is
     /// advanced, so that a run can be repeated to the millisecond.
     pub fn new(start: Option<Timestamp>, runs: bool) -> Self {
         let start_ms = start.map_or_else(system_ms, Timestamp::ms);
@@ -65,7 +65,7 @@ impl Clock {
 
     /// The virtual time now.
     pub fn now(&self) -> Timestamp {
-        // A process lives less than i64::MAX milliseconds, so the conversion keeps its value.
+        // A process runs for less than i64::MAX milliseconds, so the conversion is exact.
         let passed = self.began.map_or(0, |began| {
             i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX)
         });
@@ -74,12 +74,12 @@ impl Clock {
             .plus_ms(self.advanced_ms.load(Ordering::Acquire))
     }
 
-    /// Whether it goes on by itself.
+    /// Whether it is running.
     pub fn runs(&self) -> bool {
         self.began.is_some()
     }
 
-    /// Moves the clock forward; a negative step or one past a hundred years is left undone.
+    /// Advances the clock; a negative step or one beyond a hundred years is ignored.
     pub fn advance(&self, ms: i64) -> Option<Timestamp> {
         if ms < 0 {
             return None;

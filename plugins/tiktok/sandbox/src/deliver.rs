@@ -1,4 +1,4 @@
-//! Sends the webhooks that the outbox owes: one loop, a bounded number in flight.
+//! Sends the webhooks in the outbox: one task, a bounded number in flight.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use crate::world::World;
 use crate::world::outbox::{Attempt, Due};
 use crate::{limits, signature};
 
-/// How long the loop rests when nothing is due: a bound only, since every change wakes it.
+/// How long the task sleeps when nothing is due: only an upper bound, since every change wakes it.
 const REST: Duration = Duration::from_secs(60);
 
-/// A client that talks to this machine only: no proxy, no redirect, no TLS.
+/// A client for this machine only: no proxy, no redirect, no TLS.
 ///
 /// # Errors
-/// The client cannot be made.
+/// The client cannot be created.
 pub fn client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
         .no_proxy()
@@ -50,7 +50,7 @@ pub async fn run(shared: Arc<Shared>, client: reqwest::Client) {
 }
 
 async fn attempt(shared: Arc<Shared>, client: reqwest::Client, due: Due) {
-    // Signed now and not when it happened, so a retry carries a fresh time.
+    // Signed now and not when the event occurred, so that a retry carries a current time.
     let header = signature::sign(&due.secret, shared.clock.now(), &due.delivery.body);
     let answer = client
         .post(&due.url)
@@ -62,7 +62,7 @@ async fn attempt(shared: Arc<Shared>, client: reqwest::Client, due: Due) {
     let attempt = match answer {
         Ok(response) => {
             let status = response.status().as_u16();
-            // Read to the end (receivers answer briefly), so the connection serves the next one too.
+            // Read to the end (receivers send short responses), so that the connection can be reused.
             if response
                 .content_length()
                 .is_some_and(|length| length <= limits::BODY_BYTES as u64)

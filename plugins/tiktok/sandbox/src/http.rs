@@ -1,4 +1,4 @@
-//! The sandbox on HTTP: the whole route table, TikTok's envelope, and connections that can be lost on purpose.
+//! The sandbox over HTTP: the whole route table, TikTok's envelope, and connections that can be closed on purpose.
 
 mod authorize;
 mod control;
@@ -35,16 +35,16 @@ use crate::load::LoadState;
 use crate::world::World;
 use crate::world::faults::ApiFault;
 
-/// What every handler and the sender of webhooks share.
+/// State that every handler and the webhook sender share.
 #[derive(Debug)]
 pub struct Shared {
     /// The virtual clock.
     pub clock: Clock,
     /// Wakes the sender of webhooks.
     pub wake: Notify,
-    /// Told after every attempt of a webhook.
+    /// Notified after every attempt of a webhook.
     pub tried: Notify,
-    /// Notified when the faults are forgotten: calls that a fault delays go on at once.
+    /// Notified when the faults are cleared: calls that a fault delays continue immediately.
     pub forgotten: Notify,
     world: Mutex<World>,
     changes: watch::Sender<u64>,
@@ -67,7 +67,7 @@ impl Shared {
         }
     }
 
-    /// Does something with the world, then wakes whoever has work from it.
+    /// Changes the world, then wakes the tasks that wait for work.
     pub fn with<T>(&self, act: impl FnOnce(&mut World, Timestamp) -> T) -> T {
         let (result, owes, revision) = self.peek(|world, now| {
             let result = act(world, now);
@@ -81,9 +81,9 @@ impl Shared {
         result
     }
 
-    /// Does something with the world that gives nobody work.
+    /// Reads or changes the world without creating work.
     pub fn peek<T>(&self, act: impl FnOnce(&mut World, Timestamp) -> T) -> T {
-        // A panic while holding the lock is a bug to see in its own test, not in every later one.
+        // A panic while holding the lock is a bug that must fail its own test, not every later one.
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         // Read under the lock, so time never runs backwards for the world.
         let now = self.clock.now();
@@ -91,17 +91,17 @@ impl Shared {
         act(&mut world, now)
     }
 
-    /// The fault that waits for a call, once it is late enough.
+    /// The fault of a call, after its delay.
     pub(crate) async fn take_fault(&self, name: &str) -> Option<ApiFault> {
-        // Made first, so that no word of it is missed.
+        // Created first, so that no notification is missed.
         let forgotten = self.forgotten.notified();
         let fault = self.peek(|world, _| world.faults.take_api(name))?;
-        // Either end is one: nothing of the call was done yet.
+        // In either case nothing of the call was done yet.
         let _ = tokio::time::timeout(Duration::from_millis(fault.delay_ms), forgotten).await;
         Some(fault)
     }
 
-    /// How the load goes.
+    /// The state of the load.
     pub fn load(&self) -> MutexGuard<'_, LoadState> {
         self.load.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -115,10 +115,10 @@ impl Shared {
 
 type App = Arc<Shared>;
 
-/// The first moment of the last year that fits a date of HTTP.
+/// The first moment of the last year that an HTTP date can express.
 const YEAR_9999_MS: u64 = 253_370_764_800_000;
 
-/// The whole route table. Paths of the API end in a slash; without it there is nothing.
+/// The whole route table. Paths of the API end in a slash; without it the response is 404.
 pub fn router(shared: App) -> Router {
     let mut api = Router::new();
     for call in Api::ALL {
@@ -151,16 +151,17 @@ pub fn router(shared: App) -> Router {
         .with_state(shared)
 }
 
-/// Performs a call in a task of its own, so that it is performed and logged though its caller disconnects: a platform does so too.
+/// Executes a call in a task of its own, so that it completes and is logged even if its caller disconnects, as on a
+/// real platform.
 async fn detached(request: axum::extract::Request, next: Next) -> axum::response::Response {
     let performed = tokio::spawn(next.run(request)).await;
     performed.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
-/// Dates each answer by the virtual clock, as a platform dates its own: whoever compares clocks compares them with this one.
+/// Dates each response by the virtual clock, as a platform uses its own: a client that compares clocks sees this one.
 async fn dated(State(shared): State<App>, mut response: axum::response::Response) -> axum::response::Response {
     let ms = u64::try_from(shared.clock.now().ms()).unwrap_or_default();
-    // The virtual clock may stand beyond what the header can write.
+    // The virtual clock may be beyond the range of the header.
     let date = UNIX_EPOCH
         .checked_add(Duration::from_millis(ms))
         .filter(|_| ms < YEAR_9999_MS)
@@ -171,7 +172,7 @@ async fn dated(State(shared): State<App>, mut response: axum::response::Response
     response
 }
 
-/// Put into an answer that must not be given: the connection closes instead.
+/// Marks a response that must not be sent: the connection is closed instead.
 #[derive(Debug, Clone, Copy)]
 struct HangUp;
 
@@ -191,11 +192,11 @@ pub async fn serve(listener: TcpListener, router: Router) {
             return;
         };
         let Ok((stream, _)) = listener.accept().await else {
-            // Out of descriptors, or a client that left at once: neither ends the sandbox.
+            // Out of descriptors, or a client that disconnected immediately: neither stops the sandbox.
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        // An option that cannot be set costs speed and nothing else.
+        // A failure to set the option only reduces speed.
         let _ = stream.set_nodelay(true);
         let inner = TowerToHyperService::new(router.clone());
         let service = service_fn(move |request: Request<hyper::body::Incoming>| {
@@ -204,7 +205,7 @@ pub async fn serve(listener: TcpListener, router: Router) {
         });
         connections.spawn(async move {
             let _permit = permit;
-            // A connection that breaks concerns its client, who sees it too.
+            // A broken connection concerns only its client, who sees it too.
             let _ = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(Duration::from_secs(limits::HEAD_TIMEOUT_SECS))
@@ -217,7 +218,7 @@ pub async fn serve(listener: TcpListener, router: Router) {
 fn give(answer: Result<Response<Body>, Infallible>) -> Result<Response<Body>, std::io::Error> {
     let Ok(response) = answer;
     if response.extensions().get::<HangUp>().is_some() {
-        return Err(std::io::Error::other("hung up on order"));
+        return Err(std::io::Error::other("disconnected by a fault"));
     }
     Ok(response)
 }

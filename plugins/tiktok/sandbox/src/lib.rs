@@ -1,9 +1,9 @@
-//! TikTok's Business Messaging API on loopback: virtual clock, faults, and a phone to write from.
+//! TikTok's Business Messaging API on loopback: virtual clock, faults, and a phone page for sending messages.
 //!
-//! Everything that TikTok's own API reference says of direct messages is served here under the
-//! same paths, with the same refusals, so a connector can be built, tested and shown without an
-//! account at TikTok. The rules live in [`world`], which is pure; [`http`] only carries. How to
-//! drive it is told in `docs/sandbox.md`. Nothing is ever sent off the machine.
+//! The sandbox serves everything that TikTok's API reference documents about direct messages under the same paths, with
+//! the same refusals, so that a connector can be built, tested and shown without an account at TikTok. The rules are in
+//! [`world`], which is pure; [`http`] only transports. `docs/sandbox.md` documents how to drive it. It sends nothing
+//! outside the machine.
 
 #![forbid(unsafe_code)]
 
@@ -32,12 +32,12 @@ use clock::{Clock, Timestamp};
 use http::Shared;
 use world::{Genesis, World};
 
-/// How a sandbox starts.
+/// The options of a sandbox.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where it listens; port 0 takes a free one.
+    /// Its address; port 0 selects a free one.
     pub listen: SocketAddr,
-    /// Makes every id; the same seed makes the same ids.
+    /// Generates every id; the same seed generates the same ids.
     pub seed: u64,
     /// The default app's secret.
     pub client_secret: String,
@@ -45,7 +45,7 @@ pub struct Config {
     pub redirect_uri: Option<String>,
     /// The virtual time at the start; without one, the system's.
     pub start: Option<Timestamp>,
-    /// Whether the virtual time stands still between advances.
+    /// Whether the virtual clock is stopped between advances.
     pub stopped: bool,
 }
 
@@ -74,8 +74,7 @@ impl Sandbox {
     /// Binds and serves in the background of the current tokio runtime.
     ///
     /// # Errors
-    /// The address is taken, or is not one of this machine's loopback addresses: the control API has
-    /// no password.
+    /// The address is in use, or is not one of this machine's loopback addresses: the control API has no password.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         anyhow::ensure!(
             config.listen.ip().is_loopback(),
@@ -84,7 +83,7 @@ impl Sandbox {
         );
         let listener = TcpListener::bind(config.listen)
             .await
-            .with_context(|| format!("{} cannot be listened on", config.listen))?;
+            .with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr().context("a bound socket has no address")?;
         let clock = Clock::new(config.start, !config.stopped);
         let genesis = Genesis {
@@ -95,7 +94,7 @@ impl Sandbox {
         };
         let world = World::new(genesis, clock.now());
         let shared = Arc::new(Shared::new(clock, world));
-        let client = deliver::client().context("the webhook client cannot be made")?;
+        let client = deliver::client().context("the webhook client cannot be created")?;
         Ok(Self {
             address,
             sender: tokio::spawn(deliver::run(Arc::clone(&shared), client)),
@@ -103,7 +102,7 @@ impl Sandbox {
         })
     }
 
-    /// Where it is reached: `http://127.0.0.1:<port>`, without a slash at the end.
+    /// Its base URL: `http://127.0.0.1:<port>`, without a trailing slash.
     pub fn origin(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -112,7 +111,7 @@ impl Sandbox {
     pub async fn shutdown(mut self) {
         self.server.abort();
         self.sender.abort();
-        // Both end by the abort; there is nothing more to learn from them.
+        // Both end by the abort; their results are not needed.
         let _ = (&mut self.server).await;
         let _ = (&mut self.sender).await;
     }

@@ -1,9 +1,9 @@
-//! Every bound of the sandbox, with its reason. TikTok's own limits carry their source.
+//! Every limit of the sandbox, with its reason. TikTok's own limits name their source.
 
-/// Characters of a text message (TikTok API reference, Send a message). TikTok does not say what a
-/// character is, so the sandbox counts UTF-16 units, the strictest reading.
+/// Characters of a text message (TikTok API reference, Send a message). TikTok does not define a character, so the
+/// sandbox counts UTF-16 units, the strictest reading.
 pub const TEXT_CHARACTERS: usize = 6_000;
-/// Bytes of an image. TikTok says "3 MB"; the smaller reading is enforced.
+/// Bytes of an image. TikTok documents "3 MB"; the smaller reading is enforced.
 pub const IMAGE_BYTES: usize = 3_000_000;
 /// Characters of a card's title.
 pub const CARD_TITLE: usize = 40;
@@ -35,7 +35,7 @@ pub const CONNECTIONS: usize = 4_096;
 /// A request's head must arrive within this time, so half-open connections do not pile up.
 pub const HEAD_TIMEOUT_SECS: u64 = 30;
 
-/// Apps, which are looked through once for every event.
+/// Apps, all of which are searched for every event.
 pub const APPS: usize = 64;
 /// Business and personal accounts.
 pub const ACCOUNTS: usize = 1_000;
@@ -43,7 +43,7 @@ pub const ACCOUNTS: usize = 1_000;
 pub const PEOPLE: usize = 20_000;
 /// Chats over all accounts.
 pub const CHATS: usize = 50_000;
-/// Messages kept of one chat; the oldest leave first.
+/// Messages kept of one chat; the oldest are deleted first.
 pub const CHAT_MESSAGES: usize = 2_000;
 /// Messages kept over all chats before each chat keeps only its newest twenty; about 200 MB.
 pub const ALL_MESSAGES: usize = 400_000;
@@ -53,39 +53,39 @@ pub const REACTIONS: usize = 50;
 pub const REFERRALS: usize = 20;
 /// Comments kept of one account.
 pub const COMMENTS: usize = 1_000;
-/// Live tokens of one kind for one app and account; the oldest dies first.
+/// Valid tokens of one kind for one app and account; the oldest is revoked first.
 pub const TOKENS: usize = 16;
 /// Auth codes not yet exchanged or expired.
 pub const CODES: usize = 10_000;
-/// Bytes of all media together; the oldest leave first.
+/// Bytes of all media together; the oldest are deleted first.
 pub const MEDIA_BYTES: usize = 256 * 1024 * 1024;
-/// Media files; the oldest leave first.
+/// Media files; the oldest are deleted first.
 pub const MEDIA_FILES: usize = 20_000;
-/// Characters of a name given over the control API.
+/// Characters of a name set over the control API.
 pub const NAME: usize = 64;
 
-/// Webhooks waiting or being retried; the event that finds it full is dropped, and the log says so.
+/// Webhooks waiting or being retried; if it is full, a new event is dropped, and the log reports it.
 pub const OUTBOX: usize = 200_000;
 /// Webhook requests in flight.
 pub const WEBHOOKS_IN_FLIGHT: usize = 64;
-/// How long a receiver may take to answer before the attempt counts as failed (system time).
+/// How long a receiver may take to respond before the attempt counts as failed (system time).
 pub const WEBHOOK_TIMEOUT_SECS: u64 = 10;
 /// Retries end this long after the first attempt (TikTok for Developers, Webhooks overview).
 pub const RETRY_FOR_MS: i64 = 72 * 60 * 60 * 1000;
-/// The first retry comes after this long; each later one after twice the last.
+/// The delay of the first retry; each later one is twice the previous one.
 pub const RETRY_FIRST_MS: i64 = 1_000;
-/// How long a reordered webhook waits for another to overtake it.
+/// How long a reordered webhook waits for a later one.
 pub const REORDER_WAIT_MS: i64 = 5_000;
-/// How long a send waits for its early echo before it answers all the same (system time).
+/// How long a send waits for its early echo before it responds anyway (system time).
 pub const EARLY_ECHO_WAIT_MS: u64 = 3_000;
 
 /// Entries of the call log and of the webhook log.
 pub const LOG: usize = 50_000;
-/// Entries in one answer from a log.
+/// Entries in one page of a log.
 pub const LOG_PAGE: usize = 5_000;
-/// Fault orders waiting.
+/// Faults waiting.
 pub const FAULTS: usize = 1_000;
-/// Longest delay that a fault may order.
+/// Longest delay of a fault.
 pub const FAULT_DELAY_MS: u64 = 300_000;
 
 /// People of one load.

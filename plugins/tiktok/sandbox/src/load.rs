@@ -9,11 +9,11 @@ use crate::http::Shared;
 use crate::limits;
 use crate::world::ControlError;
 
-/// An order for a load.
+/// A request for a load.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoadOrder {
-    /// To whom they write.
+    /// The recipient.
     pub account: String,
     /// How many people write, in turn.
     pub people: usize,
@@ -23,16 +23,16 @@ pub struct LoadOrder {
     pub count: u64,
 }
 
-/// How a load goes.
+/// The state of a load.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct LoadState {
-    /// Whether it still writes.
+    /// Whether it is running.
     pub running: bool,
-    /// Messages wanted.
+    /// Number of messages requested.
     pub count: u64,
     /// Messages written so far.
     pub written: u64,
-    /// Milliseconds of system time since it began, or that it took.
+    /// System time in milliseconds since it started, or its total duration.
     pub took_ms: u64,
     /// Why it ended early.
     pub error: Option<String>,
@@ -41,7 +41,7 @@ pub struct LoadState {
 }
 
 impl LoadState {
-    /// Ends it at its next step.
+    /// Stops it at its next step.
     pub fn stop(&mut self) {
         self.stop = true;
     }
@@ -49,7 +49,7 @@ impl LoadState {
 
 const STEP: Duration = Duration::from_millis(10);
 
-/// Begins a load in the background.
+/// Starts a load in the background.
 ///
 /// # Errors
 /// Out of bounds, an unknown account, or another load is running.
@@ -70,7 +70,7 @@ pub fn begin(shared: &Arc<Shared>, order: LoadOrder) -> Result<(), ControlError>
             return Err(ControlError::Unknown(format!("account {}", order.account)));
         }
         if !world.has_room_for(order.people) {
-            return Err(ControlError::Conflict("there is no room for so many people".into()));
+            return Err(ControlError::Conflict("there is no capacity for so many people".into()));
         }
         Ok(())
     })?;

@@ -9,14 +9,14 @@ use clap::Parser;
 use tiktok_sandbox::clock::Timestamp;
 use tiktok_sandbox::{Config, Sandbox};
 
-/// TikTok's Business Messaging API on this machine, with a phone to write from.
+/// TikTok's Business Messaging API on this machine, with a phone page for sending messages.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Where to listen; a loopback address.
+    /// The address to listen on; a loopback address.
     #[arg(long, default_value = "127.0.0.1:9100")]
     listen: SocketAddr,
-    /// Makes every id: the same seed, the same ids.
+    /// Generates every id: the same seed, the same ids.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// The secret of the default app 7000000000000000001.
@@ -27,22 +27,22 @@ struct Arguments {
         hide_env_values = true
     )]
     client_secret: String,
-    /// The default app's redirect URI; without it any loopback address will do.
+    /// The default app's redirect URI; default: any loopback address.
     #[arg(long)]
     redirect_uri: Option<String>,
-    /// The virtual time at the start in milliseconds since 1970; without it the system's.
+    /// The virtual time at the start in milliseconds since 1970; default: the system's.
     #[arg(long)]
     start: Option<i64>,
-    /// Let the virtual time stand still but for what it is advanced by.
+    /// Stop the virtual clock; it changes only when it is advanced.
     #[arg(long)]
     stopped: bool,
-    /// Print nothing but errors.
+    /// Print only errors.
     #[arg(long)]
     quiet: bool,
 }
 
 #[tokio::main]
-#[expect(clippy::print_stdout, reason = "a command speaks to who called it")]
+#[expect(clippy::print_stdout, reason = "a command prints its output")]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let config = Config {
@@ -61,14 +61,17 @@ async fn main() -> ExitCode {
         }
     };
     if !arguments.quiet {
-        println!("TikTok's sandbox is on; the phone is at {}/phone", sandbox.origin());
+        println!(
+            "TikTok's sandbox is running; the phone is at {}/phone",
+            sandbox.origin()
+        );
     }
     let ended = tokio::signal::ctrl_c().await;
     sandbox.shutdown().await;
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tiktok-sandbox: Ctrl-C cannot be heard: {error}");
+            eprintln!("tiktok-sandbox: cannot listen for Ctrl-C: {error}");
             ExitCode::FAILURE
         }
     }

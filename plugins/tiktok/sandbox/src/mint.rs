@@ -1,12 +1,12 @@
-//! Identifiers in TikTok's shapes, the same for the same seed.
+//! Identifiers in TikTok's formats, deterministic by seed.
 //!
-//! Each is a digest of the seed, a kind and a running number (or a name), so one run's ids can be
-//! quoted in a test. Nothing here is a secret worth keeping: it is a sandbox.
+//! Each is a digest of the seed, a kind and a consecutive number (or a name), so a test can quote one run's ids. No
+//! value here is a real secret: it is a sandbox.
 
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
 use sha2::{Digest as _, Sha256};
 
-/// Makes identifiers; number `n` of a kind depends on the seed and `n` alone.
+/// Generates identifiers; number `n` of a kind depends only on the seed and `n`.
 #[derive(Debug)]
 pub struct Mint {
     seed: u64,
@@ -14,7 +14,7 @@ pub struct Mint {
 }
 
 impl Mint {
-    /// A mint for `seed`.
+    /// A generator for `seed`.
     pub fn new(seed: u64) -> Self {
         Self { seed, count: 0 }
     }
@@ -57,7 +57,7 @@ impl Mint {
         decimal(&self.fresh("snowflake"))
     }
 
-    /// A token or code: unguessable in form, marked with what it is.
+    /// A token or code: random in appearance, with a prefix that names its kind.
     pub fn token(&mut self, mark: &str) -> String {
         format!("{mark}.{}", BASE64_URL_SAFE_NO_PAD.encode(self.fresh(mark)))
     }

@@ -1,4 +1,4 @@
-//! What a caller sent, read with TikTok's refusals: a JSON body, or a query as an object of texts.
+//! Request parameters, read with TikTok's refusals: a JSON body, or a query as an object of texts.
 
 use serde_json::{Map, Value};
 
@@ -12,7 +12,7 @@ impl Params {
     /// The parameters in a JSON body.
     ///
     /// # Errors
-    /// 40002 when it is no JSON object.
+    /// 40002 if it is not a JSON object.
     pub fn from_json(body: &[u8]) -> Result<Self, Refusal> {
         match serde_json::from_slice(body) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
@@ -32,7 +32,7 @@ impl Params {
     /// The parameters inside an object.
     ///
     /// # Errors
-    /// 40002 when it is missing or no object.
+    /// 40002 if it is missing or not an object.
     pub fn object(&self, name: &str) -> Result<Self, Refusal> {
         match self.0.get(name) {
             Some(Value::Object(fields)) => Ok(Self(fields.clone())),
@@ -41,7 +41,7 @@ impl Params {
         }
     }
 
-    /// A text that must be there and not be empty.
+    /// A required, non-empty string.
     ///
     /// # Errors
     /// 40002.
@@ -53,10 +53,10 @@ impl Params {
         }
     }
 
-    /// A text that may be missing.
+    /// An optional string.
     ///
     /// # Errors
-    /// 40002 when something else than a text is there.
+    /// 40002 if the value is not a string.
     pub fn maybe_text(&self, name: &str) -> Result<Option<&str>, Refusal> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
@@ -65,10 +65,10 @@ impl Params {
         }
     }
 
-    /// A whole number that may be missing, as JSON or as digits in a query.
+    /// An optional whole number, as JSON or as digits in a query.
     ///
     /// # Errors
-    /// 40002 when it is no such number.
+    /// 40002 if it is not such a number.
     pub fn maybe_number(&self, name: &str) -> Result<Option<usize>, Refusal> {
         let number = match self.0.get(name) {
             None | Some(Value::Null) => return Ok(None),
@@ -78,10 +78,10 @@ impl Params {
         number.map(Some).ok_or_else(|| Refusal::invalid(name))
     }
 
-    /// A list of texts that may be missing: a JSON array, or one written into a query value.
+    /// An optional list of strings: a JSON array, or one written into a query value.
     ///
     /// # Errors
-    /// 40002 when it is no such list.
+    /// 40002 if it is not such a list.
     pub fn maybe_texts(&self, name: &str) -> Result<Option<Vec<String>>, Refusal> {
         let list = match self.0.get(name) {
             None | Some(Value::Null) => return Ok(None),
@@ -91,7 +91,7 @@ impl Params {
         list.map(Some).map_err(|_| Refusal::invalid(name))
     }
 
-    /// A list of objects that must be there.
+    /// A required list of objects.
     ///
     /// # Errors
     /// 40002.
@@ -108,7 +108,7 @@ impl Params {
             .collect()
     }
 
-    /// Whether something other than null was sent under this name.
+    /// Whether a value other than null was sent under this name.
     pub fn has(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|value| !value.is_null())
     }

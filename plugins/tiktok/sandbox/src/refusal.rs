@@ -1,17 +1,17 @@
-//! TikTok's refusals: a code and a text inside an HTTP 200 answer.
+//! TikTok's refusals: a code and a message inside an HTTP 200 response.
 //!
 //! Codes are those of TikTok's own SDK (class `NumericErrorCodes`) and of its Business Messaging
 //! error table; texts are TikTok's where they are known.
 
 use std::borrow::Cow;
 
-/// Why TikTok did not do as asked.
+/// TikTok's refusal of a call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct Refusal {
     /// TikTok's code, never 0.
     pub code: i64,
-    /// The text beside it.
+    /// The message that accompanies the code.
     pub message: Cow<'static, str>,
 }
 
@@ -29,12 +29,12 @@ impl Refusal {
         Self::new(40001, why)
     }
 
-    /// 40002 in TikTok's own words: `Param x is invalid.`
+    /// 40002 with TikTok's own message: `Param x is invalid.`
     pub fn invalid(param: &str) -> Self {
         Self::new(40002, format!("Param {param} is invalid."))
     }
 
-    /// 40002: a required parameter is not there.
+    /// 40002: a required parameter is missing.
     pub fn missing(param: &str) -> Self {
         Self::new(40002, format!("Param {param} is required."))
     }
@@ -69,12 +69,12 @@ impl Refusal {
         Self::new(40100, "App reaches the QPS limit.")
     }
 
-    /// 40101: app id and secret do not fit together.
+    /// 40101: app id and secret do not match.
     pub fn bad_app() -> Self {
         Self::new(40101, "The app id or secret is incorrect.")
     }
 
-    /// 40103: the refresh token's year is over.
+    /// 40103: the refresh token's year has ended.
     pub fn refresh_expired() -> Self {
         Self::new(40103, "Refresh token is expired.")
     }
@@ -89,7 +89,7 @@ impl Refusal {
         Self::new(40105, "Access token is incorrect or has been revoked.")
     }
 
-    /// 40107: unknown, rotated away or revoked.
+    /// 40105: invalid, expired or revoked.
     pub fn bad_refresh() -> Self {
         Self::new(40107, "Refresh token is invalid.")
     }
@@ -104,7 +104,7 @@ impl Refusal {
         Self::new(40110, "Auth code is incorrect, used or expired.")
     }
 
-    /// 40906: nothing in the file.
+    /// 40906: the file is empty.
     pub fn file_empty() -> Self {
         Self::new(40906, "The file is empty.")
     }

@@ -12,8 +12,8 @@ const WITHOUT_IMAGES: [&str; 14] = [
     "AU", "CO", "GB", "IN", "IR", "JP", "KP", "KR", "NG", "PH", "RU", "TR", "UA", "US",
 ];
 
-/// Whether the country lies in the EEA, Switzerland or the United Kingdom: a business there may not
-/// use the API for messages, and a person there reaches it only as `im_receive_msg_eu`.
+/// Whether the country is in the EEA, Switzerland or the United Kingdom: a business there may not use the API for
+/// messages, and a person there reaches it only as `im_receive_msg_eu`.
 pub fn is_restricted(country: &str) -> bool {
     EEA.contains(&country) || country == "CH" || country == "GB"
 }
@@ -28,7 +28,7 @@ pub fn has_comment_to_message(country: &str) -> bool {
     matches!(country, "VN" | "ID" | "TH")
 }
 
-/// Whether a code is two upper-case letters; whether such a country exists is not asked.
+/// Whether a code is two upper-case letters; it need not be an assigned one.
 pub fn is_code(country: &str) -> bool {
     country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase())
 }

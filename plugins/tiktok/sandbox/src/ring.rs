@@ -1,4 +1,4 @@
-//! A bounded log with running numbers: readers ask for what came after the last number they saw.
+//! A bounded log with consecutive numbers: readers request the entries after the last number that they read.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use crate::limits;
 pub struct Numbered<T> {
     /// The running number.
     pub sequence: u64,
-    /// What happened.
+    /// The entry.
     #[serde(flatten)]
     pub entry: T,
 }
@@ -33,7 +33,7 @@ impl<T> Default for Ring<T> {
 }
 
 impl<T: Clone> Ring<T> {
-    /// Adds an entry; the oldest leaves when the log is full.
+    /// Adds an entry; the oldest is dropped when the log is full.
     pub fn push(&mut self, entry: T) -> u64 {
         if self.entries.len() == limits::LOG {
             self.entries.pop_front();

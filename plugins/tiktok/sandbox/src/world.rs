@@ -1,7 +1,7 @@
-//! TikTok's side of the world as one state machine: apps, accounts, people, chats, tokens, webhooks.
+//! TikTok's state as one state machine: apps, accounts, people, chats, tokens, webhooks.
 //!
-//! Everything takes `now` and nothing waits or talks to a network, so every rule can be tested at
-//! its edge. The HTTP layer holds one `World` behind one lock; `deliver` sends what the outbox owes.
+//! Every function takes `now`, and none waits or uses a network, so every rule can be tested at its edge. The HTTP
+//! layer has one `World` behind one lock; `deliver` sends the webhooks in the outbox.
 
 pub mod apps;
 pub mod arrive;
@@ -42,24 +42,24 @@ use people::{Account, Person};
 use tokens::Grants;
 use window::WindowPolicy;
 
-/// What a person may switch while the sandbox runs.
+/// Settings that can be changed while the sandbox runs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Settings {
-    /// Which of TikTok's two published window rules holds.
+    /// Which of TikTok's two published window rules applies.
     pub window: WindowPolicy,
-    /// Whether a refresh gives a new refresh token and ends the old one.
+    /// Whether a refresh issues a new refresh token and revokes the old one.
     pub rotate_refresh_tokens: bool,
     /// Whether messages typed in the TikTok app use up the budget.
     pub count_app_replies: bool,
     /// Whether automatic messages use up the budget.
     pub count_automatic: bool,
-    /// Whether every echo is delivered before its send answers.
+    /// Whether every echo is delivered before its send responds.
     pub early_echo: bool,
     /// Whether the webhooks of a conversation wait for each other.
     pub ordered_webhooks: bool,
     /// Whether webhooks are sent at all.
     pub webhooks: bool,
-    /// Whether a revocation in the app is told with `authorization.removed`. Unknown for TikTok, so off.
+    /// Whether a revocation in the app sends `authorization.removed`. Undocumented by TikTok, so off.
     pub authorization_removed: bool,
     /// Milliseconds until an automatic message has been reviewed.
     pub review_ms: i64,
@@ -84,7 +84,7 @@ impl Default for Settings {
     }
 }
 
-/// A change of [`Settings`]: what is absent stays.
+/// A change of [`Settings`]: absent members stay unchanged.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "each field is the setting of the same name")]
@@ -104,46 +104,46 @@ pub struct SettingsPatch {
     pub qps: Option<Option<u32>>,
 }
 
-/// Tells `null` from absent.
+/// Distinguishes `null` from absent.
 pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(from).map(Some)
 }
 
-/// Why the control API did not do as asked. It is the sandbox's own voice, not TikTok's.
+/// The error of a control API call. It is the sandbox's own, not TikTok's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
-    /// No such thing.
+    /// The object does not exist.
     #[error("there is no {0}")]
     Unknown(String),
-    /// The order itself is wrong.
+    /// The request itself is invalid.
     #[error("{0}")]
     Invalid(String),
-    /// The order is right and the world does not allow it.
+    /// The request is valid, but the world does not allow it.
     #[error("{0}")]
     Conflict(String),
 }
 
-/// How a world begins.
+/// The initial state of a world.
 #[derive(Debug, Clone)]
 pub struct Genesis {
-    /// Where the sandbox is reached, for the URLs it hands out.
+    /// The sandbox's base URL, for the URLs it returns.
     pub origin: String,
-    /// Makes every id.
+    /// Generates every id.
     pub seed: u64,
     /// The default app's secret.
     pub client_secret: String,
-    /// The default app's one redirect URI; without one, any loopback address will do.
+    /// The default app's one redirect URI; default: any loopback address.
     pub redirect_uri: Option<String>,
 }
 
 /// The whole state.
 #[derive(Debug)]
 pub struct World {
-    /// The switches.
+    /// The settings.
     pub settings: Settings,
-    /// Faults ordered.
+    /// The injected faults.
     pub faults: Faults,
-    /// Webhooks owed.
+    /// The webhooks to be sent.
     pub outbox: Outbox,
     /// Every API call.
     pub calls: Ring<CallRecord>,
@@ -193,7 +193,7 @@ impl World {
         world
     }
 
-    /// Does what has come due by itself: reviews of automatic messages, webhooks held for reordering.
+    /// Does the work that has become due: reviews of automatic messages, webhooks held for reordering.
     pub fn tick(&mut self, now: Timestamp) {
         while let Some(entry) = self.reviews.first_entry()
             && entry.key().0 <= now
@@ -215,12 +215,12 @@ impl World {
         self.revision
     }
 
-    /// Where the sandbox is reached.
+    /// The sandbox's base URL.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// Changes the switches.
+    /// Changes the settings.
     ///
     /// # Errors
     /// A negative duration.

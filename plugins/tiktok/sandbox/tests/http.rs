@@ -1,4 +1,4 @@
-//! A real sandbox over real sockets: what only HTTP can show.
+//! A real sandbox over real sockets: behavior that only HTTP can show.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -23,7 +23,7 @@ const SECRET: &str = "example-app-secret";
 const SCOPES: &str = "user.info.basic,message.list.read,message.list.send,message.list.manage";
 const REDIRECT: &str = "http://127.0.0.1:8080/callback";
 
-/// A sandbox, somebody to call it, and a receiver of its webhooks.
+/// A sandbox, a client that calls it, and a receiver of its webhooks.
 struct Stage {
     sandbox: Sandbox,
     client: Client,
@@ -309,7 +309,7 @@ async fn consent_shows_a_page_grants_what_is_ticked_and_tells_a_denial() {
         .unwrap()
         .to_owned();
     assert!(!value_of(&location(&partial), "code").is_empty());
-    // Who granted everything before is sent on at once, unless the app wants the page.
+    // A person who granted all scopes before is redirected immediately, unless the app requires the page.
     let again = |query: &str| {
         let url = format!(
             "/v2/auth/authorize/?client_key={APP}&response_type=code&scope={SCOPES}&redirect_uri={REDIRECT}{query}"
@@ -364,7 +364,7 @@ async fn an_early_echo_is_there_before_the_send_answers() {
     let (_, body) = stage
         .hooks
         .try_recv()
-        .expect("the echo was delivered before the answer");
+        .expect("the echo was delivered before the response");
     let envelope: Value = serde_json::from_slice(&body).unwrap();
     let echo: Value = serde_json::from_str(envelope["content"].as_str().unwrap()).unwrap();
     assert_eq!(envelope["event"], "im_send_msg");

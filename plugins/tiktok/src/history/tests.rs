@@ -14,7 +14,7 @@ fn page(body: String, since: Timestamp) -> MessagePage {
     page
 }
 
-/// A list of so many texts, the newest first, one second apart, ending at `oldest`.
+/// A list of so many texts, newest first, one second apart, ending at `oldest`.
 fn list(count: u64, oldest: Timestamp) -> String {
     let messages: Vec<_> = (0..count)
         .rev()
@@ -166,7 +166,7 @@ fn a_list_that_goes_on_is_asked_again_and_the_other_is_not() {
         200,
         ok(r#"{"conversations":[],"has_more":true,"cursor":100}"#),
     );
-    // More without a step forward would never end.
+    // More pages without progress would never end.
     host.answer(
         "GET",
         &wire::url(wire::CONVERSATIONS),

@@ -55,7 +55,7 @@ fn a_subscription_that_is_missing_or_another_is_written() {
             (&body["callback_url"], &body["event_type"]),
             (&json!(CALLBACK), &json!("DIRECT_MESSAGE"))
         );
-        // The host sets both; the connector has neither.
+        // The host inserts both; the connector has neither.
         assert_eq!((&body["app_id"], &body["secret"]), (&json!(""), &json!("")));
     }
 }
@@ -127,7 +127,7 @@ fn an_account_that_tiktok_serves_no_messages_for_is_told_with_both_reasons() {
     let failure = ask(&no(40_001, "You don't have permission.")).unwrap_err();
     assert_eq!(failure.verdict, Verdict::Permanent);
     assert!(failure.detail.contains("Advanced Access") && failure.detail.contains("Business Account"));
-    // What may be better the next time says nothing of the account.
+    // A transient error is no evidence about the account.
     assert!(ask(&no(51_065, "system error")).is_ok());
     assert!(ask(&ok("{}")).is_ok());
 }

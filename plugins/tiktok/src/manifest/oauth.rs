@@ -4,16 +4,20 @@ use weir_sdk::descriptor::{BodyEncoding, Oauth, Parameter, ParameterValue, Scope
 
 use crate::wire;
 
-/// Without these a channel cannot talk. A person can untick each on TikTok's page.
+/// Without these a channel cannot exchange messages. A person can deselect each on TikTok's page.
 pub const REQUIRED_SCOPES: [(&str, &str); 5] = [
     ("user.info.basic", "shows the account's name and picture"),
-    ("user.info.username", "makes the account's chat link and QR code"),
-    ("user.account.type", "tells a business account from a personal one"),
+    ("user.info.username", "builds the account's chat link and QR code"),
+    (
+        "user.account.type",
+        "distinguishes business accounts from personal ones",
+    ),
     ("message.list.read", "receives messages"),
     ("message.list.send", "sends messages"),
 ];
 
-/// TikTok refuses the whole request if the app was not approved for one scope of it, so only what is used is asked for.
+/// TikTok refuses the whole request if the app was not approved for one of its scopes, so only scopes in use are
+/// requested.
 const OPTIONAL_SCOPES: [(&str, &str); 2] = [
     ("user.info.profile", "shows the account's profile"),
     (
@@ -38,7 +42,7 @@ pub(super) fn oauth() -> Oauth {
             parameter("scope", ParameterValue::Scopes),
             parameter("redirect_uri", ParameterValue::RedirectUri),
             parameter("state", ParameterValue::State),
-            // The consent page each time: who reconnects an account is shown which one.
+            // The consent page each time: a person who reconnects an account is shown which one.
             literal("disable_auto_auth", "1"),
         ],
         token: call(
@@ -83,7 +87,7 @@ pub(super) fn oauth() -> Oauth {
     }
 }
 
-/// A call to the token endpoints: JSON, with the app's id and secret in the body.
+/// A call of the token endpoints: JSON, with the app's id and secret in the body.
 fn call(name: &str, parameters: Vec<Parameter>) -> TokenCall {
     let app = [
         client("client_id"),
@@ -96,7 +100,7 @@ fn call(name: &str, parameters: Vec<Parameter>) -> TokenCall {
     }
 }
 
-/// The app's id, which each endpoint calls by another name.
+/// The app's id, which each endpoint names differently.
 fn client(name: &str) -> Parameter {
     parameter(name, ParameterValue::Secret("client_key".into()))
 }

@@ -1,10 +1,10 @@
-//! Every request that this connector may make.
+//! All requests that this connector may send.
 
 use weir_sdk::descriptor::{BodyMember, Route, RouteClass, SecretPlace, SecretUse};
 
 use crate::wire;
 
-/// Origins of TikTok from which `download_url` may come; which one it is, TikTok does not document.
+/// Origins of TikTok that `download_url` may have; TikTok does not document which one it is.
 const MEDIA_ORIGINS: [(&str, &str); 4] = [
     ("media-cdn", "https://*.tiktokcdn.com"),
     ("media-cdn-us", "https://*.tiktokcdn-us.com"),
@@ -28,7 +28,7 @@ pub(super) fn routes() -> Vec<Route> {
             "signal",
             "SENDER_ACTION",
             Signal,
-            "Shows the contact that somebody types or has read.",
+            "Shows a typing indicator or a read receipt to the contact.",
         ),
         account(
             "upload",
@@ -42,28 +42,28 @@ pub(super) fn routes() -> Vec<Route> {
             "POST",
             wire::DOWNLOAD,
             Read,
-            "Asks where a picture or video of a message can be fetched.",
+            "Gets the download URL of a picture or video in a message.",
         ),
         account(
             "capabilities",
             "GET",
             wire::CAPABILITIES,
             Read,
-            "Asks whether pictures pass in a conversation.",
+            "Checks whether a conversation supports pictures.",
         ),
         account(
             "conversations",
             "GET",
             wire::CONVERSATIONS,
             Read,
-            "Finds what no webhook told of.",
+            "Finds messages that no webhook delivered.",
         ),
         account(
             "messages",
             "GET",
             wire::MESSAGES,
             Read,
-            "Finds what no webhook told of, and names contacts.",
+            "Finds messages that no webhook delivered, and names of contacts.",
         ),
         account(
             "account",
@@ -108,7 +108,7 @@ pub(super) fn routes() -> Vec<Route> {
                 "POST",
                 wire::WEBHOOK_UPDATE,
                 Setup,
-                "Tells TikTok where to send the app's webhooks.",
+                "Sets the app's webhook URL at TikTok.",
             )
         },
     ];
@@ -159,7 +159,7 @@ fn account(id: &str, method: &str, path: &str, class: RouteClass, why: &str) -> 
     }
 }
 
-/// The send endpoint, for one of the types it takes: a message and a typing mark differ only there.
+/// The send endpoint, for one of its message types: a message and a typing indicator differ only there.
 fn sending(id: &str, message_type: &str, class: RouteClass, why: &str) -> Route {
     Route {
         body_has: vec![BodyMember {
@@ -170,7 +170,7 @@ fn sending(id: &str, message_type: &str, class: RouteClass, why: &str) -> Route 
     }
 }
 
-/// Bytes at a `download_url`, which wants the token in a header of another name (Download an image or a video).
+/// Bytes at a `download_url`, which requires the token in a header of another name (Download an image or a video).
 fn bytes(id: &str, origin: &str, path: &str) -> Route {
     Route {
         id: id.into(),

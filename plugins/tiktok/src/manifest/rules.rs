@@ -18,7 +18,7 @@ const IMAGE_BYTES: u64 = 3_000_000;
 /// Send a message to a conversation: the title of a card.
 pub(crate) const CARD_TITLE_CHARS: u32 = 40;
 
-/// Where the two lists of countries come from.
+/// The source of the two lists of countries.
 const REGION_SOURCE: &str = "respond.io, TikTok overview, 18 February 2025";
 
 const EU: [&str; 27] = [
@@ -35,7 +35,7 @@ const NO_IMAGES: [&str; 14] = [
 pub(super) fn policies() -> Vec<Policy> {
     vec![
         Policy::Window(WindowRule { length_ms: WINDOW_MS }),
-        // Whether TikTok counts what people type in its app is not said; counting it keeps on the safe side.
+        // TikTok does not document whether it counts messages sent in its app; counting them is the safe choice.
         Policy::Budget(BudgetRule {
             limit: BUDGET,
             counts: vec!["app".into(), "web".into()],

@@ -28,7 +28,7 @@ fn pictures_and_videos_are_located() {
         );
         let location = TikTok::locate(channel(), conversation(true), "M1==".into(), media(kind)).unwrap();
         assert_eq!(location.url, "https://p16.tiktokcdn.com/x");
-        // The token is the host's to set.
+        // The host sets the token.
         assert_eq!(location.headers, []);
         assert_eq!(
             host.json_body(0),

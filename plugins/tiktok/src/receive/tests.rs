@@ -477,7 +477,7 @@ fn webhook(event: &str, content: &Value) -> Vec<InboundEvent> {
 #[test]
 fn half_an_emoji_costs_one_character() {
     let text = fixture::text("text");
-    // Written out, the half stands in the content's own JSON, which is a text of the envelope.
+    // In JSON, the lone surrogate is in the content's own JSON, which is a string in the envelope.
     let cases = [
         (r#"\"hi\""#, r#"\"cut \\ud83d\""#, "cut \u{fffd}"),
         (r#"\"jane_doe\""#, r#"\"jane \\udc00\""#, "hi"),
@@ -502,7 +502,7 @@ fn ids_decide_before_roles() {
     let end = |id: &str, role: &str| json!({ "id": id, "role": role });
     let (business, personal) = ("business_account", "personal_account");
     let cases = [
-        // The account writes to another business, and the other way round.
+        // The account writes to another business, and vice versa.
         (
             "im_send_msg",
             end("B", business),
@@ -515,7 +515,7 @@ fn ids_decide_before_roles() {
             end("B", business),
             Direction::Inbound,
         ),
-        // Whatever the event is called, and whatever the roles say.
+        // Independent of the event's name and of the roles.
         (
             "im_receive_msg",
             end("B", business),
@@ -534,7 +534,7 @@ fn ids_decide_before_roles() {
             end("O", personal),
             Direction::Outbound,
         ),
-        // Ids that name neither: the roles, and then the event's name.
+        // Ids that match neither: the roles, and then the event's name.
         (
             "im_send_msg",
             end("O", personal),
@@ -593,7 +593,7 @@ fn a_reaction_needs_no_people() {
             ("M1", "U", Direction::Inbound),
             ("M2", "", Direction::Outbound),
             ("M3", "", Direction::Inbound),
-            // One without a message takes no other with it.
+            // One without a message does not affect the others.
             ("reaction", "", Direction::Inbound),
         ]
     );
@@ -617,7 +617,7 @@ fn a_read_mark_and_a_referral_need_no_people() {
     );
 }
 
-/// Any JSON, with the names that TikTok uses likelier than others.
+/// Any JSON, in which TikTok's names are more likely than others.
 fn any_json() -> impl Strategy<Value = Value> {
     let name = prop_oneof![
         4 => proptest::sample::select(vec![

@@ -136,7 +136,7 @@ fn a_picture_that_was_not_uploaded_was_not_sent() {
 
 #[test]
 fn an_acceptance_without_an_id_is_uncertain() {
-    // A flat id is not TikTok's; taking one for it is how others came to double messages.
+    // A flat id is not TikTok's; other integrations duplicated messages by using it.
     for data in [
         "{}",
         "null",

@@ -1,4 +1,4 @@
-//! Connect sessions that are at work in this process, so that none is taken up twice, and whoever comes again can wait.
+//! Connect sessions that this process is working on, so that none is processed twice and repeated requests can wait.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,11 +8,11 @@ use weir_domain::id::ConnectSessionId;
 
 type Sessions = Mutex<BTreeMap<ConnectSessionId, watch::Sender<()>>>;
 
-/// Connect sessions at work.
+/// Connect sessions in progress.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AtWork(Arc<Sessions>);
 
-/// A session at work, until this is dropped.
+/// A session in progress, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Work {
     sessions: Arc<Sessions>,
@@ -20,7 +20,7 @@ pub(crate) struct Work {
 }
 
 impl AtWork {
-    /// Begins to work on a session; none if somebody does already.
+    /// Starts work on a session; `None` if a task is working on it already.
     pub(crate) fn begin(&self, id: ConnectSessionId) -> Option<Work> {
         let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if sessions.contains_key(&id) {
@@ -33,14 +33,14 @@ impl AtWork {
         })
     }
 
-    /// Waits until nobody works on a session.
+    /// Waits until no task works on the session.
     pub(crate) async fn ended(&self, id: ConnectSessionId) {
         let watched = {
             let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             sessions.get(&id).map(watch::Sender::subscribe)
         };
         if let Some(mut watched) = watched {
-            // Nothing is ever sent: the end of the sender is the end of the work.
+            // Nothing is sent: dropping the sender signals the end of the work.
             let _ = watched.changed().await;
         }
     }
@@ -68,7 +68,7 @@ mod tests {
         let at_work = AtWork::default();
         let id = Mint::from_seed([1; 32]).id(Timestamp::default());
         at_work.ended(id).await;
-        let work = at_work.begin(id).expect("nobody works on it");
+        let work = at_work.begin(id).expect("no task works on it");
         assert!(at_work.begin(id).is_none());
         let mut ended = std::pin::pin!(at_work.ended(id));
         let polled = std::future::poll_fn(|context| Poll::Ready(ended.as_mut().poll(context).is_pending()));

@@ -1,4 +1,4 @@
-//! From the token that a platform gave to a channel, or to why there is none.
+//! From a platform's token to a channel, or to the reason of the failure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,15 +22,15 @@ use crate::accounts::renewal::Turn;
 use crate::connectors::serving::Serving;
 use crate::core::persist::persist;
 
-/// Who brings an account in, and for whom.
+/// The session or request that connects an account.
 pub(super) struct For<'a> {
     workspace_id: &'a str,
     name: Option<&'a str>,
     labels: &'a BTreeMap<String, String>,
     country: Option<&'a str>,
-    /// The channel to be authorized again; none for whatever account it is.
+    /// The channel to be authorized again; `None` if any account is allowed.
     channel: Option<ChannelId>,
-    /// The session that ends with the channel; none where nothing is kept before.
+    /// The session that is completed with the channel; `None` if no session is stored.
     session: Option<ConnectSessionId>,
 }
 
@@ -74,8 +74,8 @@ impl Accounts {
             .await
     }
 
-    /// Revokes a token that is not used, unless that could end the authorization of a channel: on many platforms the token of a
-    /// new consent and those of the ones before it end together.
+    /// Revokes an unused token, unless that could end the authorization of a channel: on many platforms the tokens of a
+    /// new consent and of earlier ones end together.
     async fn give_back(
         &self,
         serving: &Serving,
@@ -88,9 +88,9 @@ impl Accounts {
         let account = account.or(tokens.platform_id.as_deref());
         let holder = match account {
             _ if session.channel_id.is_some() => true,
-            // Whose token it is nobody said, and it ends by itself.
+            // The token's account is unknown, and the token expires.
             None => {
-                tracing::info!(session.id = %session.id, "A token whose account is not known is not revoked");
+                tracing::info!(session.id = %session.id, "A token without a known account is not revoked");
                 return failure.into();
             }
             Some(account) => match self.core.store.channel_of_account(&session.app, account).await {
@@ -107,8 +107,8 @@ impl Accounts {
         ConnectFailure::new(&failure.code, &format!("{} {words}", failure.detail)).into()
     }
 
-    /// Makes a channel of an account whose credential is here; or says why not, and leaves nothing. `turn` is the account's, if
-    /// it is known.
+    /// Creates a channel for an account whose credential is here; on an error, returns the reason and leaves nothing
+    /// behind. `turn` is the account's lock, if the account is known.
     pub(super) async fn bring_in(
         &self,
         serving: &Serving,
@@ -140,21 +140,21 @@ impl Accounts {
                 .await
                 .map_err(NotConnected::Later)?;
             if bound.is_none_or(|bound| bound.platform_id != profile.platform_id) {
-                // Not revoked: it may be the live credential of another channel.
+                // Not revoked: it may be the current credential of another channel.
                 let who = profile.username.as_deref().unwrap_or(&profile.platform_id);
                 return Err(other_account(who).into());
             }
         }
         let manifest = serving.book.manifest();
         let app = &serving.app.app.name;
-        // Until the credential is written no renewal of the account runs that could write the old grant's over it.
+        // Until the credential is stored, no renewal of the account runs that could overwrite it with the old grant's.
         let turn = match turn {
             Some(turn) => turn,
             None => self.renewer.turns.take(app, &profile.platform_id).await,
         };
         let now = self.core.now();
         let writes = state_writes(called.writes, &manifest.version);
-        // Another version may own the state of an account that was connected before: nobody else writes to it.
+        // Another version may own the state of an account that was connected before: only the owner writes to it.
         let owner = serving.versions.owners.of(app, &profile.platform_id);
         let is_others = owner.is_some_and(|owner| owner != manifest.version);
         let new = NewChannel {
@@ -179,7 +179,7 @@ impl Accounts {
         let connected = persist(|| self.core.store.connect_channel(new.clone(), credential.clone(), now)).await;
         let (channel, is_new) = connected.map_err(NotConnected::Later)?;
         kill_point("connect.recorded");
-        // A renewal of the old grant that still waits for the record is of no use any more.
+        // A renewal of the old grant that is still to be stored is obsolete.
         self.credentials.forget(channel.id);
         drop(turn);
         tracing::info!(channel.id = %channel.id, is_new, "Connected the channel {}", channel.id);
@@ -219,17 +219,18 @@ impl Accounts {
         serving.connector.who_am_i(context).await
     }
 
-    /// Ends a token at the platform, best effort: what fails here ends by itself.
+    /// Revokes a token at the platform, best effort: if this fails, the token expires.
     async fn revoke(&self, serving: &Serving, oauth: &Oauth, token: &Secret) {
         if let Err(error) = oauth::revoke(&self.core.egress, serving, oauth, token).await {
             tracing::warn!("A token was not revoked at the platform: {error}");
         }
     }
 
-    /// Deletes a channel; its token is revoked at the platform, best effort. None if there is none in this workspace.
+    /// Deletes a channel; its token is revoked at the platform, best effort. `None` if this workspace has no such
+    /// channel.
     ///
     /// # Errors
-    /// The record.
+    /// The database failed.
     pub async fn delete_channel(&self, caller: &Caller, channel: ChannelId) -> Result<Option<Channel>, StoreError> {
         let workspace = caller.workspace_id();
         let found = self.core.store.channel(workspace, channel).await?;
@@ -237,13 +238,13 @@ impl Accounts {
             return Ok(None);
         };
         let credential = self.credentials.of(&found).await?;
-        // The record first: from here on nothing is sent, whatever the platform answers.
+        // The database first: from here on nothing is sent, whatever the platform responds.
         let deleted = self
             .core
             .store
             .delete_channel(workspace, found.id, self.core.now())
             .await?;
-        // A renewal that is under way ends first: its token is the one to revoke.
+        // A renewal in progress completes first: its token is the one to revoke.
         let _turn = self.renewer.turns.take(&found.app, &found.platform_id).await;
         let credential = self.credentials.forget(found.id).or(credential);
         if let (Some(credential), Ok(serving)) = (credential, self.connectors.serving(&found.app).await)
@@ -271,13 +272,13 @@ fn other_account(who: &str) -> ConnectFailure {
 fn admit(serving: &Serving, kind: &str, country: Option<&str>) -> Result<(), ConnectFailure> {
     let manifest = serving.book.manifest();
     let kinds = &manifest.account_kinds;
-    // Unknown means that the platform did not say: then its own answers decide.
+    // Unknown means that the platform did not report it: then its own responses decide.
     if kind != "unknown" && !kinds.is_empty() && !kinds.iter().any(|admitted| admitted == kind) {
         let steps = manifest.prerequisites.join(" ");
         return Err(ConnectFailure::new(
             &format!("{kind}_account_not_supported"),
             &format!(
-                "A {kind} account cannot be connected; it must be: {}. {steps}",
+                "Accounts of type {kind} cannot be connected; supported: {}. {steps}",
                 kinds.join(", ")
             ),
         ));

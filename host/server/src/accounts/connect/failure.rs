@@ -1,4 +1,4 @@
-//! Why an account is not connected, for the operator's program and for the person at the browser.
+//! Why an account could not be connected, for the operator's program and for the person at the browser.
 
 use weir_domain::policy::Refusal;
 use weir_runtime::CallError;
@@ -7,22 +7,22 @@ use weir_store::StoreError;
 use crate::accounts::oauth::TokenError;
 use crate::connectors::serving::{ConnectorError, NotServed};
 
-/// Why connecting could not begin, or go on.
+/// Why connecting could not start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// No such app in this workspace.
+    /// This workspace has no such app.
     #[error("app not found")]
     NoSuchApp,
-    /// No such session, or none that still waits.
+    /// The session does not exist, or is no longer pending.
     #[error("connect session not found or ended; start a new one")]
     NoSuchSession,
-    /// No such channel in this workspace.
+    /// This workspace has no such channel.
     #[error("channel not found")]
     NoSuchChannel,
-    /// The request lacks something, or names something that cannot be.
+    /// The request lacks a value, or has an invalid one.
     #[error("{0}")]
     Invalid(String),
-    /// The account may not be connected, or the platform says no.
+    /// The account may not be connected, or the platform refused.
     #[error("{detail}")]
     Refused {
         /// The stable code: `personal_account_not_supported`, `ungranted_scopes`, `region_not_eligible`.
@@ -33,7 +33,7 @@ pub enum ConnectError {
     /// The connector.
     #[error(transparent)]
     Connector(#[from] ConnectorError),
-    /// The record.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -70,9 +70,9 @@ impl ConnectFailure {
 /// Why an account is not connected, or not yet.
 #[derive(Debug)]
 pub(super) enum NotConnected {
-    /// It will not be.
+    /// It failed permanently.
     Failed(ConnectFailure),
-    /// The record does not take it now, and what the platform gave is kept.
+    /// The database accepts no writes now; the platform's tokens are kept in memory.
     Later(StoreError),
 }
 
@@ -93,7 +93,7 @@ impl From<ConnectFailure> for NotConnected {
 
 impl From<StoreError> for ConnectFailure {
     fn from(error: StoreError) -> Self {
-        tracing::error!("Connecting failed in the record: {error}");
+        tracing::error!("Connecting failed in the database: {error}");
         Self::new(
             "store_unavailable",
             "Weir cannot write to its database, and nothing has changed. Reload this page in a moment.",
@@ -140,7 +140,7 @@ pub(super) fn denied(error: &str, description: Option<&str>) -> ConnectFailure {
             "The account's owner did not consent. Start connecting again when they agree.",
         );
     }
-    // The platform's words, bounded; the page escapes them.
+    // The platform's text, bounded in length; the page escapes it.
     let words: String = description.unwrap_or(error).chars().take(300).collect();
     ConnectFailure::new("platform_refused", &format!("The platform refused: {words}"))
 }

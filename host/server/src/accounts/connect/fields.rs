@@ -1,4 +1,4 @@
-//! Accounts of a connector without OAuth: what a person enters instead of logging in.
+//! Accounts of a connector without OAuth: a person enters fields instead of logging in.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use weir_domain::time::Timestamp;
 
 use super::failure::ConnectError;
 
-/// What a person entered, held against what the manifest asks for.
+/// Compares the entered values with the fields that the manifest requires.
 pub(super) fn entered(
     fields: &[Setting],
     given: &BTreeMap<String, Secret>,
@@ -30,11 +30,11 @@ pub(super) fn entered(
         )));
     }
     for (name, value) in given {
-        // What may be left out may be left empty.
+        // An optional field may be empty.
         if !value.expose().is_empty() {
             value
                 .check()
-                .map_err(|wrong| ConnectError::Invalid(format!("the field {name:?} cannot be taken: {wrong}")))?;
+                .map_err(|wrong| ConnectError::Invalid(format!("the field {name:?} is invalid: {wrong}")))?;
         }
     }
     let token = given

@@ -208,7 +208,7 @@ mod tests {
             tag("image", None),
         ];
         let expected = ["newer", "staged", "older", "serves", "another", "no component"];
-        // By the version installed from it, whatever its name is, or else by its name.
+        // By the version installed from it, whatever its name; otherwise by name.
         assert_eq!(statuses("ghcr.io/acme/connector", &tags, &connectors), expected);
         assert_eq!(statuses("ghcr.io/acme/tiktok", &tags[..1], &connectors), ["newer"]);
         assert_eq!(

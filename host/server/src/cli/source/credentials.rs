@@ -5,19 +5,19 @@ use http::HeaderValue;
 use http_auth::basic::encode_credentials;
 use weir_domain::credential::Secret;
 
-/// Who reads a registry.
+/// The user of a registry.
 pub(super) enum Credentials {
     None,
     Password {
         user: String,
         password: Secret,
     },
-    /// There are some, and the reason why they cannot be used. A registry may let everybody read, so this fails only where
-    /// credentials are required.
+    /// Credentials exist, with the reason why they cannot be used. A registry may allow anonymous reads, so this fails
+    /// only if credentials are required.
     Unreadable(String),
 }
 
-/// What `docker login` stores Docker Hub's credentials under.
+/// The key under which `docker login` stores Docker Hub's credentials.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
 impl Credentials {
@@ -28,8 +28,8 @@ impl Credentials {
         }
     }
 
-    /// What `docker login HOST` stored: in `config.json` of `DOCKER_CONFIG` (default: `~/.docker`), or with the credential
-    /// helper that it names.
+    /// The credentials that `docker login HOST` stored: in `config.json` of `DOCKER_CONFIG` (default: `~/.docker`), or
+    /// with the credential helper that it names.
     pub(super) fn of_docker(host: &str) -> Self {
         let server = match host {
             super::reference::DOCKER_HUB => DOCKER_HUB,
@@ -45,7 +45,7 @@ impl Credentials {
         };
         let mut value: HeaderValue = encode_credentials(user, password.expose())
             .parse()
-            .expect("base64 may stand in a header");
+            .expect("base64 is a valid header value");
         value.set_sensitive(true);
         Some(value)
     }
@@ -61,7 +61,7 @@ impl From<Result<DockerCredential, CredentialRetrievalError>> for Credentials {
             }
             // A file that does not exist is a `ConfigReadError`, too.
             Err(E::ConfigNotFound | E::ConfigReadError | E::NoCredentialConfigured) => Self::None,
-            // What helpers print when they have nothing for a server.
+            // The output of helpers that have no credentials for a server.
             Err(E::HelperFailure { stdout, .. }) if stdout.contains("credentials not found") => Self::None,
             Err(E::HelperFailure { helper, stdout, stderr }) => {
                 let words = [stderr.trim(), stdout.trim()]

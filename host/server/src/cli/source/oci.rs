@@ -1,12 +1,13 @@
 //! Components in OCI registries, in the layout of `wkg oci push`.
 //!
 //! A component is a manifest with a configuration of type `application/vnd.wasm.config.v0+json` and one layer of type
-//! `application/wasm` (CNCF TAG Runtime, «Wasm OCI Artifact layout»). Its signature is the annotation [`SIGNATURE`] of the
-//! manifest: other tools would not recognize a component with a second layer. The API is the OCI distribution specification;
-//! authentication is the token specification (<https://distribution.github.io/distribution/spec/auth/token/>).
+//! `application/wasm` (CNCF TAG Runtime, «Wasm OCI Artifact layout»). Its signature is the annotation [`SIGNATURE`] of
+//! the manifest: other tools would not recognize a component with a second layer. The API is the OCI distribution
+//! specification; authentication is the token specification
+//! (<https://distribution.github.io/distribution/spec/auth/token/>).
 //!
-//! The requests are our own, since `oci-client` neither bounds the size of manifests, tokens and tag lists nor lets its caller
-//! judge redirects.
+//! The requests are our own, since `oci-client` neither bounds the size of manifests, tokens and tag lists nor lets its
+//! caller control redirects.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,7 @@ use super::{Access, Obtained, SIGNATURE_BYTES, origin, unexpected};
 use crate::cli::output::Output;
 use crate::cli::{Exit, Failure};
 
-/// The annotation of the manifest that holds the minisign signature.
+/// The annotation of the manifest that contains the minisign signature.
 const SIGNATURE: &str = "weir.minisig";
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -189,7 +190,7 @@ impl<'a> Registry<'a> {
             }
             let page: Tags = self.document(&response)?;
             let page = page.tags.unwrap_or_default();
-            // Empty pages could go on forever.
+            // Empty pages could repeat forever.
             if !page.is_empty() {
                 next = response.headers("link").find_map(|link| next_page(&url, link));
             }
@@ -249,7 +250,7 @@ impl<'a> Registry<'a> {
         self.web.get(get).await
     }
 
-    /// The header that a challenge asks for, if there are credentials for it.
+    /// The header that answers a challenge, if there are credentials for it.
     async fn authorize(&self, response: &Response) -> Result<Option<HeaderValue>, Failure> {
         let challenges = challenges(response.headers("www-authenticate"));
         let of = |scheme: &str| {
@@ -262,7 +263,7 @@ impl<'a> Registry<'a> {
         Ok(of("basic").and_then(|_| self.credentials.basic()))
     }
 
-    /// A token to read this repository and nothing more, whatever scope the challenge names.
+    /// A token to read only this repository, whatever scope the challenge names.
     async fn token(&self, challenge: &ChallengeRef<'_>) -> Result<HeaderValue, Failure> {
         #[derive(Deserialize)]
         struct Token {
@@ -410,7 +411,7 @@ fn next_page(from: &Url, link: &str) -> Option<Url> {
     (next.origin() == from.origin()).then_some(next)
 }
 
-/// The challenges of `WWW-Authenticate` headers. A syntax error ends its header: the challenges before it count.
+/// The challenges of `WWW-Authenticate` headers. A syntax error ends its header: the challenges before it are used.
 fn challenges<'h>(headers: impl Iterator<Item = &'h str>) -> Vec<ChallengeRef<'h>> {
     let parsed = headers.map(|header| ChallengeParser::new(header).map_while(Result::ok));
     parsed.flatten().collect()

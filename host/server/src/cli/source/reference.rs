@@ -57,7 +57,7 @@ impl Reference {
         self.digest.as_deref()
     }
 
-    /// What the manifest is requested by: the digest, which is unambiguous, or else the tag.
+    /// The reference by which the manifest is requested: the digest, which is unambiguous, or else the tag.
     pub(super) fn wanted(&self) -> &str {
         self.digest.as_deref().or(self.tag.as_deref()).unwrap_or_default()
     }

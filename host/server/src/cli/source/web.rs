@@ -141,7 +141,7 @@ fn failure(url: &Url, error: &EgressError) -> Failure {
             Exit::Refused,
             format!("the response of {origin} is larger than the limit of {limit} bytes"),
         ),
-        // What rustls reports if the response is not TLS at all.
+        // The error that rustls reports if the response is not TLS at all.
         error if url.scheme() == "https" && error.to_string().contains("received corrupt message") => Failure::new(
             Exit::Unreachable,
             format!("{origin} does not support TLS; to use plain http, add --plain-http"),

@@ -1,4 +1,4 @@
-//! Rates are kept and used up, by whoever asks.
+//! Rate limits hold and are used fully, whoever sends the requests.
 
 use super::*;
 
@@ -54,7 +54,7 @@ async fn a_pause_that_the_platform_asked_for_holds_the_next_turn() {
     assert!(began.elapsed() >= Duration::from_secs(5));
     pacer.hold(Duration::from_secs(60));
     let too_long = pacer.turn(RouteClass::MessageSend).await.map(drop);
-    let too_long = too_long.expect_err("too far away");
+    let too_long = too_long.expect_err("too far in the future");
     assert!(too_long.wait > limits::RATE_WAIT);
 }
 
@@ -70,7 +70,7 @@ async fn messages_leave_in_the_order_in_which_their_turns_were_kept() {
         pacer.turn(RouteClass::MessageSend).await.expect("within reach");
         began.elapsed()
     };
-    // The second is ready first, and leaves in its own turn all the same.
+    // The second is ready first, but leaves in its own turn.
     let (second, first) = tokio::join!(left(other), left(one));
     assert!(first < Duration::from_millis(2), "{first:?}");
     assert!(second >= Duration::from_millis(100), "{second:?}");
@@ -85,7 +85,7 @@ async fn a_turn_that_went_by_is_not_used_beside_those_whose_time_it_is() {
         let pacer = pacer(&pacers, None, 10, RateScope::App);
         pacer.keep_turn();
         leaving.spawn(async move {
-            // A picture takes its time to be uploaded, a text does not.
+            // A picture takes time to upload, a text does not.
             tokio::time::sleep(Duration::from_millis(n * 1_700 % 4_000)).await;
             pacer.turn(RouteClass::MessageSend).await.expect("within reach");
             began.elapsed()
@@ -99,7 +99,7 @@ async fn a_turn_that_went_by_is_not_used_beside_those_whose_time_it_is() {
     assert_eq!(crowded, None, "{left:?}");
 }
 
-/// Waits at the gate, leaves, and is answered at once.
+/// Waits for its turn, leaves, and is answered immediately.
 async fn leave(mut turn: Option<Box<dyn Departure>>) {
     if let Some(turn) = &mut turn {
         std::future::poll_fn(|context| turn.poll_leave(context)).await;
@@ -118,7 +118,7 @@ async fn a_busy_machine_overruns_no_rate_and_uses_it_up() {
         pacer.keep_turn();
         leaving.spawn(async move {
             let turn = pacer.turn(RouteClass::MessageSend).await.expect("within reach");
-            // Between its turn and its first byte: a connection is made, or the task gets no processor.
+            // Between its turn and its first byte: a connection is opened, or the task is not scheduled.
             tokio::time::sleep(Duration::from_millis(n * 37 % 90)).await;
             leave(turn).await;
             began.elapsed()
@@ -246,14 +246,14 @@ async fn a_pause_holds_those_who_wait_already_and_spaces_them_anew() {
 
 #[test]
 fn a_low_rate_is_counted_by_all_and_a_high_one_divided_among_them() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a directory");
     let mint = Arc::new(weir_domain::id::Mint::from_seed([1; 32]));
     let store = weir_store::SqliteStore::open(
         folder.path().join("weir.db"),
         &weir_store::MasterKey::new([2; 32]),
         mint,
     );
-    let pacers = Pacers::counting(Some(Record(Arc::new(store.expect("a record")))));
+    let pacers = Pacers::counting(Some(Record(Arc::new(store.expect("a database")))));
     let rate = |permits| Rate {
         permits,
         per: Duration::from_secs(1),

@@ -1,4 +1,4 @@
-//! The states of accounts, from version to version.
+//! Moves of accounts' states from version to version.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use crate::connectors::promotion::PromoteError;
 use crate::connectors::rollout::Rollout;
 
 impl Rollout {
-    /// Moves the states that a change is about. An account whose state cannot move stays with the version that owns it, which
-    /// goes on serving it.
+    /// Moves the states of a change. An account whose state cannot move stays with the version that owns it, which
+    /// continues to serve it.
     ///
     /// # Errors
-    /// The record's; and [`PromoteError::Quarantined`] if the taker is quarantined over it.
+    /// The database's errors; and [`PromoteError::Quarantined`] if the new owner is quarantined during the move.
     pub(super) async fn move_states(
         &self,
         connector: &str,
@@ -28,7 +28,7 @@ impl Rollout {
         let canary_number =
             versions.and_then(|versions| Some(versions.canary_run.as_ref()?.loaded.number().to_owned()));
         if let Some(taker) = taker {
-            // Whoever owns a state serves its account from that moment on.
+            // The owner of a state serves its account from that moment on.
             self.connectors.registry.change(connector, |versions| {
                 if versions.numbered(taker.number()).is_none() {
                     versions.draining.insert(taker.number().to_owned(), Arc::clone(taker));
@@ -58,7 +58,7 @@ impl Rollout {
         }
         let mut from = owner.version.clone();
         let Some(_alone) = self.connectors.state_turns.alone(owner.channel_id).await else {
-            let words = format!("its calls did not end in {} s", limits::STATE_TURN.as_secs());
+            let words = format!("its calls did not end within {} s", limits::STATE_TURN.as_secs());
             return Ok(self.leave(connector, &owner, &intent.taker, &from, &words).await?);
         };
         if let Some(to) = steps.back_to {
@@ -71,11 +71,11 @@ impl Rollout {
                 self.owns(connector, &owner, to);
                 to.clone_into(&mut from);
             } else if !steps.over {
-                // There is no copy: only the older version can say what it makes of the state.
+                // Without a copy, only the older version can translate the state.
                 let older = self.runs_as(connector, to, taker);
                 let refusal = match older.filter(|older| older.connector.manifest().provides("upgrade")) {
                     Some(older) => self.hand_over(connector, &older.connector, &owner, &from).await?,
-                    None => Some("there is no copy in its form, and it translates none".to_owned()),
+                    None => Some("there is no copy in its format, and it does not export the migration".to_owned()),
                 };
                 return match refusal {
                     None => Ok(()),
@@ -101,7 +101,7 @@ impl Rollout {
         }
     }
 
-    /// A version that runs here.
+    /// A version that is loaded here.
     fn runs_as(&self, connector: &str, number: &str, taker: Option<&Arc<Loaded>>) -> Option<Arc<Loaded>> {
         let versions = self.connectors.registry.versions(connector);
         let known = versions.and_then(|versions| versions.numbered(number).cloned());
@@ -116,7 +116,7 @@ impl Rollout {
         }
     }
 
-    /// The account stays with the version that owns its state, and says why.
+    /// The account stays with the version that owns its state; the reason is stored.
     async fn leave(
         &self,
         connector: &str,
@@ -126,12 +126,12 @@ impl Rollout {
         reason: &str,
     ) -> Result<(), StoreError> {
         tracing::warn!("{connector} {to} leaves {} to {from}: {reason}", owner.channel_id);
-        let words = format!("{connector} {to} cannot take its state over: {reason}; {from} goes on serving it");
+        let words = format!("{connector} {to} cannot take over its state: {reason}; {from} continues to serve it");
         let (store, now) = (self.core.store(), self.core.now());
         store.hold_state(connector, owner.channel_id, from, &words, now).await
     }
 
-    /// Why a version does not take the state of an account; none if it did. The turn is the caller's.
+    /// Why a version does not take over the state of an account; `None` if it did. The caller holds the lock.
     async fn hand_over(
         &self,
         connector: &str,
@@ -163,10 +163,10 @@ impl Rollout {
                 return Ok(None);
             }
         }
-        // An erasure may write to it, which waits for no turn.
-        Ok(Some("its state is written to all the time".to_owned()))
+        // An erasure may write to it without the lock.
+        Ok(Some("its state is written to continuously".to_owned()))
     }
 }
 
-/// How often a state that is written to meanwhile is translated anew.
+/// How often a state that is written to meanwhile is translated again.
 const HAND_OVERS: usize = 3;

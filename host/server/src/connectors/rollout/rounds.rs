@@ -1,4 +1,5 @@
-//! What each round does: figures are kept and judged, failures are written, accounts are held and freed, idle versions are retired.
+//! One round: counts are stored and evaluated, failures are written, accounts are held and released, idle versions are
+//! retired.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,14 +12,14 @@ use crate::connectors::canary::CanaryRunView;
 use crate::connectors::rollout::{Rollout, unless_store};
 use crate::connectors::version_failures::{Cause, Failed, Lost};
 
-/// How long accounts may be held before the record says so: many rounds, each of which looks.
+/// How long accounts may be held before the database lists them: many rounds, each of which checks.
 const HELD_UNMARKED: Duration = Duration::from_secs(60);
 
 impl Rollout {
-    /// A version's canary run, also after its end; none if it never was a canary.
+    /// A version's canary run, also after its end; `None` if it never was a canary.
     ///
     /// # Errors
-    /// The record's.
+    /// The database's errors.
     pub async fn canary_run(&self, connector: &str, version: &str) -> Result<Option<CanaryRunView>, StoreError> {
         if let Some(versions) = self.connectors.registry.versions(connector)
             && let Some(canary_run) = versions.canary_of(version)
@@ -33,7 +34,7 @@ impl Rollout {
             .map(CanaryRunView::from))
     }
 
-    /// Writes what the calls of a canary run came to, if there is anything new.
+    /// Stores the counts of a canary run, if they changed.
     pub(super) async fn keep_figures(&self, connector: &str) -> Result<(), StoreError> {
         let Some(versions) = self.connectors.registry.versions(connector) else {
             return Ok(());
@@ -52,10 +53,10 @@ impl Rollout {
         Ok(())
     }
 
-    /// Shares with the other nodes what was counted here of canaries and crashes, and judges by what all of them counted.
+    /// Publishes this node's counts of canaries and crashes to the other nodes, and evaluates the totals.
     ///
     /// # Errors
-    /// The record; the next round goes on.
+    /// The database failed; the next round continues.
     pub(crate) async fn share_counts(&self, now: Timestamp) -> Result<(), StoreError> {
         let (store, node) = (self.core.store(), &self.connectors.registry.counter);
         for (connector, versions) in self.connectors.registry.all() {
@@ -87,7 +88,7 @@ impl Rollout {
         Ok(())
     }
 
-    /// Marks versions that failed, as far as the record takes it.
+    /// Marks failed versions, as far as the database accepts it.
     pub(crate) async fn write_version_failures(&self) {
         for (failed, cause) in self.connectors.version_failures.all() {
             let (connector, version) = (&failed.connector, &failed.version);
@@ -96,7 +97,7 @@ impl Rollout {
                     self.connectors.version_failures.written(&failed);
                 }
                 Err(error) => tracing::error!(
-                    "{connector} {version} failed ({}), and the record does not take it yet; it is written again: {error}",
+                    "{connector} {version} failed ({}), and the database does not accept it yet; the write is retried: {error}",
                     cause.reason
                 ),
             }
@@ -105,7 +106,7 @@ impl Rollout {
 
     async fn write_failure(&self, failed: &Failed, cause: &Cause) -> Result<(), StoreError> {
         let (connector, version) = (&failed.connector, &failed.version);
-        // What it took over is the active version's again, also where it is quarantined.
+        // States that it took over belong to the active version again, even if that is quarantined.
         self.end_failed_canary(connector, version, &cause.reason).await?;
         if failed.lost == Lost::Leave {
             let (store, reason) = (self.core.store(), &cause.reason);
@@ -126,13 +127,13 @@ impl Rollout {
         }
     }
 
-    /// Holds the accounts whose versions cannot run, with what is to be known of it, and frees those whose versions can: what came
-    /// for them meanwhile is translated first.
+    /// Holds the accounts whose versions cannot run, with the reason, and releases those whose versions can: their
+    /// waiting webhooks are translated first.
     pub(crate) async fn hold_accounts(&self) -> Result<(), StoreError> {
         for (connector, versions) in self.connectors.registry.all() {
             let mut reasons = BTreeMap::new();
             for owner in versions.owners.versions() {
-                // The active version is the connector's matter, and not that of some accounts.
+                // The active version concerns the connector, and not single accounts.
                 if owner != versions.active.number()
                     && let Some(reason) = self.connectors.cannot_run(&connector, &versions, &owner)
                 {
@@ -162,8 +163,8 @@ impl Rollout {
         Ok(())
     }
 
-    /// Retires the versions that finished what they began and own no account. Looked at within the turn: a version that is
-    /// found idle gets no account meanwhile.
+    /// Retires the versions that have completed their calls and own no account. Checked under the lock: a version that
+    /// is found idle gets no account meanwhile.
     async fn retire_idle(&self, connector: &str, now: Timestamp) -> Result<(), StoreError> {
         let connectors = &self.connectors.registry;
         let Some(versions) = connectors.versions(connector) else {
@@ -184,8 +185,8 @@ impl Rollout {
         Ok(())
     }
 
-    /// What was cut off is settled, figures of canary runs are written, versions that have nothing left to do are retired, and those
-    /// that held for their time go ahead if that was asked for.
+    /// Settles interrupted changes, stores the counts of canary runs, retires idle versions, and promotes canaries
+    /// after their bake time if that is enabled.
     pub(crate) async fn rollout_round(&self, now: Timestamp, on_duty: bool) -> Result<(), StoreError> {
         drop(self.version_turn().await?);
         if on_duty {
@@ -194,7 +195,7 @@ impl Rollout {
         self.hold_accounts().await
     }
 
-    /// Writes what calls came to, retires versions that are idle, and promotes canaries that held.
+    /// Stores the counts of calls, retires idle versions, and promotes canaries after their bake time.
     async fn judge_round(&self, now: Timestamp) -> Result<(), StoreError> {
         for (connector, versions) in self.connectors.registry.all() {
             let turn = self.version_turn().await?;
@@ -215,7 +216,7 @@ impl Rollout {
                     continue;
                 }
                 if let Err(error) = self.promote(&connector, version).await {
-                    tracing::error!("{connector} {version} held and is not promoted: {error}");
+                    tracing::error!("{connector} {version} completed its bake time and is not promoted: {error}");
                 }
             }
         }

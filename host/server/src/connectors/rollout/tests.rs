@@ -1,4 +1,4 @@
-//! What becomes of accounts and their state when versions change.
+//! Accounts and their state across changes of versions.
 
 use tempfile::TempDir;
 use weir_domain::channel::Channel;
@@ -18,7 +18,7 @@ use crate::testing::{component, damage_components, webhook, with_account, with_e
 const NEXT: &str = "0.2.0";
 const FIRST: &str = "0.1.0";
 
-/// Echo serving, and its next version staged: one that translates state.
+/// Echo serving, and its next version staged: one that migrates state.
 async fn with_next(folder: &TempDir) -> Host {
     let host = with_echo(folder).await;
     let staged = host
@@ -34,7 +34,7 @@ async fn state(host: &Host, channel: &Channel) -> Vec<(String, String)> {
         .store()
         .state("default", channel.id)
         .await
-        .expect("a record")
+        .expect("a database")
         .entries
         .into_iter();
     let text = |value: Vec<u8>| String::from_utf8(value).expect("a text");
@@ -47,7 +47,7 @@ async fn serves(host: &Host, channel: &Channel) -> String {
 }
 
 async fn stage_of(host: &Host, version: &str) -> VersionStage {
-    let known = host.store().version("echo", version).await.expect("a record");
+    let known = host.store().version("echo", version).await.expect("a database");
     known.expect("a version").stage
 }
 
@@ -74,20 +74,20 @@ async fn begin_canary(host: &Host, percent: u8) {
 }
 
 async fn canary_run(host: &Host) -> CanaryRunView {
-    let run = host.rollout.canary_run("echo", NEXT).await.expect("a record");
+    let run = host.rollout.canary_run("echo", NEXT).await.expect("a database");
     run.expect("a canary run")
 }
 
 async fn round(host: &Host) {
-    host.rollout.rollout_round(host.now(), true).await.expect("a record");
+    host.rollout.rollout_round(host.now(), true).await.expect("a database");
 }
 
 async fn receive(host: &Host, text: &str) -> Hook {
     let taken = host.inbound.receive("echo", webhook(host, text)).await;
-    taken.expect("it is taken")
+    taken.expect("it is accepted")
 }
 
-/// The same record, as the next start finds it.
+/// The same database at the next start.
 async fn restarted(host: Host) -> Host {
     let config = host.config().clone();
     host.store().close().await;
@@ -96,7 +96,7 @@ async fn restarted(host: Host) -> Host {
 }
 
 async fn lose_component(host: &Host, version: &str) {
-    let known = host.store().version("echo", version).await.expect("a record");
+    let known = host.store().version("echo", version).await.expect("a database");
     damage_components(&host.config().data, &known.expect("a version").digest, None);
 }
 
@@ -105,7 +105,11 @@ async fn reasons(host: &Host, kind: EventType) -> Vec<String> {
         types: [kind.as_str().to_owned()].into(),
         ..EventFilter::default()
     };
-    let told = host.store().events("default", 0, &filter, 10).await.expect("a record");
+    let told = host
+        .store()
+        .events("default", 0, &filter, 10)
+        .await
+        .expect("a database");
     let reasons = told.rows.iter();
     reasons
         .map(|event| event.data["reason"].as_str().unwrap_or("").to_owned())
@@ -121,7 +125,7 @@ fn owned(state: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn a_state_goes_with_its_account_and_what_cannot_be_taken_over_stays_where_it_is() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
     let hard = with_account(&host, "hard", &[("refuse", "1")]).await;
@@ -131,7 +135,7 @@ async fn a_state_goes_with_its_account_and_what_cannot_be_taken_over_stays_where
     assert_eq!(serves(&host, &easy).await, NEXT);
     assert_eq!(serves(&host, &empty).await, NEXT);
     assert_eq!(state(&host, &easy).await, owned(&[("cursor", "2:7")]));
-    // The others keep what they have, and the version that understands it.
+    // The others keep their states, and the version that can read them.
     for (channel, kept) in [(&hard, ("refuse", "1")), (&endless, ("loop", "1"))] {
         assert_eq!(serves(&host, channel).await, FIRST);
         assert_eq!(state(&host, channel).await, owned(&[kept]));
@@ -147,14 +151,14 @@ async fn a_state_goes_with_its_account_and_what_cannot_be_taken_over_stays_where
                 .any(|reason| reason.contains("used 200 ms of processor time")),
         "{reasons:?}"
     );
-    // As long as an account is served by it, it is not retired; nor after a restart.
+    // It is not retired while it serves an account; nor after a restart.
     round(&host).await;
     assert_eq!(stage_of(&host, FIRST).await, VersionStage::Draining);
     let host = restarted(host).await;
     assert_eq!(serves(&host, &easy).await, NEXT);
     assert_eq!(serves(&host, &hard).await, FIRST);
-    // The way back: each state as it was.
-    roll_back(&host, "nobody likes it").await;
+    // Rolled back: each state as it was.
+    roll_back(&host, "test").await;
     for channel in [&easy, &hard, &endless, &empty] {
         assert_eq!(serves(&host, channel).await, FIRST);
     }
@@ -165,19 +169,19 @@ async fn a_state_goes_with_its_account_and_what_cannot_be_taken_over_stays_where
 
 #[tokio::test]
 async fn a_version_that_translates_nothing_takes_states_as_they_are_and_serves_all() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
     let hard = with_account(&host, "hard", &[("refuse", "1")]).await;
     promote(&host, NEXT).await;
     assert_eq!(serves(&host, &hard).await, FIRST);
-    // A step ahead, and not back: the first version knows nothing of translating.
+    // Forward only: the first version cannot translate states.
     promote(&host, FIRST).await;
     for channel in [&easy, &hard] {
         assert_eq!(serves(&host, channel).await, FIRST);
     }
     assert_eq!(state(&host, &easy).await, owned(&[("cursor", "2:7")]));
-    // What it writes is kept: the state is its own now.
+    // Its write is kept: the state is its own now.
     let write = StateWrite {
         by: FIRST.to_owned(),
         key: "cursor".to_owned(),
@@ -187,7 +191,7 @@ async fn a_version_that_translates_nothing_takes_states_as_they_are_and_serves_a
         host.store()
             .commit_state("default", easy.id, vec![write])
             .await
-            .expect("a record")
+            .expect("a database")
     );
     assert_eq!(state(&host, &easy).await, owned(&[("cursor", "8")]));
     round(&host).await;
@@ -196,10 +200,10 @@ async fn a_version_that_translates_nothing_takes_states_as_they_are_and_serves_a
 
 #[tokio::test]
 async fn a_call_that_meets_a_state_of_another_version_runs_in_that_version() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let channel = with_account(&host, "easy", &[("cursor", "7")]).await;
-    // A call chose its version before the state was handed over, and reads the state after.
+    // A call chose its version before the state was taken over, and reads the state after.
     let mut serving = host.connectors.serving_of(&channel).await.expect("a version");
     promote(&host, NEXT).await;
     assert_eq!(serving.version(), FIRST);
@@ -208,7 +212,7 @@ async fn a_call_that_meets_a_state_of_another_version_runs_in_that_version() {
         .accounts
         .context(&mut serving, &channel, &pacer)
         .await
-        .expect("a record");
+        .expect("a database");
     let ready = context.expect("a credential");
     assert_eq!(ready.context.state["cursor"], b"2:7");
     assert_eq!(serving.version(), NEXT);
@@ -216,7 +220,7 @@ async fn a_call_that_meets_a_state_of_another_version_runs_in_that_version() {
 
 #[tokio::test]
 async fn a_version_that_breaks_off_over_every_state_is_not_promoted() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let first = with_account(&host, "first", &[("cursor", "7")]).await;
     for n in 0..weir_domain::limits::BREAKS {
@@ -235,7 +239,7 @@ async fn a_version_that_breaks_off_over_every_state_is_not_promoted() {
 
 #[tokio::test]
 async fn a_share_of_the_accounts_meets_the_version_on_trial_in_and_out() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let channel = with_account(&host, "acme", &[("cursor", "7")]).await;
     begin_canary(&host, 0).await;
@@ -246,7 +250,7 @@ async fn a_share_of_the_accounts_meets_the_version_on_trial_in_and_out() {
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Canary);
     receive(&host, "hello").await;
     let run = canary_run(&host).await;
-    // Once by each: the active version stands behind it.
+    // Once with each version: the active one is the fallback.
     assert_eq!((run.on_trial.calls, run.active.calls), (1, 1));
     let serves_already = host.rollout.begin_canary("echo", FIRST, canary(&host, 1)).await;
     assert!(matches!(serves_already, Err(PromoteError::Serves { .. })));
@@ -258,7 +262,7 @@ async fn a_share_of_the_accounts_meets_the_version_on_trial_in_and_out() {
     assert!(matches!(nothing, Err(PromoteError::NothingBefore { .. })));
 }
 
-/// A call of the next version that ended so.
+/// A call of the next version with this result.
 fn ended(outcome: &'static str, crashed: bool) -> CallEnd<'static> {
     CallEnd {
         connector: "echo",
@@ -276,7 +280,7 @@ fn ended(outcome: &'static str, crashed: bool) -> CallEnd<'static> {
 
 #[tokio::test]
 async fn a_call_out_of_wall_time_counts_for_no_trial() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let channel = with_account(&host, "acme", &[]).await;
     begin_canary(&host, 100).await;
@@ -287,12 +291,12 @@ async fn a_call_out_of_wall_time_counts_for_no_trial() {
     let run = canary_run(&host).await;
     assert_eq!((run.on_trial.calls, run.on_trial.failed), (0, 0));
     assert_eq!(serves(&host, &channel).await, NEXT);
-    // One that crashes does count, and the active version serves at once.
+    // A crash counts, and the active version serves immediately.
     canary_runs.note(&ended("trapped", true), host.now());
     assert_eq!(serves(&host, &channel).await, FIRST);
 }
 
-/// A promotion of the next version that ends after one of two states moved, as a kill leaves it.
+/// A promotion of the next version that is interrupted after one of two states moved, as by a kill.
 async fn cut_off_promotion(host: &Host) -> (Channel, Channel) {
     let moved = with_account(host, "moved", &[("cursor", "7")]).await;
     let left = with_account(host, "left", &[("cursor", "8")]).await;
@@ -301,7 +305,7 @@ async fn cut_off_promotion(host: &Host) -> (Channel, Channel) {
         host.store()
             .begin_version_change("echo", intent, &host.core.node.id())
             .await
-            .expect("a record")
+            .expect("a database")
     );
     let handed = StateMove {
         channel_id: moved.id,
@@ -310,13 +314,13 @@ async fn cut_off_promotion(host: &Host) -> (Channel, Channel) {
         before: [("cursor".to_owned(), b"7".to_vec())].into(),
         after: [("cursor".to_owned(), b"2:7".to_vec())].into(),
     };
-    assert!(host.store().hand_state_over("echo", handed).await.expect("a record"));
+    assert!(host.store().hand_state_over("echo", handed).await.expect("a database"));
     (moved, left)
 }
 
 #[tokio::test]
 async fn a_cut_off_promotion_is_finished_by_the_start() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let (moved, left) = cut_off_promotion(&host).await;
     let host = restarted(host).await;
@@ -329,14 +333,14 @@ async fn a_cut_off_promotion_is_finished_by_the_start() {
         host.store()
             .open_version_changes(&host.core.node.id())
             .await
-            .expect("a record")
+            .expect("a database")
             .is_empty()
     );
 }
 
 #[tokio::test]
 async fn a_cut_off_promotion_that_cannot_load_is_undone() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let (moved, left) = cut_off_promotion(&host).await;
     lose_component(&host, NEXT).await;
@@ -350,10 +354,10 @@ async fn a_cut_off_promotion_that_cannot_load_is_undone() {
 
 #[tokio::test]
 async fn a_later_change_settles_the_one_before_it() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let (moved, left) = cut_off_promotion(&host).await;
-    // The promotion is finished first, and then taken back.
+    // The promotion is completed first, and then rolled back.
     let back = roll_back(&host, "worse").await;
     assert_eq!(
         (back.manifest.version.as_str(), back.stage),
@@ -367,7 +371,7 @@ async fn a_later_change_settles_the_one_before_it() {
 
 #[tokio::test]
 async fn a_roll_back_is_checked_before_a_state_moves() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
     promote(&host, NEXT).await;
@@ -380,7 +384,7 @@ async fn a_roll_back_is_checked_before_a_state_moves() {
 
 #[tokio::test]
 async fn a_state_without_a_copy_stays_with_its_version() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
     let late = with_account(&host, "late", &[]).await;
@@ -394,11 +398,11 @@ async fn a_state_without_a_copy_stays_with_its_version() {
         host.store()
             .commit_state("default", late.id, vec![write])
             .await
-            .expect("a record")
+            .expect("a database")
     );
     roll_back(&host, "worse").await;
     assert_eq!(serves(&host, &easy).await, FIRST);
-    // The first version knows nothing of the form in which it was written.
+    // The first version does not know the format in which it was written.
     assert_eq!(serves(&host, &late).await, NEXT);
     assert_eq!(state(&host, &late).await, owned(&[("cursor", "2:9")]));
     round(&host).await;
@@ -410,7 +414,7 @@ async fn a_state_without_a_copy_stays_with_its_version() {
     );
     let host = restarted(host).await;
     assert_eq!(serves(&host, &late).await, NEXT);
-    // A person says that the first version takes it as it is.
+    // The operator decides that the first version takes the state as it is.
     promote(&host, FIRST).await;
     assert_eq!(serves(&host, &late).await, FIRST);
     round(&host).await;
@@ -419,7 +423,7 @@ async fn a_state_without_a_copy_stays_with_its_version() {
 
 #[tokio::test]
 async fn an_account_is_held_until_its_version_runs() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let hard = with_account(&host, "acme", &[("refuse", "1")]).await;
     promote(&host, NEXT).await;
@@ -430,7 +434,7 @@ async fn an_account_is_held_until_its_version_runs() {
         .serving_of(&hard)
         .await
         .err()
-        .expect("its version is gone");
+        .expect("its version was removed");
     assert!(matches!(held, NotServed::Held(_)), "{held}");
     assert!(held.to_string().contains("install its file again"), "{held}");
     round(&host).await;
@@ -438,7 +442,7 @@ async fn an_account_is_held_until_its_version_runs() {
         .store()
         .held("default", hard.id)
         .await
-        .expect("a record")
+        .expect("a database")
         .expect("held");
     assert!(reason.contains("cannot be loaded"), "{reason}");
     let found = host.accounts.diagnose("default", hard.id).await.expect("findings");
@@ -450,26 +454,26 @@ async fn an_account_is_held_until_its_version_runs() {
         "{amiss:?}"
     );
     assert!(reasons(&host, EventType::ChannelDegraded).await.contains(&reason));
-    // Nobody else reads its webhooks.
+    // No other version reads its webhooks.
     let kept = receive(&host, "hello").await;
     let Hook::DeadLettered(letter) = kept else {
         panic!("another version served the account: {kept:?}")
     };
     assert!(host.dead_letters.replay("default", letter).await.is_err());
     assert_eq!(state(&host, &hard).await, owned(&[("refuse", "1")]));
-    // It heals by itself once the version is here, and what came meanwhile is translated.
+    // It recovers automatically once the version is available, and the waiting webhooks are translated.
     host.connectors
         .install(component("echo"), None, None, false)
         .await
         .expect("its file");
     assert_eq!(serves(&host, &hard).await, FIRST);
     round(&host).await;
-    assert_eq!(host.store().held("default", hard.id).await.expect("a record"), None);
+    assert_eq!(host.store().held("default", hard.id).await.expect("a database"), None);
     assert!(
         host.store()
             .dead_letter("default", letter)
             .await
-            .expect("a record")
+            .expect("a database")
             .is_none()
     );
     assert_eq!(reasons(&host, EventType::ChannelRecovered).await.len(), 1);
@@ -477,7 +481,7 @@ async fn an_account_is_held_until_its_version_runs() {
 
 #[tokio::test]
 async fn a_trial_that_failed_stays_ended_after_a_kill() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let channel = with_account(&host, "acme", &[("cursor", "7")]).await;
     begin_canary(&host, 100).await;
@@ -485,7 +489,7 @@ async fn a_trial_that_failed_stays_ended_after_a_kill() {
         .registry
         .canary_runs
         .note(&ended("trapped", true), host.now());
-    // What decides is in the record before the decision is.
+    // The counts are stored before the decision is.
     round(&host).await;
     let host = restarted(host).await;
     assert_eq!(stage_of(&host, NEXT).await, VersionStage::Staged);
@@ -495,14 +499,14 @@ async fn a_trial_that_failed_stays_ended_after_a_kill() {
     assert_eq!((run.on_trial.broke_off, run.on_trial.calls), (1, 1));
     let end = run.end.expect("it ended");
     assert!(end.reason.contains("crashed in 1 of"), "{}", end.reason);
-    let marked = host.store().version("echo", NEXT).await.expect("a record");
-    let failure = marked.expect("a version").failure.expect("a mark");
+    let marked = host.store().version("echo", NEXT).await.expect("a database");
+    let failure = marked.expect("a version").failure.expect("a marker");
     assert_eq!(failure.reason, end.reason);
 }
 
 #[tokio::test]
 async fn figures_of_a_trial_survive_a_restart() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     with_account(&host, "acme", &[]).await;
     begin_canary(&host, 100).await;
@@ -516,13 +520,13 @@ async fn figures_of_a_trial_survive_a_restart() {
     let ended = canary_run(&host).await;
     assert_eq!((ended.on_trial.calls, ended.active.calls), (2, 2));
     assert_eq!(ended.end.expect("it ended").reason, "enough seen");
-    let none = host.rollout.canary_run("echo", FIRST).await.expect("a record");
+    let none = host.rollout.canary_run("echo", FIRST).await.expect("a database");
     assert!(none.is_none());
 }
 
 #[tokio::test]
 async fn a_state_moves_when_its_calls_have_ended() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let channel = with_account(&host, "easy", &[("cursor", "7")]).await;
     let call = host.connectors.state_turns.share(channel.id).await;
@@ -530,12 +534,12 @@ async fn a_state_moves_when_its_calls_have_ended() {
         let host = host.clone();
         async move { host.rollout.promote("echo", NEXT).await }
     });
-    // It has begun, and waits for the call.
+    // It has started, and waits for the call.
     while host
         .store()
         .open_version_changes(&host.core.node.id())
         .await
-        .expect("a record")
+        .expect("a database")
         .is_empty()
     {
         tokio::task::yield_now().await;
@@ -549,7 +553,7 @@ async fn a_state_moves_when_its_calls_have_ended() {
         host.store()
             .commit_state("default", channel.id, vec![late])
             .await
-            .expect("a record")
+            .expect("a database")
     );
     drop(call);
     promotion.await.expect("it ends").expect("it serves");

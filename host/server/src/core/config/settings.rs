@@ -1,5 +1,6 @@
-//! Where values are written: the file and, above it, the environment. The variable of `[limits] connections` is
-//! `WEIR_LIMITS_CONNECTIONS`. Both are read as text, so that a value means the same in either, and is refused in the same words.
+//! The sources of settings: the file and, taking precedence, environment variables. The variable for `[limits]
+//! connections` is `WEIR_LIMITS_CONNECTIONS`. Both are read as text, so that a value has the same meaning and the same
+//! error message in either.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,8 +14,8 @@ use url::Url;
 use super::ConfigError;
 use crate::core::nearest::nearest;
 
-/// What a file says, by key: `limits.connections`. A section is there too, with a dot at its end, so that an unknown one is
-/// noticed though it is empty.
+/// The file's values by key: `limits.connections`. A section is included with a trailing dot, so that an unknown
+/// section is detected even if it is empty.
 #[derive(Default)]
 pub(super) struct File {
     path: String,
@@ -79,7 +80,7 @@ fn line(text: &str, at: usize) -> usize {
     text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// The file and the environment. Knows a key once it was asked for.
+/// The file and the environment. A key becomes known when it is read.
 pub(super) struct Settings<'e> {
     file: File,
     env: &'e dyn Fn(&str) -> Option<String>,
@@ -110,7 +111,8 @@ impl<'e> Settings<'e> {
         value.as_ref().map(parse).transpose()
     }
 
-    /// The values of a section whose names are the operator's. Its variable lists all of them, as `NAME=VALUE,NAME=VALUE`.
+    /// The values of a section whose names are the operator's. Its variable lists all of them, as
+    /// `NAME=VALUE,NAME=VALUE`.
     pub(super) fn read_section(&self, section: &'static str) -> Result<BTreeMap<String, Value>, ConfigError> {
         self.known.borrow_mut().insert(section);
         let variable = variable(section.trim_end_matches('.'));
@@ -134,12 +136,12 @@ impl<'e> Settings<'e> {
         (self.env)(name).filter(|text| !text.is_empty())
     }
 
-    /// The keys that were asked for, and with a dot at their ends the sections whose names are the operator's.
+    /// The keys that were read, and with a trailing dot the sections whose names the operator chooses.
     pub(super) fn known(&self) -> BTreeSet<&'static str> {
         self.known.borrow().clone()
     }
 
-    /// Refuses a file with a key that nobody asked for.
+    /// Rejects a file with a key that was never read.
     pub(super) fn refuse_unknown(&self) -> Result<(), ConfigError> {
         let known = self.known();
         let is_known = |key: &str| {
@@ -171,7 +173,7 @@ pub(super) fn variable(key: &str) -> String {
     format!("WEIR_{}", key.replace('.', "_").to_uppercase())
 }
 
-/// A text, and what it is the value of: a key or a variable.
+/// A text, and its source: a key or a variable.
 pub(super) struct Value {
     pub(super) name: String,
     pub(super) text: String,

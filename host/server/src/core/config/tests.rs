@@ -36,7 +36,7 @@ fn media_are_where_every_host_of_the_database_finds_them() {
 
 /// A row of the tables of `docs/configuration.md`.
 struct Row {
-    /// `limits.connections`; empty where there is a variable only.
+    /// `limits.connections`; empty if there is only a variable.
     key: String,
     variable: String,
     default: String,

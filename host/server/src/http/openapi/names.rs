@@ -1,8 +1,8 @@
-//! Names for those who generate clients: operations as a verb and a noun, schemas as what they are.
+//! Names for client generators: operations as a verb and a noun, schemas as nouns.
 //!
-//! Handlers and types keep the names that are good where they stand; here they get the ones that are good in another program.
+//! Handlers and types have names that suit this code; here they get names that suit client programs.
 
-/// The operation's name in generated clients; none for a route that is not named yet.
+/// The operation's name in generated clients; `None` for a route without one.
 pub(super) fn operation(method: &str, path: &str) -> Option<&'static str> {
     OPERATIONS
         .iter()

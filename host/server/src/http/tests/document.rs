@@ -1,4 +1,4 @@
-//! What is documented is what is there.
+//! The documentation matches the routes.
 
 use weir_domain::caller::Scope;
 
@@ -25,7 +25,8 @@ fn every_route_is_described_once_and_documented() {
     assert_eq!(dangling(&document, &document), BTreeSet::new());
 }
 
-/// What other programs read: a change of the interface is seen here. Run with `WEIR_WRITE_DOCS=1` to write the file anew.
+/// The description that other programs read: a change of the interface shows up here. Run with `WEIR_WRITE_DOCS=1` to
+/// regenerate the file.
 #[test]
 fn description_is_as_committed() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
@@ -74,7 +75,7 @@ fn operation_ids(paths: &Value) -> Vec<String> {
         .collect()
 }
 
-/// References below `value` that name nothing in the document.
+/// References below `value` without a target in the document.
 fn dangling(document: &Value, value: &Value) -> BTreeSet<String> {
     let below: Vec<&Value> = match value {
         Value::Object(members) => members.values().collect(),
@@ -113,19 +114,19 @@ fn every_event_type_is_a_webhook_and_documented() {
     }
 }
 
-/// Operations that change nothing which outlives them, or whose change is an event of its own.
+/// Operations without a lasting change, or whose change is an event of its own.
 const NOT_AUDITED: [&str; 7] = [
-    // A message is an event, with who sent it; a typing mark leaves nothing.
+    // A message is an event, with its sender; a typing indicator leaves no data.
     "/v1/conversations/{id}/messages",
     "/v1/conversations/{id}/activity",
-    // Bytes until a message names them.
+    // Bytes that no message refers to yet.
     "/v1/media",
-    // Asks the platform anew, or begins a look.
+    // Calls the platform again, or starts a poll.
     "/v1/channels/{id}/refresh",
     "/v1/channels/{id}/test",
-    // Always refused, and kept as a refusal.
+    // Always refused, and stored as a refusal.
     "/v1/broadcasts",
-    // Signing in is written down; signing out only ends it.
+    // A sign-in is written to the audit log; a sign-out only ends it.
     "/v1/session",
 ];
 
@@ -143,9 +144,12 @@ fn every_change_is_written_into_the_audit_log() {
             if !changes_something || !path.starts_with("/v1/") || NOT_AUDITED.contains(&path) {
                 continue;
             }
-            assert!(handler.contains("record("), "{path} changes something and tells nobody");
+            assert!(
+                handler.contains("record("),
+                "{path} changes state without an audit entry"
+            );
             changes += 1;
         }
     }
-    assert!(changes > 20, "only {changes} changes were looked at");
+    assert!(changes > 20, "only {changes} changes were checked");
 }

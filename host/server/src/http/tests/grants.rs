@@ -1,4 +1,4 @@
-//! What a connector asks for, and the operator's answer to it.
+//! A connector's requested grants, and the operator's decision.
 
 use weir_domain::grant::Grants;
 
@@ -31,8 +31,8 @@ async fn wanted_grants_are_taken_as_shown() {
         .await;
     assert_eq!(given.status, StatusCode::OK, "{given:?}");
 
-    // What differs from an earlier yes is shown too, and given back with the rest.
-    let mut grants = api.host.store().grants("echo").await.expect("a record");
+    // Differences from an earlier grant are shown too, and sent back with the rest.
+    let mut grants = api.host.store().grants("echo").await.expect("a database");
     grants.granted[0].method = "DELETE".to_owned();
     let earlier = Grants::to(grants.granted);
     let now = api.host.now();
@@ -40,7 +40,7 @@ async fn wanted_grants_are_taken_as_shown() {
         .store()
         .put_grants("echo", earlier, now)
         .await
-        .expect("a record");
+        .expect("a database");
     let path = format!("/v1/connectors/echo/versions/{version}");
     let shown = api.get(&path).await.body["wanted_grants"].clone();
     assert_eq!(shown[0]["changes"][0]["before"], "DELETE", "{shown}");
@@ -53,7 +53,7 @@ async fn wanted_grants_are_taken_as_shown() {
         .await;
     assert_eq!(given.status, StatusCode::OK, "{given:?}");
     assert_eq!(api.get(&path).await.body["missing_grants"], json!([]));
-    // And as the connector shows what it was given.
+    // And in the form in which the connector shows its grants.
     let grants = api.get("/v1/connectors/echo").await.body["grants"].clone();
     let given = api
         .json("PUT", "/v1/connectors/echo/grants", json!({ "grants": grants }))
@@ -70,7 +70,7 @@ async fn wanted_grants_are_taken_as_shown() {
 
 /// The grants of Echo as an earlier release wrote them.
 async fn as_of_before(host: &Host) -> Grants {
-    let mut grants = host.store().grants("echo").await.expect("a record");
+    let mut grants = host.store().grants("echo").await.expect("a database");
     grants
         .granted
         .retain(|grant| !matches!(grant.capability.as_str(), "webhook" | "policy"));
@@ -80,20 +80,20 @@ async fn as_of_before(host: &Host) -> Grants {
 
 #[tokio::test]
 async fn grants_of_an_earlier_release_go_on_serving() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_echo(&folder).await;
-    let given = host.store().grants("echo").await.expect("a record");
+    let given = host.store().grants("echo").await.expect("a database");
     let of_before = as_of_before(&host).await;
     host.store()
         .put_grants("echo", of_before, host.now())
         .await
-        .expect("a record");
+        .expect("a database");
     host.store().close().await;
     drop(host);
     let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
     let heard = host.inbound.receive("echo", webhook(&host, "hello")).await;
-    heard.expect("its webhooks are believed still");
-    let grants = host.store().grants("echo").await.expect("a record");
+    heard.expect("its webhooks are still verified");
+    let grants = host.store().grants("echo").await.expect("a database");
     assert_eq!(grants, given, "they name their terms now");
     let key = std::fs::read_to_string(folder.path().join("admin.key")).expect("the first key");
     let api = Api::over(folder, host, key.trim());
@@ -111,9 +111,9 @@ async fn grants_of_an_earlier_release_go_on_serving() {
 
 #[tokio::test]
 async fn webhooks_are_refused_without_a_grant_of_their_proof() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_echo(&folder).await;
-    let mut grants = host.store().grants("echo").await.expect("a record").granted;
+    let mut grants = host.store().grants("echo").await.expect("a database").granted;
     grants.retain(|grant| grant.capability != "webhook");
     host.connectors
         .decide_grants("echo", None, grants)

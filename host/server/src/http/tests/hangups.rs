@@ -1,4 +1,4 @@
-//! A caller that hangs up cuts off its answer, and nothing of what it asked for.
+//! A disconnected caller loses its response, but its request completes.
 
 use std::future::Future;
 use std::pin::pin;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::*;
 
-/// Polls until `patience` is used up, one for each time that there is nothing yet. None if it was given up then.
+/// Polls up to `patience` times while the future is pending. `None` if it was then dropped.
 async fn with_patience<T>(mut patience: u32, request: impl Future<Output = T>) -> Option<T> {
     let mut request = pin!(request);
     std::future::poll_fn(|context| match request.as_mut().poll(context) {
@@ -47,7 +47,7 @@ async fn what_was_begun_ends_without_its_caller() {
     let noted = count(&api, "/v1/audit-log?limit=200").await - before;
     assert!(
         cut_off > 0 && made > 1,
-        "who was cut off got what it asked for: {cut_off}, {made}"
+        "disconnected callers' requests must complete: {cut_off}, {made}"
     );
     assert_eq!(noted, made, "each that was made is in the audit log");
 }
@@ -71,7 +71,7 @@ async fn a_request_cut_off_and_repeated_acts_once() {
         assert!(cut_off < 100, "it never ends");
     }
     api.host.core.finish_detached(Duration::from_secs(60)).await;
-    assert!(cut_off > 0, "nobody was cut off");
+    assert!(cut_off > 0, "no caller was disconnected");
     for key in 0..=patience {
         let again = post(key).await;
         assert_eq!(again.status, StatusCode::CREATED, "{again:?}");
@@ -118,6 +118,6 @@ async fn an_upload_acts_once_whatever_its_boundary() {
         (other.status.as_u16(), other.problem()),
         (422, "idempotency_key_reused")
     );
-    let files = std::fs::read_dir(api.host.config().data.join("media")).expect("a folder");
-    assert_eq!(files.count(), 1, "what was not kept is not there");
+    let files = std::fs::read_dir(api.host.config().data.join("media")).expect("a directory");
+    assert_eq!(files.count(), 1, "an unstored file does not exist");
 }

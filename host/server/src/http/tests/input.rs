@@ -1,4 +1,4 @@
-//! Whatever comes in is answered in words, and what has no business here is turned away unread.
+//! Every input gets a well-formed response, and invalid input is rejected unread.
 
 use weir_domain::event::ChannelNotice;
 use weir_domain::record::{About, NewEvent};
@@ -28,7 +28,7 @@ async fn a_key_without_the_scope_is_turned_away_before_its_body_is_read() {
         .await;
     assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
     api.key = made.body["key"].as_str().expect("shown once").to_owned();
-    // Whoever has a key may ask who they are and sign in with it.
+    // Any valid key may read its own session and sign in.
     let operations = operations().into_iter().filter(|(_, path)| path != "/v1/session");
     for (method, path) in operations {
         let request = api
@@ -71,7 +71,7 @@ async fn whatever_comes_in_is_never_answered_as_our_own_failure() {
                 let request = api.request(&method, &filled).header("content-type", kind);
                 let request = request.body(Body::from(body)).expect("a request");
                 if path.ends_with("/stream") && !filled.contains('{') {
-                    // A stream goes on for ever; its own test reads it.
+                    // A stream does not end; its own test reads it.
                     continue;
                 }
                 let answered = api.ask(request).await;
@@ -311,7 +311,7 @@ async fn a_stream_goes_on_where_it_broke_off_without_a_gap() {
     let mut text = String::new();
     let mut told_third = false;
     while !text.contains("\"n\":3") {
-        let frame = body.frame().await.expect("the stream goes on").expect("no error");
+        let frame = body.frame().await.expect("the stream continues").expect("no error");
         text.push_str(std::str::from_utf8(frame.data_ref().expect("data")).expect("UTF-8"));
         if text.contains("\"n\":2") && !std::mem::replace(&mut told_third, true) {
             tell(3).await;
@@ -321,10 +321,10 @@ async fn a_stream_goes_on_where_it_broke_off_without_a_gap() {
         text.starts_with(": connected\n") || text.contains("retry: 2000"),
         "{text}"
     );
-    assert!(!text.contains("\"n\":1"), "what was seen does not come again");
+    assert!(!text.contains("\"n\":1"), "received events are not repeated");
     api.closing.cancel();
     while let Some(frame) = body.frame().await {
-        assert!(frame.is_ok(), "the stream ends, it does not break");
+        assert!(frame.is_ok(), "the stream ends normally");
     }
 }
 
@@ -363,9 +363,9 @@ async fn an_address_whose_webhooks_prove_nothing_is_turned_away_unread() {
     while last.0 == 404 && tries < 100 {
         (tries, last) = (tries + 1, forged("8.8.8.8").await);
     }
-    assert_eq!(last, (429, "too_many_forged".to_owned()), "after {tries} tries");
-    assert!(tries > 5, "a mistake or two are forgiven");
-    // Another address is not held for it, and behind a proxy nobody is.
+    assert_eq!(last, (429, "too_many_forged".to_owned()), "after {tries} attempts");
+    assert!(tries > 5, "single mistakes are tolerated");
+    // Another address is not affected by it, and behind a proxy none is.
     assert_eq!(forged("8.8.4.4").await.0, 404);
     for _ in 0..100 {
         assert_eq!(forged("10.0.0.1").await.0, 404);
@@ -376,7 +376,7 @@ async fn an_address_whose_webhooks_prove_nothing_is_turned_away_unread() {
 async fn a_body_that_never_ends_is_given_up() {
     let api = Api::open().await;
     let silence = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
-    // From here on time passes as fast as nothing else happens.
+    // From here on time is virtual and advances when no task can run.
     tokio::time::pause();
     let request = api
         .request("POST", "/v1/keys")
@@ -385,7 +385,7 @@ async fn a_body_that_never_ends_is_given_up() {
         .ask(request.body(Body::from_stream(silence)).expect("a request"))
         .await;
     assert_eq!((answered.status.as_u16(), answered.problem()), (408, "request_timeout"));
-    // What cannot be a platform's is not waited for at all.
+    // A webhook that cannot be a platform's is not waited for at all.
     let silence = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
     let began = tokio::time::Instant::now();
     let request = Request::post("/hooks/nobody").body(Body::from_stream(silence));
@@ -407,16 +407,20 @@ async fn unknown_query_parameters_are_refused_everywhere() {
     for (path, words) in [
         ("/v1/contacts?chanel_id=x", "did you mean channel_id?"),
         ("/v1/contacts?username=rose", "it takes channel_id, limit, cursor"),
-        ("/v1/endpoints/ep_1?force=1", "takes no parameters"),
+        ("/v1/endpoints/ep_1?force=1", "has no query parameters"),
     ] {
         let method = if path.contains("force") { "DELETE" } else { "GET" };
         let answered = api.json(method, path, json!({})).await;
-        let detail = answered.body["detail"].as_str().expect("words");
+        let detail = answered.body["detail"].as_str().expect("text");
         assert!(detail.contains(words), "{path}: {detail}");
     }
     let stranger = Request::builder().uri("/v1/contacts?username=rose");
     let stranger = api.ask(stranger.body(Body::empty()).expect("a request")).await;
-    assert_eq!(stranger.status, StatusCode::UNAUTHORIZED, "a stranger learns no names");
+    assert_eq!(
+        stranger.status,
+        StatusCode::UNAUTHORIZED,
+        "an unauthenticated caller learns no names"
+    );
 }
 
 #[tokio::test]
@@ -512,8 +516,8 @@ impl Examples<'_> {
     }
 }
 
-/// The document, once for each object in it that has members, with one more in it. Those of an object that has none are named by
-/// somebody else.
+/// Variants of the document: for each object in it with members, one copy with an additional member. Objects without
+/// members are excluded: their keys are user-defined.
 fn with_one_more_member(document: &Value) -> Vec<Value> {
     let Value::Object(members) = document else {
         let items = document.as_array().into_iter().flatten();

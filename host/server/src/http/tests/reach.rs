@@ -1,4 +1,4 @@
-//! What a key reaches: some channels, a workspace, the host. Asked of every route that is described.
+//! The reach of a key: some channels, a workspace, the host. Checked on every documented route.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::input::Examples;
 use super::*;
 use crate::testing;
 
-/// What a stranger must never read.
+/// Text that another workspace's key must never read.
 const WORDS: &str = "The words of";
 
 /// An account of the app `echo` in a workspace, with a conversation in which `name` wrote and came by a link.
@@ -39,7 +39,7 @@ async fn account(api: &Api, workspace: &str, name: &str) -> Channel {
         .ask(request.body(Body::from(body.to_string())).expect("a request"))
         .await;
     assert_eq!(answered.status, StatusCode::OK, "{answered:?}");
-    connected.expect("a record").0
+    connected.expect("a database").0
 }
 
 /// The first id of a list.
@@ -49,7 +49,7 @@ async fn first(api: &Api, path: &str) -> String {
     id.unwrap_or_else(|| panic!("{path}: {listed:?}")).to_owned()
 }
 
-/// All that there is of a channel, by the prefixes of the ids.
+/// All objects of a channel, by the prefixes of the ids.
 async fn things(api: &Api, channel: &Channel) -> Ids {
     let of = |path: &str| format!("{path}?channel_id={}", channel.id);
     let conversation = first(api, &of("/v1/conversations")).await;
@@ -67,7 +67,7 @@ async fn things(api: &Api, channel: &Channel) -> Ids {
     host.store()
         .insert_connect_session(session.clone())
         .await
-        .expect("a record");
+        .expect("a database");
     let ids = [
         ("chn", channel.id.to_string()),
         ("ctc", first(api, &of("/v1/contacts")).await),
@@ -106,7 +106,7 @@ fn session(api: &Api) -> ConnectSession {
     }
 }
 
-/// What belongs to the workspace and to no channel.
+/// Objects of the workspace that belong to no channel.
 async fn more_things(api: &Api, ids: &mut Ids) {
     let host = &api.host;
     let endpoint = json!({"url": "https://crm.example/weir"});
@@ -129,7 +129,7 @@ async fn more_things(api: &Api, ids: &mut Ids) {
             body: format!("{WORDS} nobody").into(),
         },
     };
-    host.store().keep_dead_letter(letter.clone()).await.expect("a record");
+    host.store().keep_dead_letter(letter.clone()).await.expect("a database");
     let form = "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.png\"\r\n\r\n\u{89}PNG\r\n--x--\r\n";
     let upload = api
         .request("POST", "/v1/media")
@@ -152,7 +152,7 @@ async fn more_things(api: &Api, ids: &mut Ids) {
     ids.0.extend(more.map(|(prefix, id)| (prefix.to_owned(), id)));
 }
 
-/// What the administrator sees of these things.
+/// The administrator's view of these objects.
 async fn seen(api: &Api, ids: &Ids) -> Vec<Value> {
     let mut all = Vec::new();
     for path in [
@@ -168,14 +168,14 @@ async fn seen(api: &Api, ids: &Ids) -> Vec<Value> {
     ] {
         let mut answered = api.get(&filled_with(path, ids)).await;
         assert_eq!(answered.status, StatusCode::OK, "{path}: {answered:?}");
-        // A link to bytes says until when it works.
+        // A media link contains its expiry.
         answered.body["now"] = Value::Null;
         all.push(answered.body);
     }
     all
 }
 
-/// Asks every route for `theirs` with this key: it gives and changes nothing of them, and names none of them in a list.
+/// Calls every route for `theirs` with this key: it must return and change nothing of them, and list none of them.
 async fn reaches_nothing(api: &Api, key: &str, theirs: &Ids, refused_with: &[&str]) {
     let document = openapi::document(&description());
     let before = seen(api, theirs).await;
@@ -184,10 +184,10 @@ async fn reaches_nothing(api: &Api, key: &str, theirs: &Ids, refused_with: &[&st
         router: api.router.clone(),
         host: api.host.clone(),
         closing: api.closing.clone(),
-        _folder: TempDir::new().expect("a folder"),
+        _folder: TempDir::new().expect("a directory"),
     };
     for (method, path) in operations() {
-        // A stream goes on for ever; its own test reads it. Whoever has a key may sign in and out.
+        // A stream does not end; its own test reads it. Any key may sign in and out.
         if path.ends_with("/stream") || path == "/v1/session" {
             continue;
         }
@@ -226,7 +226,7 @@ async fn reaches_nothing(api: &Api, key: &str, theirs: &Ids, refused_with: &[&st
 }
 
 async fn opened() -> Api {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = testing::with_echo(&folder).await;
     let key = std::fs::read_to_string(folder.path().join("admin.key")).expect("the first key");
     Api::over(folder, host, key.trim())
@@ -385,14 +385,14 @@ async fn a_stream_of_a_bound_key_tells_of_its_channels_alone() {
     assert_eq!(last.status, StatusCode::OK);
     let mut told = String::new();
     while !told.contains("the last") {
-        let frame = body.frame().await.expect("it goes on").expect("a frame");
+        let frame = body.frame().await.expect("the stream continues").expect("a frame");
         told.push_str(&String::from_utf8_lossy(frame.data_ref().expect("data")));
     }
     assert!(
         told.contains(&format!("{WORDS} mine")) && !told.contains(&other.id.to_string()),
         "{told}"
     );
-    assert!(!told.contains("connector."), "what concerns no channel is not told");
+    assert!(!told.contains("connector."), "events without a channel are hidden");
 }
 
 #[tokio::test]
@@ -481,7 +481,7 @@ async fn origins_on_this_machine_are_the_operators() {
 
 #[tokio::test]
 async fn metrics_can_be_made_to_need_a_key() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let mut config = Config::for_testing(folder.path());
     config.metrics_require_key = true;
     let host = Host::open(config).await.expect("a host");
@@ -556,14 +556,14 @@ async fn a_removed_workspace_opens_nothing() {
         .store()
         .clear_workspaces(api.host.now(), 200)
         .await
-        .expect("a record")
+        .expect("a database")
     {}
     assert!(
         api.host
             .store()
             .channel(&channel.workspace_id, channel.id)
             .await
-            .expect("a record")
+            .expect("a database")
             .is_none()
     );
 }

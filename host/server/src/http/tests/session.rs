@@ -73,7 +73,7 @@ async fn a_session_reads_by_its_cookie_and_changes_only_with_its_token() {
             "{headers:?}"
         );
     }
-    // Another port of this machine is the same site for cookies, and still somebody else's page.
+    // Another port of this machine is the same site for cookies, but a different origin.
     let read = browser
         .ask("GET", "/v1/channels", &[("sec-fetch-site", "same-site")], json!({}))
         .await;

@@ -1,4 +1,4 @@
-//! What a key or session reads ends with it.
+//! Reads end with their key or session.
 
 use std::time::Duration;
 
@@ -16,7 +16,10 @@ async fn stream(api: &Api, key: &str) -> Body {
     let response = api.raw(request.expect("a request")).await;
     assert_eq!(response.status(), StatusCode::OK);
     let mut body = response.into_body();
-    body.frame().await.expect("it says that it is open").expect("a frame");
+    body.frame()
+        .await
+        .expect("the stream opens with a comment")
+        .expect("a frame");
     body
 }
 
@@ -47,8 +50,8 @@ async fn a_revoked_key_ends_its_streams_at_once() {
     };
     let event = NewEvent::of(About::workspace("default"), EventType::EndpointRecovered, &example);
     let append = api.host.store().append_event(event, api.host.now());
-    append.await.expect("a record");
-    let told = stays.frame().await.expect("it goes on").expect("a frame");
+    append.await.expect("a database");
+    let told = stays.frame().await.expect("the stream continues").expect("a frame");
     assert!(told.is_data());
 }
 
@@ -61,7 +64,7 @@ async fn an_expired_key_reads_no_longer() {
     let clock = &api.host.core.clock;
     let later: Reading = serde_json::from_value(json!({ "now_ms": end.as_millis(), "runs": true })).expect("a reading");
     clock.accept(clock.look(Some(later)));
-    // Who waits for the end of a key looks again when one of them ended.
+    // Waiters for the end of a key check again when one of them ended.
     api.host.core.keys_ended();
     assert!(body.frame().await.is_none(), "the stream of the expired key ends");
 }

@@ -1,4 +1,4 @@
-//! What a start meets: a record of an earlier version, a key that is not there, a component that is gone.
+//! Conditions at a start: a database of an earlier version, a missing key, a missing component.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::{Config, Host};
 
 const KEY: &str = "a-key-of-the-operator-that-is-long-enough";
 
-/// As the environment would say it, under the master key of the store's fixtures.
+/// Configured as by the environment, with the master key of the store's fixtures.
 fn config(folder: &Path) -> Config {
     Config {
         master_key: Some(Secret::new("02".repeat(32))),
@@ -29,9 +29,9 @@ async fn every_older_record_is_served() {
     for fixture in std::fs::read_dir(fixtures).expect("the store's fixtures") {
         let path = fixture.expect("a fixture").path();
         let sql = std::fs::read_to_string(&path).expect("SQL");
-        let folder = TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a directory");
         let record = Connection::open(folder.path().join("weir.db")).expect("a file");
-        record.execute_batch(&sql).expect("a record");
+        record.execute_batch(&sql).expect("a database");
         drop(record);
         let host = serving_echo(config(folder.path())).await;
         let recorded = host
@@ -44,7 +44,7 @@ async fn every_older_record_is_served() {
         let listed = api.get("/v1/conversations").await;
         let conversation = listed.body["data"][0]["id"]
             .as_str()
-            .expect("the record's conversation")
+            .expect("the stored conversation")
             .to_owned();
         assert_eq!(
             listed.body["data"].as_array().map(Vec::len),
@@ -68,7 +68,7 @@ async fn every_older_record_is_served() {
 
 #[tokio::test]
 async fn a_missing_master_key_is_not_made_anew() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     drop(Host::open(Config::for_testing(folder.path())).await.expect("a host"));
     let key = folder.path().join("master.key");
     std::fs::rename(&key, folder.path().join("elsewhere")).expect("a file");
@@ -91,7 +91,7 @@ async fn a_missing_master_key_is_not_made_anew() {
 
 #[tokio::test]
 async fn a_start_that_fails_leaves_no_node() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let config = Config {
         admin_key: Some(Secret::new("too short")),
         ..Config::for_testing(folder.path())
@@ -108,10 +108,10 @@ async fn a_start_that_fails_leaves_no_node() {
 
 #[tokio::test]
 async fn a_replaced_admin_key_opens_nothing() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let status = async |config: Config, key: &str| {
         let host = Host::open(config).await.expect("a host");
-        let api = Api::over(TempDir::new().expect("a folder"), host, key);
+        let api = Api::over(TempDir::new().expect("a directory"), host, key);
         let answered = api.get("/v1/channels").await.status;
         api.host.store().close().await;
         answered
@@ -125,7 +125,7 @@ async fn a_replaced_admin_key_opens_nothing() {
     assert_eq!(status(with(Some(next)), KEY).await, StatusCode::UNAUTHORIZED);
     assert_eq!(status(with(Some(next)), next).await, StatusCode::OK);
     assert_eq!(status(with(None), next).await, StatusCode::UNAUTHORIZED);
-    // Whoever is left has a key all the same.
+    // The remaining user has a key all the same.
     let made = std::fs::read_to_string(folder.path().join("admin.key")).expect("a key");
     assert_eq!(status(with(None), made.trim()).await, StatusCode::OK);
     assert_eq!(status(with(Some(KEY)), KEY).await, StatusCode::OK);
@@ -133,9 +133,9 @@ async fn a_replaced_admin_key_opens_nothing() {
 
 #[tokio::test]
 async fn files_of_components_are_filled_from_the_record_and_older_ones_into_it() {
-    let folder = TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a directory");
     let host = with_echo(&folder).await;
-    let digest = host.store().versions().await.expect("a record")[0].digest.clone();
+    let digest = host.store().versions().await.expect("a database")[0].digest.clone();
     host.store().close().await;
     for broken in [None, Some(&b"other bytes"[..])] {
         damage_files(folder.path(), "", broken);
@@ -143,20 +143,20 @@ async fn files_of_components_are_filled_from_the_record_and_older_ones_into_it()
         assert!(host.ready().await.is_ok());
         host.store().close().await;
     }
-    // As a Weir left it whose record held no components.
+    // As left by a Weir whose database contained no components.
     let record = Connection::open(folder.path().join("weir.db")).expect("a file");
     record.execute("DELETE FROM components", []).expect("a table");
     drop(record);
     let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
     assert!(host.ready().await.is_ok());
-    assert!(host.store().component(&digest).await.expect("a record").is_some());
+    assert!(host.store().component(&digest).await.expect("a database").is_some());
 }
 
 #[tokio::test]
 async fn a_component_that_is_gone_is_no_readiness_and_is_mended_by_itself() {
     let component = component("echo");
     for broken in [None, Some(&b"other bytes"[..])] {
-        let folder = TempDir::new().expect("a folder");
+        let folder = TempDir::new().expect("a directory");
         with_echo(&folder).await.store().close().await;
         damage_components(folder.path(), "sha256:", broken);
         let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
@@ -173,7 +173,7 @@ async fn a_component_that_is_gone_is_no_readiness_and_is_mended_by_itself() {
             "{error}"
         );
         let refused = api.host.inbound.receive("echo", webhook(&api.host, "lost?")).await;
-        assert!(refused.is_err(), "the platform repeats it");
+        assert!(refused.is_err(), "the platform redelivers it");
         api.host
             .connectors
             .install(component.clone(), None, None, false)

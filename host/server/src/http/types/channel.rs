@@ -1,4 +1,4 @@
-//! Channels, as the API takes and shows them.
+//! Channels, in the API's format.
 
 use std::collections::BTreeMap;
 
@@ -17,44 +17,44 @@ pub(crate) struct Channel {
     pub(crate) workspace_id: String,
     /// The app that it was connected through.
     pub(crate) app: String,
-    /// The connector that speaks for it.
+    /// The connector that serves it.
     pub(crate) connector: String,
-    /// The messaging network: `tiktok`.
+    /// The platform: `tiktok`.
     #[serde(rename = "type")]
     pub(crate) platform: String,
     /// The platform's id of the account.
     pub(crate) platform_id: String,
     /// The operator's name for it; never sent to the platform.
     pub(crate) name: String,
-    /// The operator's own words, for sorting.
+    /// The operator's own labels, for sorting.
     pub(crate) labels: BTreeMap<String, String>,
     /// The handle, without @.
     pub(crate) username: Option<String>,
-    /// The name that people see.
+    /// The display name.
     pub(crate) display_name: Option<String>,
     /// A picture; most platforms' links expire.
     pub(crate) avatar_url: Option<String>,
     /// ISO 3166-1 alpha-2, when known.
     pub(crate) country: Option<String>,
-    /// Whether it works.
+    /// Its status.
     pub(crate) status: ChannelStatus,
-    /// Whether the operator holds it.
+    /// Whether the operator paused it.
     pub(crate) paused: bool,
-    /// What the operator tightened.
+    /// The operator's tightened policies.
     pub(crate) policy: PolicyOverride,
     /// Scopes that the person granted.
     pub(crate) scopes: Vec<String>,
-    /// When its credential must be renewed by a person at the latest.
+    /// The latest time at which a person must renew its credential.
     pub(crate) reauthorize_by: Option<Timestamp>,
     /// When it was first connected.
     pub(crate) created_at: Timestamp,
-    /// When anything of it last changed.
+    /// When any of its members last changed.
     pub(crate) updated_at: Timestamp,
-    /// When it was deleted; its history stays.
+    /// When it was deleted; its history is kept.
     pub(crate) deleted_at: Option<Timestamp>,
 }
 
-/// What the operator changed of the platform's rules for one channel. Unset means: as the connector declares.
+/// The operator's changes to the platform's policies for one channel. Unset members: as the connector declares.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PolicyOverride {
@@ -64,10 +64,10 @@ pub(crate) struct PolicyOverride {
     /// A smaller message budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) budget_limit: Option<u32>,
-    /// Fewer requests in the rate's span.
+    /// Fewer requests in the rate's period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rate_permits: Option<u32>,
-    /// A shorter longest text.
+    /// A lower maximum text length.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) text_max_chars: Option<u32>,
 }

@@ -1,4 +1,4 @@
-//! Contacts, as the API shows them.
+//! Contacts, in the API's format.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -6,26 +6,26 @@ use weir_domain::id::{ChannelId, ContactId};
 use weir_domain::time::Timestamp;
 use weir_domain::{conversation, erasure};
 
-/// A person that a channel talks to.
+/// A person who exchanges messages with a channel.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Contact {
     /// Its id.
     pub(crate) id: ContactId,
-    /// The account it writes to.
+    /// The account that they write to.
     pub(crate) channel_id: ChannelId,
     /// The platform's id of the person.
     pub(crate) platform_id: String,
     /// The handle, without @.
     pub(crate) username: Option<String>,
-    /// The name that people see.
+    /// The display name.
     pub(crate) display_name: Option<String>,
     /// A picture; most platforms' links expire.
     pub(crate) avatar_url: Option<String>,
-    /// When we first heard of them.
+    /// When the first event about them arrived.
     pub(crate) created_at: Timestamp,
 }
 
-/// What was removed with a contact.
+/// The objects that were removed with a contact.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub(crate) struct Removed {
     /// Conversations that were only with this contact.

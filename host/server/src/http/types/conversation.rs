@@ -1,4 +1,4 @@
-//! Conversations, as the API shows them.
+//! Conversations, in the API's format.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -11,42 +11,42 @@ use weir_domain::time::Timestamp;
 use super::referral::Referral;
 use crate::accounts::features::{self, ContentFeature, Signal};
 
-/// A conversation, and whether it can be written in now.
+/// A conversation, and whether a message can be sent in it now.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct ConversationView {
     /// Its id.
     pub(crate) id: ConversationId,
-    /// The account it goes through.
+    /// The account of the conversation.
     pub(crate) channel_id: ChannelId,
-    /// The person on the other side.
+    /// The contact.
     pub(crate) contact: ContactView,
     /// The platform's id of the thread.
     pub(crate) platform_id: String,
     /// Open, unless its channel was deleted.
     pub(crate) status: ConversationStatus,
-    /// What brought it about.
+    /// The event that opened it.
     pub(crate) opened_by: OpenedBy,
     /// Whether a message would be accepted now.
     pub(crate) can_reply: bool,
-    /// Why not.
+    /// The reason if not.
     pub(crate) refusal: Option<RefusalView>,
     /// The messaging window; null until the contact writes, or if the platform has none.
     pub(crate) window: Option<WindowView>,
-    /// The message budget; null if the platform has none, or none after the contact's first answer.
+    /// The message budget; null if the platform has none, or none after the contact's first reply.
     pub(crate) budget: Option<BudgetView>,
     /// The newest message's time.
     pub(crate) last_message_at: Option<Timestamp>,
     /// Messages of the contact since the business answered or marked them read.
     #[serde(default)]
     pub(crate) unread: u32,
-    /// How the contact last came, by an ad or a link; null if they came by themselves.
+    /// The ad or link through which the contact last came; null if there was none.
     #[serde(default)]
     pub(crate) referral: Option<Referral>,
-    /// When it entered the record.
+    /// When it was stored.
     pub(crate) created_at: Timestamp,
 }
 
-/// The person on the other side.
+/// The contact.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct ContactView {
     /// Its id.
@@ -55,13 +55,13 @@ pub(crate) struct ContactView {
     pub(crate) platform_id: String,
     /// The handle, without @.
     pub(crate) username: Option<String>,
-    /// The name that people see.
+    /// The display name.
     pub(crate) display_name: Option<String>,
     /// A picture.
     pub(crate) avatar_url: Option<String>,
 }
 
-/// Why nothing can be written now.
+/// Why no message can be sent now.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct RefusalView {
     /// The stable code.
@@ -75,7 +75,7 @@ pub(crate) struct RefusalView {
 pub(crate) struct WindowView {
     /// When the contact last wrote.
     pub(crate) opened_at: Timestamp,
-    /// From this moment on it is closed.
+    /// The time at which it closes.
     pub(crate) closes_at: Timestamp,
 }
 
@@ -84,11 +84,11 @@ pub(crate) struct WindowView {
 pub(crate) struct BudgetView {
     /// Messages until the contact writes again.
     pub(crate) limit: u32,
-    /// Counted already, those in the outbox among them.
+    /// Messages counted already, including those in the outbox.
     pub(crate) used: u32,
-    /// What is left.
+    /// The remaining messages.
     pub(crate) left: u32,
-    /// What gives it back: `contact_message`.
+    /// What replenishes it: `contact_message`.
     pub(crate) resets_on: String,
 }
 
@@ -97,7 +97,7 @@ pub(crate) struct BudgetView {
 pub(crate) struct Features {
     /// Whether a message would be accepted now.
     pub(crate) can_reply: bool,
-    /// Why not.
+    /// The reason if not.
     pub(crate) refusal: Option<RefusalView>,
     /// The messaging window.
     pub(crate) window: Option<WindowView>,
@@ -105,11 +105,11 @@ pub(crate) struct Features {
     pub(crate) budget: Option<BudgetView>,
     /// Each kind of content, with its limits.
     pub(crate) contents: Vec<ContentFeature>,
-    /// Which statuses can be known.
+    /// The statuses that can be known.
     pub(crate) statuses: Statuses,
     /// What can be shown besides messages.
     pub(crate) signals: Vec<Signal>,
-    /// When this was found.
+    /// When this was determined.
     pub(crate) at: Timestamp,
 }
 

@@ -1,4 +1,4 @@
-//! Messages, as the API takes and shows them.
+//! Messages, in the API's format.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,53 +10,53 @@ use weir_domain::time::Timestamp;
 use super::referral::Referral;
 use crate::messages::media::Media;
 
-/// A message as the record holds it and the API shows it.
+/// A message, as stored and as the API returns it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Message {
     /// Its id.
     pub(crate) id: MessageId,
-    /// The account it went through.
+    /// The account of the message.
     pub(crate) channel_id: ChannelId,
-    /// The thread it belongs to.
+    /// The conversation.
     pub(crate) conversation_id: ConversationId,
-    /// The person on the other side.
+    /// The contact.
     pub(crate) contact_id: ContactId,
-    /// Which way it went.
+    /// The direction.
     pub(crate) direction: Direction,
-    /// Which surface made it.
+    /// Its origin.
     pub(crate) origin: Origin,
-    /// Where it stands.
+    /// Its status.
     pub(crate) status: Status,
-    /// What it carries.
+    /// Its content.
     pub(crate) content: Content,
     /// The platform's id, once known.
     pub(crate) platform_id: Option<String>,
     /// The message that it quotes.
     pub(crate) reply_to: Option<MessageId>,
-    /// How the contact came, on the first message after they did.
+    /// The contact's referral, on the first message after it.
     pub(crate) referral: Option<Referral>,
     /// The caller's own reference, unique in the channel.
     pub(crate) client_ref: Option<String>,
     /// Why it failed or is uncertain.
     pub(crate) error: Option<MessageError>,
-    /// What the sender should know: `links_not_clickable`.
+    /// A notice to the sender: `links_not_clickable`.
     pub(crate) warnings: Vec<String>,
-    /// Which button of a card it answers.
+    /// The button of a card that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) answers: Option<String>,
-    /// Platform fields without a place here.
+    /// Platform fields without a counterpart here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) platform_data: Option<serde_json::Value>,
-    /// The platform's time of it, or ours until then.
+    /// The platform's time of the message, or ours until it is known.
     pub(crate) sent_at: Timestamp,
-    /// When it entered the record.
+    /// When it was stored.
     pub(crate) created_at: Timestamp,
-    /// The order in which the messages of the conversation entered the record. The conversation itself is in the order of
-    /// `sent_at`, and of this where two are of the same moment.
+    /// The order in which the messages of the conversation were stored. The conversation itself is ordered by
+    /// `sent_at`, and by this for equal times.
     pub(crate) sequence: i64,
 }
 
-/// What one message carries.
+/// The content of one message.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Content {
@@ -65,60 +65,60 @@ pub(crate) enum Content {
         /// The text.
         text: String,
     },
-    /// A picture.
+    /// An image.
     Image {
-        /// Its bytes.
+        /// The attachment.
         media: Attachment,
-        /// What is written with it.
+        /// The caption.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caption: Option<String>,
     },
-    /// A film.
+    /// A video.
     Video {
-        /// Its bytes.
+        /// The attachment.
         media: Attachment,
-        /// What is written with it.
+        /// The caption.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caption: Option<String>,
     },
-    /// Sound.
+    /// An audio file.
     Audio {
-        /// Its bytes.
+        /// The attachment.
         media: Attachment,
     },
     /// Any other file.
     File {
-        /// Its bytes.
+        /// The attachment.
         media: Attachment,
-        /// What is written with it.
+        /// The caption.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caption: Option<String>,
     },
     /// A sticker.
     Sticker {
-        /// Its bytes.
+        /// The attachment.
         media: Attachment,
     },
     /// A post of the platform.
     SharedPost {
         /// The platform's id of it.
         post_id: Option<String>,
-        /// Where it can be seen.
+        /// The URL where it can be seen.
         url: Option<String>,
     },
-    /// A question with things to tap.
+    /// A question with options to tap.
     Card {
         /// `buttons`, `links`, `list`, `quick_replies`.
         card: String,
         /// The question.
         title: String,
-        /// More text.
+        /// Additional text.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<String>,
-        /// What can be tapped.
+        /// The buttons.
         buttons: Vec<Button>,
     },
-    /// A place.
+    /// A location.
     Location {
         /// Degrees north.
         latitude: f64,
@@ -129,30 +129,30 @@ pub(crate) enum Content {
         /// Its address.
         address: Option<String>,
     },
-    /// A text that the platform approved beforehand.
+    /// A template that the platform approved.
     Template {
         /// Its name at the platform.
         name: String,
         /// Its language.
         language: Option<String>,
-        /// What is filled in.
+        /// The template's parameters.
         parameters: serde_json::Value,
     },
-    /// What stands in for something that cannot be shown.
+    /// A placeholder for content that cannot be shown.
     Fallback {
-        /// The platform's own word for it.
+        /// The platform's own name for it.
         original_type: String,
-        /// What a person reads instead.
+        /// A text for people in its place.
         text: String,
-        /// Where it may be seen.
+        /// The URL where it may be seen.
         url: Option<String>,
-        /// Why: `type_unsupported`, `too_large`, `region_blocked`, `deleted`, `download_failed`, `malformed`.
+        /// The reason: `type_unsupported`, `too_large`, `region_blocked`, `deleted`, `download_failed`, `malformed`.
         reason: String,
-        /// The bytes behind it, where there are any.
+        /// The attachment, if there is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         media: Option<Attachment>,
     },
-    /// A kind that the connector knows and we do not.
+    /// A kind that the connector knows and Weir does not.
     Custom {
         /// The kind.
         kind: String,
@@ -161,22 +161,22 @@ pub(crate) enum Content {
     },
 }
 
-/// Something to tap.
+/// An option to tap.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Button {
-    /// Comes back when it is tapped.
+    /// Returned when the button is tapped.
     pub(crate) id: String,
-    /// What it says.
+    /// The button's label.
     pub(crate) title: String,
     /// The page it opens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<String>,
 }
 
-/// Stored bytes, as a message names them. A sender gives the `id`; the rest is filled in by the host.
+/// An attachment, as a message refers to it. A sender gives the `id`; the host fills in the rest.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Attachment {
-    /// What `POST /v1/media` returned, or what the host gave to inbound bytes.
+    /// The id that `POST /v1/media` returned, or that the host assigned to an inbound file.
     pub(crate) id: MediaId,
     /// As sniffed from the bytes.
     #[serde(default)]
@@ -184,10 +184,10 @@ pub(crate) struct Attachment {
     /// In bytes.
     #[serde(default)]
     pub(crate) size: Option<u64>,
-    /// A signed link that works for a day.
+    /// A signed link that is valid for a day.
     #[serde(default)]
     pub(crate) url: Option<String>,
-    /// Whether the bytes are here.
+    /// Whether the file is stored.
     #[serde(default)]
     pub(crate) status: Option<MediaStatus>,
 }
@@ -195,31 +195,31 @@ pub(crate) struct Attachment {
 /// Why a message did not, or may not have, arrived.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct MessageError {
-    /// Our stable code.
+    /// Weir's stable code.
     pub(crate) code: String,
     /// One sentence for a person.
     pub(crate) detail: String,
-    /// Whose fault it is.
+    /// The party at fault.
     pub(crate) fault: Fault,
-    /// Whether trying again can help.
+    /// Whether a retry can help.
     pub(crate) retryable: bool,
-    /// The platform's own words.
+    /// The platform's own text.
     pub(crate) platform: Option<PlatformWords>,
 }
 
-/// What the platform said, verbatim.
+/// The platform's message, verbatim.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct PlatformWords {
     /// Its code.
     pub(crate) code: Option<String>,
     /// Its message.
     pub(crate) message: Option<String>,
-    /// What its support asks for.
+    /// The id that the platform's support needs.
     pub(crate) request_id: Option<String>,
 }
 
 impl Message {
-    /// A message with a link to its bytes.
+    /// A message with a link to its attachment.
     pub(crate) fn of(message: message::Message, media: &Media) -> Self {
         Self {
             id: message.id,

@@ -1,4 +1,4 @@
-//! How contacts came, as the API shows it.
+//! Referrals, in the API's format.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -6,10 +6,10 @@ use weir_domain::id::ReferralId;
 use weir_domain::message;
 use weir_domain::time::Timestamp;
 
-/// How a contact came.
+/// A contact's referral.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Referral {
-    /// Its id; none while it is not yet stored.
+    /// Its id; null while it is not stored yet.
     #[serde(default)]
     pub(crate) id: Option<ReferralId>,
     /// `ad`, `link`, `post`, `profile`.
@@ -18,11 +18,11 @@ pub(crate) struct Referral {
     pub(crate) ad_id: Option<String>,
     /// The ad's name.
     pub(crate) ad_name: Option<String>,
-    /// Who paid for it.
+    /// The advertiser.
     pub(crate) advertiser_id: Option<String>,
-    /// The creative that was shown; absent for campaigns that mix creatives by themselves.
+    /// The creative that was shown; absent for campaigns that mix creatives automatically.
     pub(crate) creative_id: Option<String>,
-    /// Where the ad or post may be seen.
+    /// The URL where the ad or post may be seen.
     pub(crate) url: Option<String>,
     /// The operator's own value.
     #[serde(rename = "ref")]

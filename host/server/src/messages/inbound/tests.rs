@@ -1,4 +1,4 @@
-//! What a connector invents reaches nobody but the accounts of its own apps.
+//! Events that a connector invents affect only accounts of its own apps.
 
 use weir_domain::channel::{Channel, ChannelStatus};
 use weir_domain::conversation::Conversation;
@@ -19,10 +19,10 @@ const SECRET: &str = "the forger's own secret";
 
 async fn told(host: &Host) -> Vec<Event> {
     let events = host.store().events("default", 0, &EventFilter::default(), 1_000).await;
-    events.expect("a record").rows
+    events.expect("a database").rows
 }
 
-/// The conversation of an account: what a stranger invents is of now, and so is first in the list of all.
+/// The conversation of an account: an invented event is dated now, and so is first in the list of all.
 async fn conversation(host: &Host, channel: &Channel) -> Conversation {
     let page = Page { limit: 1, cursor: None };
     let filter = ConversationFilter {
@@ -30,10 +30,11 @@ async fn conversation(host: &Host, channel: &Channel) -> Conversation {
         ..ConversationFilter::default()
     };
     let all = host.store().conversations("default", filter, page);
-    all.await.expect("a record").rows.remove(0)
+    all.await.expect("a database").rows.remove(0)
 }
 
-/// A message of ours in the victim's conversation that left and has no answer yet: what an invented echo would settle.
+/// A message of ours in the victim's conversation that was sent and has no response yet: an invented echo would settle
+/// it.
 async fn in_hand(host: &Host, channel: &Channel) -> MessageId {
     let new = NewMessage {
         workspace_id: "default".to_owned(),
@@ -47,7 +48,7 @@ async fn in_hand(host: &Host, channel: &Channel) -> MessageId {
         origin: Origin::Api,
         claim: None,
     };
-    // The platform's rules are beside the point: the contact's word is of 1970.
+    // The platform's rules do not matter here: the contact's last message is of 1970.
     let serving = host.connectors.serving("echo").await.expect("Echo serves");
     let mut manifest = Manifest::clone(serving.book.manifest());
     manifest.policies.clear();
@@ -60,11 +61,11 @@ async fn in_hand(host: &Host, channel: &Channel) -> MessageId {
         .store()
         .lease_messages("worker", weir_store::Room::of_all(1), host.now())
         .await;
-    assert_eq!(leased.expect("a record").len(), 1);
+    assert_eq!(leased.expect("a database").len(), 1);
     messages[0].id
 }
 
-/// The forger serves an app of its own, whose webhooks prove what they must.
+/// The forger serves an app of its own, whose webhooks are validly signed.
 async fn with_forger(host: &Host) {
     let forge = host
         .connectors
@@ -80,7 +81,7 @@ async fn with_forger(host: &Host) {
         .promote(&forge.name, &forge.version)
         .await
         .expect("it serves");
-    let echo = host.store().app("echo").await.expect("a record").expect("an app");
+    let echo = host.store().app("echo").await.expect("a database").expect("an app");
     let app = App {
         name: "forge".to_owned(),
         connector: forge.name,
@@ -101,7 +102,7 @@ async fn invents(host: &Host) -> Recorded {
         .inbound
         .receive("forge", webhook)
         .await
-        .expect("it proves what it must")
+        .expect("its signature is valid")
     {
         Hook::Accepted(recorded) => recorded,
         other => panic!("{other:?}"),
@@ -110,23 +111,23 @@ async fn invents(host: &Host) -> Recorded {
 
 #[tokio::test]
 async fn c16_what_a_connector_invents_reaches_no_account_of_another_app() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a directory");
     let host = with_echo(&folder).await;
     let victim = with_account(&host, "acme", &[]).await;
     host.inbound
         .receive("echo", webhook(&host, "hi"))
         .await
-        .expect("it is taken");
+        .expect("it is accepted");
     let ours = in_hand(&host, &victim).await;
     with_forger(&host).await;
     let unharmed = async |victim: &Channel| {
-        let message = host.store().message("default", ours).await.expect("a record");
+        let message = host.store().message("default", ours).await.expect("a database");
         assert_eq!(message.expect("it is there").status, Status::Sending);
         let channel = host
             .store()
             .channel("default", victim.id)
             .await
-            .expect("a record")
+            .expect("a database")
             .expect("a channel");
         assert_eq!(channel.status, ChannelStatus::Connected);
         let thread = conversation(&host, victim).await;
@@ -139,7 +140,7 @@ async fn c16_what_a_connector_invents_reaches_no_account_of_another_app() {
     assert_eq!(told(&host).await, before);
     unharmed(&victim).await;
 
-    // And from one that has an account, conversation, contact and messages of the very same names.
+    // And from one that has an account, conversation, contact and messages with the same ids.
     let own = NewChannel {
         app: "forge".to_owned(),
         connector: "hostile-forge".to_owned(),
@@ -156,7 +157,7 @@ async fn c16_what_a_connector_invents_reaches_no_account_of_another_app() {
 
 #[tokio::test]
 async fn full_dead_letters_are_answered_503() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a directory");
     let host = with_echo(&folder).await;
     let taken = host.inbound.receive("echo", webhook(&host, "trap")).await;
     let Ok(Hook::DeadLettered(first)) = taken else {
@@ -166,34 +167,39 @@ async fn full_dead_letters_are_answered_503() {
         .store()
         .dead_letter("default", first)
         .await
-        .expect("a record")
-        .expect("a letter");
+        .expect("a database")
+        .expect("a dead letter");
     let rest: Vec<u32> = (1..limits::DEAD_LETTERS).collect();
     for some in rest.chunks(limits::WRITE_QUEUE / 4) {
         let kept = some.iter().map(|_| {
             let id = host.core.mint.id(host.now());
             host.store().keep_dead_letter(DeadLetter { id, ..letter.clone() })
         });
-        futures_util::future::try_join_all(kept).await.expect("there is room");
+        futures_util::future::try_join_all(kept)
+            .await
+            .expect("capacity is left");
     }
-    // Nothing gives way; the platform keeps the webhook and comes back.
+    // No fallback: the platform keeps the webhook and redelivers.
     let taken = host.inbound.receive("echo", webhook(&host, "trap")).await;
     assert!(matches!(taken, Err(HookError::Unavailable(_))), "{taken:?}");
     assert!(
         host.store()
             .dead_letter("default", first)
             .await
-            .expect("a record")
+            .expect("a database")
             .is_some()
     );
     let taken = host.inbound.receive("echo", webhook(&host, "hi")).await;
     assert!(matches!(taken, Ok(Hook::Accepted(_))), "{taken:?}");
-    host.store().drop_dead_letter("default", first).await.expect("a record");
+    host.store()
+        .drop_dead_letter("default", first)
+        .await
+        .expect("a database");
     let taken = host.inbound.receive("echo", webhook(&host, "trap")).await;
     assert!(matches!(taken, Ok(Hook::DeadLettered(_))), "{taken:?}");
 }
 
-/// Time passes for the host and not for what runs in it, as on a machine that was paused.
+/// Time passes for the host and not for the code in it, as on a machine that was paused.
 async fn standing_still() {
     loop {
         tokio::task::yield_now().await;
@@ -203,7 +209,7 @@ async fn standing_still() {
 
 #[tokio::test]
 async fn a_paused_host_makes_no_dead_letter() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a directory");
     let host = with_echo(&folder).await;
     let asked = webhook(&host, "loop");
     tokio::time::pause();
@@ -216,7 +222,7 @@ async fn a_paused_host_makes_no_dead_letter() {
         panic!("{taken:?}")
     };
     assert!(reason.contains("try again"), "{reason}");
-    assert_eq!(host.store().depths().await.expect("a record").dead_letters, 0);
+    assert_eq!(host.store().depths().await.expect("a database").dead_letters, 0);
     // The connector's own loop is its fault, whatever the machine does.
     let taken = host.inbound.receive("echo", asked).await;
     assert!(matches!(taken, Ok(Hook::DeadLettered(_))), "{taken:?}");

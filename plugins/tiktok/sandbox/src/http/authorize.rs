@@ -10,16 +10,16 @@ use url::form_urlencoded;
 use super::App;
 use crate::world::oauth::{Consent, ConsentRequest};
 
-/// Remembers in the browser who is logged in, for the silent redirect of a second visit.
+/// Stores in the browser who is logged in, for the silent redirect of a second visit.
 const LOGIN_COOKIE: &str = "tiktok_sandbox_account";
 
-/// TikTok does not publish the numbers of `error_code`; the redirect carries one all the same.
+/// TikTok does not publish the numbers of `error_code`; the redirect includes one all the same.
 const DENIED_CODE: &str = "-2";
 
 const PAGE: &str = include_str!("../pages/consent.html");
 const REFUSED: &str = include_str!("../pages/refused.html");
 
-/// What only the page's own address carries.
+/// The parameters of the page's own address.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Extras {
     #[serde(default)]
@@ -28,7 +28,7 @@ pub(super) struct Extras {
     account: String,
 }
 
-/// The consent page; or at once a code, when the logged-in account granted all of it before.
+/// The consent page; or immediately a code, if the logged-in account granted all scopes before.
 pub(super) async fn ask(
     State(shared): State<App>,
     Query(request): Query<ConsentRequest>,
@@ -92,8 +92,8 @@ pub(super) async fn ask(
     Html(page).into_response()
 }
 
-/// The form's decision. Fields: `client_key`, `redirect_uri`, `state`, `scope` as asked, `account`,
-/// `granted` (repeated; `*` for all), `decision` (`allow` or `deny`).
+/// The form's decision. Fields: `client_key`, `redirect_uri`, `state`, `scope` as requested, `account`, `granted`
+/// (repeated; `*` for all), `decision` (`allow` or `deny`).
 pub(super) async fn decide(State(shared): State<App>, body: Bytes) -> Response {
     let mut request = ConsentRequest {
         response_type: "code".into(),
@@ -134,7 +134,7 @@ pub(super) async fn decide(State(shared): State<App>, body: Bytes) -> Response {
             ];
             return redirect(&consent, &denial, None);
         }
-        _ => return refuse("decision: it is allow or deny"),
+        _ => return refuse("decision: it must be allow or deny"),
     }
     match shared.with(|world, now| world.grant(&consent, &account, scopes, now)) {
         Ok(code) => redirect(&consent, &[("code", &code)], Some(&account)),
@@ -144,7 +144,7 @@ pub(super) async fn decide(State(shared): State<App>, body: Bytes) -> Response {
 
 fn redirect(consent: &Consent, answer: &[(&str, &str)], login: Option<&str>) -> Response {
     let Ok(mut to) = url::Url::parse(&consent.redirect_uri) else {
-        return refuse("redirect_uri: it is no URL");
+        return refuse("redirect_uri: it is not a URL");
     };
     {
         let mut pairs = to.query_pairs_mut();
@@ -179,7 +179,7 @@ fn logged_in(headers: &HeaderMap) -> Option<&str> {
         .find_map(|(name, value)| (name == LOGIN_COOKIE).then_some(value))
 }
 
-/// Puts values into a page's `{{name}}` places, in one pass, so a value is never read as a place.
+/// Replaces a page's `{{name}}` placeholders in one pass, so that a value is never read as a placeholder.
 fn fill(page: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::with_capacity(page.len() * 2);
     let mut rest = page;
@@ -205,7 +205,7 @@ fn escape(text: &str) -> String {
         .replace('\'', "&#39;")
 }
 
-/// What a scope means to who grants it.
+/// The explanation of a scope for the account's owner.
 fn meaning(scope: &str) -> &'static str {
     match scope {
         "message.list.read" => "Read direct messages",

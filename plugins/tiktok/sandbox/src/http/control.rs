@@ -1,5 +1,5 @@
-//! The control API: what drives the sandbox. It speaks plain JSON, with `{"error": …}` and a 4xx when it
-//! does not do as asked. Every call is told in `docs/sandbox.md`.
+//! The control API, which drives the sandbox. It uses plain JSON, with `{"error": …}` and a 4xx for a failed call.
+//! `docs/sandbox.md` documents every call.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::world::people::{AccountOrder, PersonOrder};
 use crate::world::write::{AppReply, Writing};
 use crate::world::{ControlError, SettingsPatch};
 
-/// A watching phone is told of changes at most this often.
+/// An open phone page is notified of changes at most this often.
 const STREAM_PACE: Duration = Duration::from_millis(80);
 
 pub(super) fn router(shared: App) -> Router<App> {
@@ -100,11 +100,10 @@ struct Advance {
 
 async fn advance(State(shared): State<App>, body: Bytes) -> Answer {
     let Advance { ms } = parse(&body)?;
-    let now = shared
-        .clock
-        .advance(ms)
-        .ok_or_else(|| ControlError::Invalid("the clock goes forward only, a hundred years in all".into()))?;
-    // What came due meanwhile is done now.
+    let now = shared.clock.advance(ms).ok_or_else(|| {
+        ControlError::Invalid("the clock can only be advanced, by at most a hundred years in all".into())
+    })?;
+    // Work that became due meanwhile is done now.
     shared.with(|_, _| ());
     Ok(Json(json!({"now_ms": now.ms()})))
 }
@@ -272,7 +271,7 @@ async fn media(State(shared): State<App>, Path(media): Path<String>) -> Response
     }
 }
 
-/// Tells that something changed; what, the phone asks for.
+/// Signals a change; the phone page fetches its content.
 async fn stream(State(shared): State<App>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let changes = shared.changes.subscribe();
     let clock = Arc::clone(&shared);

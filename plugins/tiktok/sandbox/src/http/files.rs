@@ -1,4 +1,4 @@
-//! The bytes behind the URLs that the API hands out.
+//! The files behind the URLs that the API returns.
 
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -11,7 +11,7 @@ use crate::api::{MEDIA, Trace};
 use crate::world::faults::ApiFaultKind;
 use crate::world::media::{self, File};
 
-/// The part of an address that lets it expire.
+/// The part of an address that makes it expire.
 #[derive(Debug, Deserialize)]
 pub(super) struct Expiry {
     #[serde(rename = "x-expires")]
@@ -20,7 +20,7 @@ pub(super) struct Expiry {
     signature: String,
 }
 
-/// A received file, to who sends a live token as `x-user`.
+/// A received file, for a client that sends a valid token as `x-user`.
 pub(super) async fn media(
     State(shared): State<App>,
     Path(media): Path<String>,
@@ -54,7 +54,7 @@ pub(super) async fn media(
     }
 }
 
-/// A sticker, emoji or avatar: no header needed, and gone after `x-expires`.
+/// A sticker, emoji or avatar: no header required, and unavailable after `x-expires`.
 pub(super) async fn picture(
     State(shared): State<App>,
     Path(name): Path<String>,

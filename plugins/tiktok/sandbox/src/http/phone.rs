@@ -1,4 +1,4 @@
-//! The phone page and its files, all inside the binary; nothing on it comes from another host.
+//! The phone page and its files, all inside the binary; it loads nothing from other hosts.
 
 use axum::Router;
 use axum::http::header;

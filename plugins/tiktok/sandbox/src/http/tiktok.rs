@@ -1,4 +1,4 @@
-//! The API's calls: parameters in, fault orders met, TikTok's envelope out, one line in the call log.
+//! The API's calls: parses parameters, applies faults, returns TikTok's envelope, and writes one entry of the call log.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -88,7 +88,7 @@ pub(super) async fn upload(
     .await
 }
 
-/// The form's texts and its file; None when it is no well-formed form, or the file lacks a name or type.
+/// The form's texts and its file; `None` if the form is malformed, or the file lacks a name or type.
 async fn read_form(mut form: Multipart) -> Option<(Params, Option<Upload>)> {
     let mut fields = serde_json::Map::new();
     let mut file = None;
@@ -116,7 +116,7 @@ fn token(headers: &HeaderMap) -> Option<&str> {
     headers.get("access-token").and_then(|value| value.to_str().ok())
 }
 
-/// Performs a call as the fault orders allow, logs it, and answers.
+/// Executes a call with its faults, logs it, and responds.
 async fn serve(
     shared: &App,
     name: &'static str,
@@ -135,7 +135,7 @@ async fn serve(
         Some(ApiFaultKind::Status(status)) => {
             untouched(None, Some(*status));
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY);
-            return (status, "Ordered by the sandbox.").into_response();
+            return (status, "Injected by the sandbox.").into_response();
         }
         Some(ApiFaultKind::Reset) => {
             untouched(None, None);
@@ -180,7 +180,7 @@ async fn serve(
     }
 }
 
-/// An answer with other members; those that are null are left out.
+/// A response with changed members; null ones are removed.
 fn changed(mut data: Value, members: serde_json::Map<String, Value>) -> Value {
     if let Some(object) = data.as_object_mut() {
         for (name, value) in members {
@@ -204,7 +204,7 @@ async fn wait_for_echoes(shared: &App, echoes: &[u64]) {
             tried.await;
         }
     };
-    // Late or early: the send answers all the same, since the receiver may be what waits for it.
+    // Late or early: the send responds all the same, since the receiver may be waiting for it.
     let _ = tokio::time::timeout(Duration::from_millis(limits::EARLY_ECHO_WAIT_MS), delivered).await;
     shared.peek(|world, _| world.outbox.unwatch(echoes));
 }
@@ -229,7 +229,7 @@ pub(super) fn record(
     });
 }
 
-/// What every answer looks like, in TikTok's order.
+/// The envelope of every response, in TikTok's order.
 #[derive(Debug, Serialize)]
 struct Envelope {
     code: i64,

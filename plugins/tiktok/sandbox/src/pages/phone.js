@@ -1,5 +1,5 @@
-// The phone: shows one chat as the person sees it and does what a thumb would do.
-// Everything from outside becomes text by textContent; no markup is ever built from it.
+// The phone: shows one chat as the person sees it, with the person's actions. External input becomes text by
+// textContent; no markup is ever built from it.
 
 const $ = (id) => document.getElementById(id);
 const el = (tag, cls, text) => {
@@ -172,7 +172,7 @@ function render(keep) {
     const img = el("img");
     img.src = "/cdn/sticker-wave";
     img.alt = "";
-    empty.append(img, document.createTextNode(`Say hello to ${chat.account.display_name}. Nobody has written yet, and a business cannot write first.`));
+    empty.append(img, document.createTextNode(`Say hello to ${chat.account.display_name}. There are no messages yet, and a business cannot send the first one.`));
     nodes.push(empty);
   }
   let before = null;
@@ -354,7 +354,7 @@ $("scroll").onscroll = () => {
 };
 $("account").onchange = choose;
 $("person").onchange = choose;
-// The lists grow when a test makes people; a look at them when they are opened is enough.
+// The lists grow when a test creates people; refreshing them when they are opened is enough.
 $("person").onfocus = () => attempt(people);
 $("composer").onsubmit = (event) => {
   event.preventDefault();
@@ -394,7 +394,7 @@ $("link").onclick = async () => {
 };
 $("commenting").onclick = async () => {
   const done = await act("comment", { text: $("comment").value });
-  if (done) say(done.webhook ? "Commented; the webhook is on its way." : "Commented; no webhook, since Comment-to-Message is off or nobody is subscribed.");
+  if (done) say(done.webhook ? "Commented; the webhook is on its way." : "Commented; no webhook, since Comment-to-Message is off or no app is subscribed.");
 };
 $("staffing").onclick = () => {
   const text = $("staff").value;

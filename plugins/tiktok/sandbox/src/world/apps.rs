@@ -1,4 +1,4 @@
-//! Developer apps: who may ask for what, from where, how often.
+//! Developer apps: their scopes, redirect addresses and rates.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use super::subscription::Category;
 use crate::clock::Timestamp;
 use crate::limits;
 
-/// An order to make or replace an app.
+/// A request to create or replace an app.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AppOrder {
@@ -17,7 +17,7 @@ pub struct AppOrder {
     pub client_key: String,
     /// Its secret.
     pub client_secret: String,
-    /// What the consent page calls it.
+    /// Its name on the consent page.
     #[serde(default)]
     pub name: Option<String>,
     /// Exact addresses it may redirect to; none: any loopback address.
@@ -30,7 +30,7 @@ pub struct AppOrder {
     pub qps: Option<u32>,
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "serde wants the field's own type")]
+#[expect(clippy::unnecessary_wraps, reason = "serde requires the field's own type")]
 fn ten_per_second() -> Option<u32> {
     Some(limits::QUERIES_PER_SECOND)
 }
@@ -108,11 +108,11 @@ pub(super) fn is_loopback_http(address: &str) -> bool {
         }
 }
 
-/// A token bucket of one second's worth, judged on the virtual clock.
+/// A token bucket of one second's worth, on the virtual clock.
 #[derive(Debug)]
 pub(super) struct Rate {
     qps: Option<u32>,
-    /// Thousandths of a call that may be made now.
+    /// Thousandths of a call that are available now.
     level: i64,
     at: Timestamp,
 }

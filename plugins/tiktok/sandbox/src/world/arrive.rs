@@ -1,4 +1,4 @@
-//! How people come to a business other than by writing: an ad, a link or its code, a comment under a post.
+//! How people contact a business other than by writing: an ad, a link or its code, a comment under a post.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,15 +15,15 @@ use crate::limits;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdClick {
-    /// `manual`, `smart_plus` or `upgraded_smart_plus`; only the last tells the creative.
+    /// `manual`, `smart_plus` or `upgraded_smart_plus`; only the last reports the creative.
     pub campaign: Option<String>,
     /// The ad.
     pub ad_id: Option<String>,
     /// Its name.
     pub ad_name: Option<String>,
-    /// Whose.
+    /// The account.
     pub advertiser_id: Option<String>,
-    /// The creative, against the campaign's habit; empty for an empty text.
+    /// The creative, overriding the campaign's default; an empty text removes it.
     pub message_material_id: Option<String>,
 }
 
@@ -31,7 +31,7 @@ pub struct AdClick {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LinkOpen {
-    /// What the link carries.
+    /// The parameters of the link.
     #[serde(rename = "ref")]
     pub reference: String,
     /// The prefilled text.
@@ -44,7 +44,7 @@ pub struct LinkOpen {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommentOrder {
-    /// What it says.
+    /// The text.
     pub text: String,
     /// Whether it is a reply to another comment, which cannot be answered by message.
     #[serde(default)]
@@ -55,7 +55,7 @@ impl World {
     /// The person arrives by an ad. No message, and no window.
     ///
     /// # Errors
-    /// Somebody unknown, or an unknown kind of campaign.
+    /// An unknown person, or an unknown kind of campaign.
     pub fn click_ad(
         &mut self,
         account: &str,
@@ -84,7 +84,7 @@ impl World {
     /// The person arrives by a link or its QR code. No message, and no window.
     ///
     /// # Errors
-    /// Somebody unknown, or a `ref` that TikTok does not allow.
+    /// An unknown person, or a `ref` that TikTok does not allow.
     pub fn open_link(
         &mut self,
         account: &str,
@@ -131,7 +131,7 @@ impl World {
     /// The person comments under a post of the account, with interest.
     ///
     /// # Errors
-    /// Somebody unknown, or an empty text.
+    /// An unknown person, or an empty text.
     pub fn comment(
         &mut self,
         account: &str,

@@ -1,7 +1,6 @@
 //! Automatic messages and Comment-to-Message (TikTok API reference, same titles).
 //!
-//! Reviews pass after a while of virtual time; a text with the word "reject" is rejected, so both
-//! ends can be played.
+//! Reviews pass after some virtual time; a text that contains "reject" is rejected, so both outcomes can be tested.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -44,7 +43,7 @@ impl Kind {
         }
     }
 
-    /// The object that holds its texts.
+    /// The object that contains its texts.
     fn block(self) -> &'static str {
         match self {
             Self::Welcome => "welcome_message",
@@ -138,14 +137,14 @@ impl Automatic {
             .collect()
     }
 
-    /// A question on offer, and its answer.
+    /// A suggested question, and its answer.
     pub(super) fn question(&self, id: &str) -> Option<(String, String)> {
         self.offered(Kind::Question)
             .find(|message| message.id == id)
             .map(|message| (message.texts[0].clone(), message.texts[1].clone()))
     }
 
-    /// What a prompt on offer makes the person write.
+    /// The message that a suggested prompt sends for the person.
     pub(super) fn prompt(&self, id: &str) -> Option<String> {
         self.offered(Kind::Prompt)
             .find(|message| message.id == id)
@@ -153,7 +152,7 @@ impl Automatic {
     }
 }
 
-/// A review that will be finished.
+/// A pending review.
 #[derive(Debug)]
 pub struct Review {
     account: String,
@@ -169,7 +168,7 @@ impl World {
             .ok_or_else(Refusal::bad_token)
     }
 
-    /// The text that greets who writes first to this account.
+    /// The text sent to a person who writes first to this account.
     pub(super) fn welcome_of(&self, account: &str) -> Option<String> {
         let automatic = &self.accounts.get(account)?.automatic;
         automatic
@@ -189,7 +188,7 @@ impl World {
                     .iter_mut()
                     .find(|message| message.id == review.id)
             })
-            // Changed or deleted while it waited: another review is on its way, or none.
+            // Changed or deleted while it waited: another review is pending, or none.
             .filter(|message| message.audit == Audit::Reviewing && message.texts == review.texts)
         else {
             return;
@@ -280,7 +279,7 @@ impl World {
         }
         self.begin_review(&caller.account, &new, call.now);
         if kind == Kind::Welcome {
-            // TikTok tells no UPDATE of a welcome message.
+            // TikTok sends no UPDATE of a welcome message.
             self.tell_config(&caller.account, &old, "DELETE", call.now);
             self.tell_config(&caller.account, &new, "CREATE", call.now);
         } else {

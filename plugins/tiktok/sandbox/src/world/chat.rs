@@ -1,5 +1,5 @@
-//! A chat and what is written in it, in the three forms in which it is seen: the REST answer
-//! (TikTok API reference, Get a list of messages), the phone, and (in `event`) the webhook.
+//! A chat and its messages, in their three formats: the REST response (TikTok API reference, Get a list of messages),
+//! the phone page, and (in `event`) the webhook.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use super::{World, media};
 use crate::clock::{DAY_MS, Timestamp};
 use crate::limits;
 
-/// Who wrote.
+/// The sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
@@ -22,7 +22,7 @@ pub enum Side {
     Business,
 }
 
-/// From where a message was sent: TikTok's `message_tag.source`.
+/// The origin of a message: TikTok's `message_tag.source`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Source {
@@ -36,11 +36,11 @@ pub enum Source {
     Others,
 }
 
-/// Which automatic message it was.
+/// The kind of automatic message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AutoType {
-    /// Greets who writes first.
+    /// Greets a person who writes first.
     WelcomeMessage,
     /// Answers a suggested question.
     SuggestedQuestion,
@@ -55,20 +55,20 @@ pub struct Card {
     pub link: bool,
     /// The question.
     pub title: String,
-    /// The answers to tap.
+    /// The options.
     pub buttons: Vec<Button>,
 }
 
-/// One answer to tap.
+/// One option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Button {
     /// Its label.
     pub title: String,
-    /// Comes back when it is tapped.
+    /// Returned when the option is tapped.
     pub id: String,
 }
 
-/// What a message holds.
+/// The content of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// Text.
@@ -85,22 +85,22 @@ pub enum Content {
     Sticker(&'static str),
     /// A card.
     Template(Card),
-    /// Something the API has no form for (voice, avatar, deleted…), by the name the webhook gives it.
+    /// Content for which the API has no format (voice, avatar, deleted…), by its name in the webhook.
     Other(String),
 }
 
 /// A reaction on a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reaction {
-    /// Who reacted.
+    /// The author.
     pub from: Side,
     /// An emoji, or the name of an AI emoji's picture.
     pub what: Emoji,
-    /// When.
+    /// The time.
     pub at: Timestamp,
 }
 
-/// What a reaction shows.
+/// The emoji of a reaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Emoji {
     /// A character.
@@ -114,32 +114,32 @@ pub enum Emoji {
 pub struct Message {
     /// TikTok's id.
     pub id: String,
-    /// Who wrote it.
+    /// The author.
     pub from: Side,
-    /// From where.
+    /// Its origin.
     pub source: Source,
-    /// Which automatic message, if one.
+    /// The kind of automatic message, if it is one.
     pub automatic: Option<AutoType>,
-    /// When; unique within its chat.
+    /// The time; unique within its chat.
     pub at: Timestamp,
-    /// What it holds.
+    /// Its content.
     pub content: Content,
     /// The message it quotes.
     pub quotes: Option<String>,
-    /// The card and button that were tapped to make it.
+    /// The card and button that were tapped to create it.
     pub tapped: Option<(String, String)>,
     /// Reactions on it.
     pub reactions: Vec<Reaction>,
 }
 
-/// How the person came: by an ad or a link.
+/// The person's origin: an ad or a link.
 #[derive(Debug, Clone)]
 pub enum Referral {
     /// A click on a messaging ad.
     Ad {
-        /// Whose ad.
+        /// The account.
         advertiser_id: String,
-        /// Which ad.
+        /// The ad.
         ad_id: String,
         /// Its name.
         ad_name: String,
@@ -152,7 +152,7 @@ pub enum Referral {
     },
     /// A `tiktok.me` link.
     Link {
-        /// What the link carried.
+        /// The parameters of the link.
         reference: String,
         /// The prefilled text.
         message: String,
@@ -164,7 +164,7 @@ pub enum Referral {
 }
 
 impl Referral {
-    /// The webhook's object; a list in REST holds the same with `seconds` for an ad's time.
+    /// The webhook's object; a list in REST has the same with `seconds` for an ad's time.
     pub(super) fn show(&self, seconds: bool) -> Value {
         match self {
             Self::Ad {
@@ -207,7 +207,7 @@ impl Referral {
     }
 }
 
-/// The address that shows a post.
+/// The URL that shows a post.
 pub(super) fn embed_url(video_id: &str) -> String {
     format!(
         "https://www.tiktok.com/player/v1/{video_id}?music_info=1&description=1&autoplay=1&loop=1&utm_campaign=tt4d_open_api&utm_source=dm"
@@ -222,7 +222,7 @@ pub struct Chat {
     pub(super) person: String,
     /// The business accepted the request or wrote: `SINGLE`, else `STRANGER`.
     pub(super) known: bool,
-    /// TikTok lists it: somebody wrote, or came by an ad or a link.
+    /// TikTok lists it: a message was sent, or the person came by an ad or a link.
     pub(super) listed: bool,
     pub(super) updated: Timestamp,
     pub(super) window: Window,
@@ -232,7 +232,7 @@ pub struct Chat {
     pub(super) person_read: Timestamp,
     /// Up to here the business has marked the person's messages read.
     pub(super) business_read: Timestamp,
-    /// The business's typing sign shows until then.
+    /// Until when the business's typing indicator is shown.
     pub(super) typing_until: Timestamp,
     last_at: Timestamp,
 }
@@ -346,7 +346,7 @@ impl Emoji {
 }
 
 impl World {
-    /// Puts a message into a chat and keeps the books: order, window, acquaintance, bounds.
+    /// Adds a message to a chat and updates its state: order, window, whether the two know each other, limits.
     pub(super) fn post(&mut self, index: usize, now: Timestamp, mut message: Message) -> Message {
         let full = self.messages >= limits::ALL_MESSAGES;
         let counts = match message.source {
@@ -380,7 +380,7 @@ impl World {
         message
     }
 
-    /// Something happened in a chat: it moves to the head of its account's list.
+    /// An event occurred in a chat: it moves to the head of its account's list.
     pub(super) fn touch(&mut self, index: usize, at: Timestamp) {
         use std::cmp::Reverse;
         let chat = &mut self.chats[index];

@@ -1,9 +1,9 @@
-//! The webhooks' shapes (TikTok, webhook schema of Business Messaging) and who gets which.
+//! The webhooks' formats (TikTok, webhook schema of Business Messaging) and their recipients.
 //!
-//! `content` is JSON inside a string; enums in it are lower-case where REST has them upper-case.
-//! Unknown for TikTok and chosen here: `unique_identifier` of an echo is the sender's, that is the
-//! business's; of a person in the EEA, Switzerland or the UK nothing but the stripped
-//! `im_receive_msg_eu` is told, so neither their read marks nor their arrivals.
+//! `content` is JSON inside a string; enums in it are lower-case where REST has them upper-case. Undocumented by TikTok
+//! and chosen here: `unique_identifier` of an echo is the sender's, that is the business's; for a person in the EEA,
+//! Switzerland or the UK only the stripped `im_receive_msg_eu` is sent, so neither their read receipts nor their
+//! arrivals.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use super::outbox::{Delivery, DeliveryId};
 use crate::clock::Timestamp;
 use crate::region;
 
-/// What every webhook looks like, in TikTok's order.
+/// The envelope of every webhook, in TikTok's order.
 #[derive(Serialize)]
 struct Envelope<'a> {
     client_key: &'a str,
@@ -25,7 +25,7 @@ struct Envelope<'a> {
     content: String,
 }
 
-/// What happened to a reaction.
+/// The change of a reaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Add,
@@ -33,7 +33,7 @@ pub(super) enum Operation {
 }
 
 impl World {
-    /// Tells of a message. Answers the deliveries made, for an echo that must come early.
+    /// Sends the webhooks of a message. Returns the deliveries created, for an echo that must arrive early.
     pub(super) fn tell_message(&mut self, index: usize, message: &Message, now: Timestamp) -> Vec<DeliveryId> {
         let account = self.chats[index].account.clone();
         let mut deliveries = Vec::new();
@@ -56,7 +56,7 @@ impl World {
         deliveries
     }
 
-    /// Tells of a reaction, which is no message although it rides as one.
+    /// Sends the webhooks of a reaction, which is not a message although it uses the same event.
     pub(super) fn tell_reaction(
         &mut self,
         index: usize,
@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    /// Tells that the person has read up to `read`.
+    /// Sends the webhook that the person has read up to `read`.
     pub(super) fn tell_read(&mut self, index: usize, read: Timestamp, now: Timestamp) -> bool {
         self.tell_of_person(index, "im_mark_read_msg", now, |content| {
             content["timestamp"] = now.ms().into();
@@ -104,7 +104,7 @@ impl World {
         })
     }
 
-    /// Tells that the person came by an ad or a link.
+    /// Sends the webhook that the person came by an ad or a link.
     pub(super) fn tell_referral(&mut self, index: usize, referral: &Referral, follower: bool, now: Timestamp) -> bool {
         let source = match referral {
             Referral::Ad { .. } => "ad",
@@ -117,7 +117,7 @@ impl World {
         })
     }
 
-    /// Tells of a comment that showed interest.
+    /// Sends the webhook of a comment that showed interest.
     pub(super) fn tell_comment(&mut self, index: usize, id: &str, text: &str, follower: bool, now: Timestamp) -> bool {
         self.tell_of_person(index, "im_receive_high_intent_comment", now, |content| {
             if let Some(fields) = content.as_object_mut() {
@@ -146,14 +146,14 @@ impl World {
         told
     }
 
-    /// Tells of an automatic message, an event of the account and not of a chat.
+    /// Sends the webhook of an automatic message, an event of the account and not of a chat.
     pub(super) fn tell_automatic(&mut self, account: &str, event: &'static str, content: &Value, now: Timestamp) {
         for (app, business_id) in self.hearers(account, now) {
             self.push(&app, &business_id, account, None, None, event, content, now);
         }
     }
 
-    /// Tells that the account's owner ended the app's access; sent while the app still hears.
+    /// Sends the webhook that the account's owner revoked the app's access, while the app still receives webhooks.
     pub(super) fn tell_authorization_removed(&mut self, app: &str, account: &str, now: Timestamp) {
         let business_id = self.mint.open_id(app, account);
         self.push(
@@ -176,7 +176,7 @@ impl World {
         fill: impl Fn(&mut Value),
     ) -> Option<(&'static str, Value)> {
         let chat = &self.chats[index];
-        // A request that was not accepted is told to nobody, unless the account takes messages from everyone.
+        // A request that was not accepted is not sent to any app, unless the account accepts messages from everyone.
         if !chat.known && !self.accounts.get(&chat.account)?.dm_everyone {
             return None;
         }
@@ -210,7 +210,7 @@ impl World {
         }
     }
 
-    /// What every event of a chat begins with, then what `fill` adds.
+    /// The common fields of every event of a chat, then the fields that `fill` adds.
     fn message_content(&self, index: usize, from: Side, business_id: &str, fill: impl Fn(&mut Value)) -> Value {
         let chat = &self.chats[index];
         let person = json!({"id": self.identifier(index, Side::Person, business_id), "role": "personal_account"});

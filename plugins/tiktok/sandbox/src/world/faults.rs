@@ -1,4 +1,4 @@
-//! Faults on order: the next calls of a name, or the next webhooks, go wrong as asked.
+//! Injected faults: the next calls of a name, or the next webhooks, fail in the requested way.
 
 use std::collections::VecDeque;
 
@@ -9,13 +9,13 @@ use super::ControlError;
 use crate::api::{Api, MEDIA, UPLOAD};
 use crate::limits;
 
-/// An order as it arrives.
+/// The fault in a request.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultOrder {
     /// A call's name, `webhook`, or `*` for every call.
     pub on: String,
-    /// What goes wrong.
+    /// The fault.
     pub fault: FaultSpec,
     /// How many times; one when absent.
     #[serde(default = "once")]
@@ -32,35 +32,35 @@ fn once() -> u32 {
     1
 }
 
-/// What goes wrong. `delay_ms` goes with any other; of the others one is given.
+/// The fault. `delay_ms` can be combined with any other; of the others only one may be set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FaultSpec {
     /// TikTok's code, in an envelope; the call is not performed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<i64>,
-    /// The text beside the code.
+    /// The message that accompanies the code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// A bare HTTP status; the call is not performed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,
-    /// Milliseconds (system time) before the call is performed; for webhooks virtual ones before delivery.
+    /// Milliseconds (system time) before the call is executed; for webhooks virtual ones before delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
-    /// Performed; then the connection closes without an answer.
+    /// Executed; then the connection is closed without a response.
     #[serde(skip_serializing_if = "is_false")]
     pub lost: bool,
-    /// Not performed; the connection closes without an answer.
+    /// Not executed; the connection is closed without a response.
     #[serde(skip_serializing_if = "is_false")]
     pub reset: bool,
-    /// Not performed; a gateway's HTML page comes with status 200.
+    /// Not executed; a gateway's HTML page is returned with status 200.
     #[serde(skip_serializing_if = "is_false")]
     pub html: bool,
-    /// Performed; half the JSON comes back.
+    /// Executed; half of the JSON is returned.
     #[serde(skip_serializing_if = "is_false")]
     pub truncated: bool,
-    /// Performed; these members of the answer's `data` are otherwise, and those that are null are left out (RFC 7386).
+    /// Executed; these members of the response's `data` are changed, and null ones are removed (RFC 7386).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<Map<String, Value>>,
     /// Webhook: sent twice.
@@ -72,7 +72,7 @@ pub struct FaultSpec {
     /// Webhook: never sent.
     #[serde(skip_serializing_if = "is_false")]
     pub drop: bool,
-    /// Webhook: the next send answers only after its echo was delivered.
+    /// Webhook: the next send responds only after its echo was delivered.
     #[serde(skip_serializing_if = "is_false")]
     pub early_echo: bool,
 }
@@ -82,38 +82,38 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// What an API call meets.
+/// A fault of an API call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiFault {
     /// Wait this long first.
     pub delay_ms: u64,
-    /// Then this.
+    /// Then this fault.
     pub kind: ApiFaultKind,
 }
 
-/// How an API call goes wrong.
+/// The faults of an API call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApiFaultKind {
-    /// Only late.
+    /// Only delayed.
     Late,
     /// Refused.
     Code(i64, String),
     /// A bare status.
     Status(u16),
-    /// Done, and no answer.
+    /// Executed, and no response.
     Lost,
-    /// Not done, and no answer.
+    /// Not executed, and no response.
     Reset,
     /// A page instead of JSON.
     Html,
-    /// Done, and half an answer.
+    /// Executed, and half a response.
     Truncated,
-    /// Done, and an answer with other members.
+    /// Executed, and a response with changed members.
     Answer(Map<String, Value>),
 }
 
 impl ApiFaultKind {
-    /// The word in the call log.
+    /// Its name in the call log.
     pub fn name(&self) -> String {
         match self {
             Self::Late => "delay".into(),
@@ -128,7 +128,7 @@ impl ApiFaultKind {
     }
 }
 
-/// What a webhook meets.
+/// A fault of a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WebhookFault {
     /// Sent twice.
@@ -145,7 +145,10 @@ impl FaultSpec {
     fn for_api(&self) -> Option<ApiFault> {
         let kinds = [
             self.code.map(|code| {
-                let text = self.message.clone().unwrap_or_else(|| "Ordered by the sandbox.".into());
+                let text = self
+                    .message
+                    .clone()
+                    .unwrap_or_else(|| "Injected by the sandbox.".into());
                 ApiFaultKind::Code(code, text)
             }),
             self.http_status.map(ApiFaultKind::Status),
@@ -186,17 +189,17 @@ impl FaultSpec {
     }
 }
 
-/// The orders that wait.
+/// The waiting faults.
 #[derive(Debug, Default)]
 pub struct Faults {
     orders: VecDeque<FaultOrder>,
 }
 
 impl Faults {
-    /// Takes an order.
+    /// Adds a fault.
     ///
     /// # Errors
-    /// An unknown name, a fault that does not fit it, or too many orders.
+    /// An unknown name, a fault that does not apply to it, or too many faults.
     pub fn order(&mut self, order: FaultOrder) -> Result<(), ControlError> {
         let invalid = |why: &str| Err(ControlError::Invalid(why.into()));
         let fault = &order.fault;
@@ -215,7 +218,7 @@ impl Faults {
         };
         if !known {
             return invalid(
-                "give exactly one fault that fits: code, http_status, lost, reset, html, truncated, answer or delay_ms for a call; duplicate, reorder, drop, delay_ms or early_echo for a webhook",
+                "set exactly one fault that applies: code, http_status, lost, reset, html, truncated, answer or delay_ms for a call; duplicate, reorder, drop, delay_ms or early_echo for a webhook",
             );
         }
         if fault.delay_ms.is_some_and(|ms| ms > limits::FAULT_DELAY_MS) {
@@ -229,7 +232,7 @@ impl Faults {
         }
         if self.orders.len() >= limits::FAULTS {
             return Err(ControlError::Conflict(format!(
-                "at most {} orders wait",
+                "at most {} faults can wait",
                 limits::FAULTS
             )));
         }
@@ -237,23 +240,23 @@ impl Faults {
         Ok(())
     }
 
-    /// The orders that wait.
+    /// The waiting faults.
     pub fn show(&self) -> Value {
         json!({"faults": self.orders})
     }
 
-    /// Forgets every order.
+    /// Clears all faults.
     pub fn clear(&mut self) {
         self.orders.clear();
     }
 
-    /// What this call meets.
+    /// The fault of this call.
     pub fn take_api(&mut self, name: &str) -> Option<ApiFault> {
         self.take(|order| order.on != "webhook" && (order.on == "*" || order.on == name))
             .and_then(|fault| fault.for_api())
     }
 
-    /// What this webhook meets.
+    /// The fault of this webhook.
     pub fn take_webhook(&mut self, event: &str) -> Option<WebhookFault> {
         self.take(|order| {
             order.on == "webhook"

@@ -1,5 +1,5 @@
-//! Files: uploaded, received, and the pictures that come with the sandbox
-//! (TikTok API reference, Upload an image; Download an image or a video from a message).
+//! Files: uploaded, received, and the pictures included in the sandbox (TikTok API reference, Upload an image; Download
+//! an image or a video from a message).
 
 use std::collections::{HashMap, VecDeque};
 
@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 const FILE_MS: i64 = 30 * DAY_MS;
 const DOWNLOAD_MS: i64 = 24 * HOUR_MS;
 
-/// A picture or video that comes with the sandbox.
+/// A picture or video included in the sandbox.
 #[derive(Debug, Clone, Copy)]
 pub struct Picture {
     /// Its name in a URL.
@@ -30,7 +30,7 @@ pub struct Picture {
 
 macro_rules! pictures {
     ($($name:literal $file:literal $mime:literal,)*) => {
-        /// Every picture that comes with the sandbox.
+        /// Every picture included in the sandbox.
         pub const PICTURES: &[Picture] = &[$(Picture {
             name: $name,
             bytes: include_bytes!(concat!("../pictures/", $file)),
@@ -56,12 +56,12 @@ pub fn picture(name: &str) -> Option<&'static Picture> {
     PICTURES.iter().find(|picture| picture.name == name)
 }
 
-/// Where a picture is served on the sandbox's origin.
+/// The path of a picture on the sandbox's origin.
 pub(super) fn picture_path(name: &str) -> String {
     format!("/cdn/{name}")
 }
 
-/// The whole address of a picture; with an expiry it dies then, as TikTok's do after `x-expires`.
+/// The whole address of a picture; with an expiry it becomes invalid then, as TikTok's do after `x-expires`.
 pub(super) fn picture_url(origin: &str, name: &str, expires: Option<Timestamp>) -> String {
     match expires {
         Some(expires) => format!("{origin}/cdn/{name}?x-expires={}&x-signature=sandbox", expires.secs()),
@@ -69,7 +69,7 @@ pub(super) fn picture_url(origin: &str, name: &str, expires: Option<Timestamp>) 
     }
 }
 
-/// The type of a file by its first bytes, when TikTok takes it as an image.
+/// The type of a file by its first bytes, if TikTok accepts it as an image.
 pub fn image_type(bytes: &[u8]) -> Option<&'static str> {
     if bytes.starts_with(&[0xFF, 0xD8, 0xFF]) {
         Some("image/jpeg")
@@ -91,7 +91,7 @@ pub struct File {
     expires: Timestamp,
 }
 
-/// Every file, the oldest leaving when there is no room.
+/// Every file; the oldest is deleted when the limit is reached.
 #[derive(Debug, Default)]
 pub struct Files {
     files: HashMap<String, File>,
@@ -112,7 +112,7 @@ impl Files {
     }
 }
 
-/// A file as it arrives in an upload.
+/// A file in an upload.
 #[derive(Debug)]
 pub struct Upload {
     /// The declared type of the part.
@@ -122,7 +122,7 @@ pub struct Upload {
 }
 
 impl World {
-    /// Takes an uploaded image.
+    /// Stores an uploaded image.
     ///
     /// # Errors
     /// TikTok's refusals: not allowed, not `IMAGE`, empty, over 3 MB, neither JPG nor PNG.
@@ -203,8 +203,8 @@ impl World {
         hex::encode(&mac.finalize().into_bytes()[..16])
     }
 
-    /// The bytes behind a download address; None when it is wrong, expired, or `x-user` is not a live
-    /// token of the account that owns the conversation.
+    /// The bytes behind a download URL; `None` if it is invalid or expired, or `x-user` is not a valid token of the
+    /// account that owns the conversation.
     pub fn fetch(
         &self,
         media: &str,
@@ -225,12 +225,12 @@ impl World {
         self.files.files.get(media).cloned()
     }
 
-    /// The path of somebody's avatar: one of a few, always the same for a name.
+    /// The path of a person's avatar: one of a few, always the same for a name.
     pub(super) fn avatar_path(&self, username: &str) -> String {
         picture_path(avatar(username))
     }
 
-    /// The temporary address of somebody's avatar.
+    /// The temporary address of a person's avatar.
     pub(super) fn avatar_url(&self, username: &str, now: Timestamp) -> String {
         picture_url(&self.origin, avatar(username), Some(now.plus_ms(DAY_MS)))
     }

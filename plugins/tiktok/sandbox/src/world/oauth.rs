@@ -1,7 +1,7 @@
-//! Consent, and the calls that give and take tokens (TikTok API reference, Authorization and Authentication).
+//! Consent, and the calls that issue and revoke tokens (TikTok API reference, Authorization and Authentication).
 //!
-//! Unknown for TikTok and chosen here: a new consent leaves older tokens of the same app and account
-//! alive, and a token keeps the scopes it was granted.
+//! Undocumented by TikTok and chosen here: after a new consent, older tokens of the same app and account stay valid,
+//! and a token keeps its scopes.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ const CODE_MS: i64 = 10 * MINUTE_MS;
 const ACCESS_MS: i64 = DAY_MS;
 const REFRESH_MS: i64 = 365 * DAY_MS;
 
-/// Who calls, proven by a token.
+/// The caller, authenticated by a token.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub(super) account: String,
@@ -27,22 +27,22 @@ pub(super) struct Caller {
     pub(super) scopes: Vec<String>,
 }
 
-/// A request for consent, checked: the page may be shown.
+/// A validated request for consent: the page may be shown.
 #[derive(Debug, Clone)]
 pub struct Consent {
-    /// The app that asks.
+    /// The requesting app.
     pub client_key: String,
     /// Its name.
     pub app_name: String,
-    /// Where the answer goes.
+    /// The redirect target.
     pub redirect_uri: String,
     /// Returned unchanged.
     pub state: String,
-    /// What it asks for.
+    /// The requested scopes.
     pub scopes: Vec<String>,
 }
 
-/// A request for consent as it arrives.
+/// A request for consent, before validation.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct ConsentRequest {
     /// The app's id.
@@ -63,7 +63,7 @@ pub struct ConsentRequest {
 }
 
 impl World {
-    /// Makes an app, or replaces one; subscriptions and tokens of a replaced app stay.
+    /// Creates an app, or replaces one; subscriptions and tokens of a replaced app are kept.
     ///
     /// # Errors
     /// A key or secret that is empty, no scopes, or too many apps.
@@ -78,7 +78,7 @@ impl World {
         }
         if !self.apps.contains_key(&order.client_key) && self.apps.len() >= limits::APPS {
             return Err(ControlError::Conflict(format!(
-                "the sandbox holds at most {} apps",
+                "the sandbox allows at most {} apps",
                 limits::APPS
             )));
         }
@@ -95,7 +95,7 @@ impl World {
     /// Checks a request for consent.
     ///
     /// # Errors
-    /// The text that TikTok's error page shows. Nothing is redirected: the address cannot be trusted yet.
+    /// The text of TikTok's error page. The browser is not redirected: the address cannot be trusted yet.
     pub fn consent(&self, request: &ConsentRequest) -> Result<Consent, &'static str> {
         let app = self
             .apps
@@ -115,14 +115,14 @@ impl World {
             .filter(|scope| !scope.is_empty())
         {
             if !app.scopes.iter().any(|approved| approved == scope) {
-                return Err("scope: this app was not approved for every scope it asks for");
+                return Err("scope: this app was not approved for every requested scope");
             }
             if !scopes.iter().any(|known| known == scope) {
                 scopes.push(scope.to_owned());
             }
         }
         if scopes.is_empty() {
-            return Err("scope: nothing was asked for");
+            return Err("scope: no scope was requested");
         }
         Ok(Consent {
             client_key: request.client_key.clone(),
@@ -133,7 +133,7 @@ impl World {
         })
     }
 
-    /// The accounts somebody could log in with: username, display name, and what the page says of each.
+    /// The accounts available for login: username, display name, and the description on the page.
     pub fn logins(&self) -> Vec<(String, String, &'static str)> {
         let mut logins: Vec<_> = self
             .accounts
@@ -151,7 +151,7 @@ impl World {
         logins
     }
 
-    /// Whether this account already granted this app everything that is asked.
+    /// Whether this account already granted this app all requested scopes.
     pub fn already_granted(&self, consent: &Consent, account: &str, now: Timestamp) -> bool {
         self.grants
             .holdings
@@ -165,7 +165,7 @@ impl World {
     /// A code for the redirect: the account granted `scopes`.
     ///
     /// # Errors
-    /// An account that does not exist, or codes piled up.
+    /// An account that does not exist, or too many unused codes.
     pub fn grant(
         &mut self,
         consent: &Consent,
@@ -178,7 +178,9 @@ impl World {
         }
         self.grants.codes.retain(|_, code| code.access.expires > now);
         if self.grants.codes.len() >= limits::CODES {
-            return Err(ControlError::Conflict("too many codes wait to be exchanged".into()));
+            return Err(ControlError::Conflict(
+                "too many codes are waiting to be exchanged".into(),
+            ));
         }
         let code = self.mint.token("code");
         self.grants.codes.insert(
@@ -318,10 +320,10 @@ impl World {
         }))
     }
 
-    /// The owner of the account ends the app's access in the TikTok app; without an app, of every app.
+    /// The owner of the account revokes the app's access in the TikTok app; without an app, every app's.
     ///
     /// # Errors
-    /// Nothing to end.
+    /// There is no access to revoke.
     pub fn revoke_in_app(
         &mut self,
         account: &str,
@@ -350,7 +352,7 @@ impl World {
         Ok(apps)
     }
 
-    /// The account behind a live access token, for the download of a file.
+    /// The account of a valid access token, for the download of a file.
     pub(super) fn account_of_token(&self, token: &str, now: Timestamp) -> Option<&str> {
         self.grants
             .access
@@ -359,7 +361,7 @@ impl World {
             .map(|known| known.account.as_str())
     }
 
-    /// The apps that hear of an account's messages, each with its id for the account.
+    /// The apps that receive an account's messages, each with its id for the account.
     pub(super) fn hearers(&self, account: &str, now: Timestamp) -> Vec<(String, String)> {
         if !self
             .accounts
@@ -378,7 +380,7 @@ impl World {
             .collect()
     }
 
-    /// The gate before every `/business/*` call: token, rate, scope (any one of `scopes`), own account.
+    /// The check before every `/business/*` call: token, rate, scope (any one of `scopes`), own account.
     pub(super) fn admit(&mut self, call: &mut Call<'_>, scopes: &[&str]) -> Result<Caller, Refusal> {
         let token = call
             .token
@@ -416,7 +418,7 @@ impl World {
         })
     }
 
-    /// [`World::admit`] for calls about messages, which only some accounts may make.
+    /// [`World::admit`] for calls about messages, which only some accounts may use.
     pub(super) fn admit_messaging(&mut self, call: &mut Call<'_>, scopes: &[&str]) -> Result<Caller, Refusal> {
         let caller = self.admit(call, scopes)?;
         let account = self.accounts.get(&caller.account).ok_or_else(Refusal::bad_token)?;

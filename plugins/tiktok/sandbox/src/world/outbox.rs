@@ -1,8 +1,8 @@
-//! Webhooks owed, and when each is due (TikTok for Developers, Webhooks overview: at least once,
-//! exponential backoff for up to 72 hours, until HTTP 200).
+//! The webhooks to be sent, and when each is due (TikTok for Developers, Webhooks overview: at least once, exponential
+//! backoff for up to 72 hours, until HTTP 200).
 //!
-//! The deliveries of a conversation wait for each other in a lane unless the settings say
-//! otherwise. Nothing is sent here: `deliver` takes what is due and settles each attempt.
+//! The deliveries of a conversation wait for each other in a lane unless the settings disable this. No network is used
+//! here: `deliver` takes due deliveries and settles each attempt.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -15,7 +15,7 @@ use super::faults::WebhookFault;
 use crate::clock::Timestamp;
 use crate::limits;
 
-/// Names one delivery.
+/// The id of a delivery.
 pub type DeliveryId = u64;
 
 /// One webhook for one app.
@@ -35,33 +35,33 @@ pub struct Delivery {
     pub event: &'static str,
     /// The bytes to sign and send.
     pub body: Bytes,
-    /// When it happened.
+    /// When it occurred.
     pub queued: Timestamp,
-    /// When it was first tried.
+    /// When it was first attempted.
     pub first_attempt: Option<Timestamp>,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: u32,
 }
 
-/// A delivery to make now.
+/// A delivery to send now.
 #[derive(Debug)]
 pub struct Due {
-    /// What.
+    /// The event.
     pub delivery: Delivery,
-    /// Which lane it came from.
+    /// Its lane.
     pub lane: String,
-    /// Where to.
+    /// The URL.
     pub url: String,
     /// The app's secret.
     pub secret: String,
 }
 
-/// How an attempt went.
+/// The result of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
     /// The receiver answered with this status.
     Answered(u16),
-    /// No answer.
+    /// No response.
     Failed,
 }
 
@@ -78,15 +78,15 @@ pub struct DeliveryRecord {
     pub account: String,
     pub conversation: Option<String>,
     pub message_id: Option<String>,
-    /// 1 for the first; 0 when it was never tried.
+    /// 1 for the first; 0 if there was no attempt.
     pub attempt: u32,
     /// The receiver's HTTP status.
     pub status: Option<u16>,
     /// `delivered`, `retrying`, `gave_up`, `dropped`.
     pub outcome: &'static str,
-    /// When it happened, virtual milliseconds.
+    /// When it occurred, in virtual milliseconds.
     pub queued_ms: i64,
-    /// When this line was written, virtual milliseconds.
+    /// When this entry was written, in virtual milliseconds.
     pub time_ms: i64,
 }
 
@@ -95,14 +95,14 @@ struct Lane {
     waiting: VecDeque<Delivery>,
     held: Option<Delivery>,
     flying: bool,
-    /// When the head may be tried; its entry in `Outbox::due`.
+    /// When the head is due; its entry in `Outbox::due`.
     due: Option<(Timestamp, u64)>,
     not_before: Timestamp,
 }
 
 /// Counts since the start.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
-#[allow(missing_docs, reason = "counts of what their names say")]
+#[allow(missing_docs, reason = "each name describes its count")]
 pub struct Totals {
     pub queued: u64,
     pub delivered: u64,
@@ -113,7 +113,7 @@ pub struct Totals {
     pub pending: usize,
 }
 
-/// Every webhook owed.
+/// All webhooks to be sent.
 #[derive(Debug, Default)]
 pub struct Outbox {
     lanes: HashMap<String, Lane>,
@@ -131,19 +131,19 @@ impl Outbox {
         self.totals
     }
 
-    /// When something is due next.
+    /// When the next delivery is due.
     pub fn next_due(&self) -> Option<Timestamp> {
         let due = self.due.first().map(|(at, ..)| *at);
         let held = self.held.first().map(|(at, _)| *at);
         [due, held].into_iter().flatten().min()
     }
 
-    /// Remembers that somebody waits for the first attempt of these.
+    /// Registers a waiter for the first attempt of these.
     pub fn watch(&mut self, deliveries: &[DeliveryId]) {
         self.awaited.extend(deliveries);
     }
 
-    /// Whether all of these were tried (or will never be).
+    /// Whether all of these were attempted (or will never be).
     pub fn were_tried(&self, deliveries: &[DeliveryId]) -> bool {
         deliveries.iter().all(|id| !self.awaited.contains(id))
     }
@@ -155,7 +155,7 @@ impl Outbox {
         }
     }
 
-    /// Makes every delivery that backs off due at once.
+    /// Makes all deliveries that are waiting for a retry due now.
     pub fn retry_all(&mut self, now: Timestamp) {
         let lanes: Vec<String> = self.due.iter().map(|(.., lane)| lane.clone()).collect();
         for name in lanes {
@@ -235,7 +235,7 @@ impl Outbox {
 }
 
 impl World {
-    /// Takes a webhook into the outbox, by the faults that were ordered. None: it will not be sent.
+    /// Adds a webhook to the outbox, with the requested faults. `None`: it will not be sent.
     pub(super) fn enqueue(&mut self, mut delivery: Delivery, now: Timestamp) -> Option<DeliveryId> {
         let fault = self.faults.take_webhook(delivery.event);
         if fault == Some(WebhookFault::Drop) || self.outbox.totals.pending >= limits::OUTBOX {
@@ -275,7 +275,7 @@ impl World {
         }
     }
 
-    /// The next delivery to make, if one is due.
+    /// The next delivery to send, if one is due.
     pub fn next_delivery(&mut self, now: Timestamp) -> Option<Due> {
         loop {
             let (lane, mut delivery) = self.outbox.take(now)?;
@@ -290,12 +290,12 @@ impl World {
                     secret,
                 });
             }
-            // Nobody is subscribed any more.
+            // There is no subscription any more.
             self.finish(&lane, &delivery, None, "dropped", now);
         }
     }
 
-    /// Books an attempt: done, again later, or given up.
+    /// Records an attempt: done, to be retried, or given up.
     pub fn settle(&mut self, due: Due, attempt: Attempt, now: Timestamp) {
         let Due { delivery, lane, .. } = due;
         self.outbox.awaited.remove(&delivery.id);

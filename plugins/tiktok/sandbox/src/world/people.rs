@@ -1,4 +1,4 @@
-//! Who is there: accounts that an app may be connected to, and people who write to them.
+//! Accounts that an app may be connected to, and people who write to them.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -16,7 +16,7 @@ use crate::{limits, region};
 /// The default app's key.
 pub const DEFAULT_CLIENT_KEY: &str = "7000000000000000001";
 
-/// What the default app was approved for.
+/// The scopes for which the default app was approved.
 pub const DEFAULT_SCOPES: [&str; 12] = [
     "user.info.basic",
     "user.info.username",
@@ -32,20 +32,20 @@ pub const DEFAULT_SCOPES: [&str; 12] = [
     "comment.list.manage",
 ];
 
-/// An order to make or replace an account.
+/// A request to create or replace an account.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccountOrder {
     /// The handle, without `@`.
     pub username: String,
-    /// The name people see; the handle when absent.
+    /// The display name; default: the handle.
     pub display_name: Option<String>,
     /// Two capital letters.
     pub country: String,
     /// Whether it is a Business Account.
     #[serde(default = "yes")]
     pub business: bool,
-    /// Whether it takes messages from everyone; otherwise requests wait to be accepted by hand.
+    /// Whether it accepts messages from everyone; otherwise requests wait until they are accepted in the app.
     #[serde(default = "yes")]
     pub dm_everyone: bool,
     /// The owner's age, for Comment-to-Message.
@@ -53,17 +53,17 @@ pub struct AccountOrder {
     pub age: u8,
 }
 
-/// An order to make or replace a person.
+/// A request to create or replace a person.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PersonOrder {
     /// The handle, without `@`.
     pub username: String,
-    /// The name people see; the handle when absent.
+    /// The display name; default: the handle.
     pub display_name: Option<String>,
     /// Two capital letters.
     pub country: String,
-    /// Whether TikTok's risk control holds back images to this person.
+    /// Whether TikTok's risk control withholds images to this person.
     #[serde(default)]
     pub flagged: bool,
     /// Whether the person follows the businesses they write to.
@@ -101,7 +101,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Whether TikTok lets an app handle its messages.
+    /// Whether TikTok allows an app to handle its messages.
     pub(super) fn may_message(&self) -> bool {
         self.business && !region::is_restricted(&self.country)
     }
@@ -117,7 +117,7 @@ pub(super) struct Comment {
     pub(super) answered: bool,
 }
 
-/// Somebody with a phone.
+/// A person with a phone.
 #[derive(Debug, Clone)]
 pub struct Person {
     pub(super) username: String,
@@ -175,10 +175,10 @@ impl World {
         }
     }
 
-    /// Makes an account, or changes one and keeps its chats.
+    /// Creates an account, or changes one and keeps its chats.
     ///
     /// # Errors
-    /// A bad name or country, or too many accounts.
+    /// An invalid name or country, or too many accounts.
     pub fn put_account(&mut self, order: AccountOrder) -> Result<Value, ControlError> {
         check_name(&order.username, order.display_name.as_deref(), &order.country)?;
         if self.people.contains_key(&order.username) {
@@ -229,10 +229,10 @@ impl World {
         );
     }
 
-    /// Makes a person, or changes one and keeps their chats.
+    /// Creates a person, or changes one and keeps their chats.
     ///
     /// # Errors
-    /// A bad name or country, or too many people.
+    /// An invalid name or country, or too many people.
     pub fn put_person(&mut self, order: PersonOrder) -> Result<Value, ControlError> {
         check_name(&order.username, order.display_name.as_deref(), &order.country)?;
         if self.accounts.contains_key(&order.username) {
@@ -263,17 +263,17 @@ impl World {
         );
     }
 
-    /// Whether a load can add people without passing the bound.
+    /// Whether a load can add people without exceeding the limit.
     pub(crate) fn has_room_for(&self, people: usize) -> bool {
         self.people.len() + people <= limits::PEOPLE && self.chats.len() + people <= limits::CHATS
     }
 
-    /// Whether there is such an account.
+    /// Whether the account exists.
     pub fn knows_account(&self, username: &str) -> bool {
         self.accounts.contains_key(username)
     }
 
-    /// The chat between an account and a person, made if need be. Nobody has written in a new one.
+    /// The chat between an account and a person, created if needed. A new one has no messages.
     ///
     /// # Errors
     /// An unknown side, or too many chats.
@@ -299,7 +299,7 @@ impl World {
         Ok(index)
     }
 
-    /// Everybody and everything that a driver may name, in one answer.
+    /// All objects that a driver may name, in one response.
     pub fn show(&self) -> Value {
         let mut accounts: Vec<_> = self.accounts.values().collect();
         accounts.sort_by(|a, b| a.username.cmp(&b.username));
@@ -350,7 +350,7 @@ impl World {
 }
 
 fn full(what: &str, bound: usize) -> ControlError {
-    ControlError::Conflict(format!("the sandbox holds at most {bound} {what}"))
+    ControlError::Conflict(format!("the sandbox allows at most {bound} {what}"))
 }
 
 fn check_name(username: &str, display_name: Option<&str>, country: &str) -> Result<(), ControlError> {

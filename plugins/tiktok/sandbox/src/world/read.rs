@@ -1,5 +1,5 @@
-//! What an app may read: profile, conversations, messages, capabilities
-//! (TikTok API reference: Get a list of conversations, Get a list of messages, Check the capability).
+//! The data that an app may read: profile, conversations, messages, capabilities (TikTok API reference: Get a list of
+//! conversations, Get a list of messages, Check the capability).
 
 use serde_json::{Map, Value, json};
 
@@ -39,7 +39,7 @@ impl World {
                 "videos_count" => ("user.info.stats", json!(account.posts.len())),
                 _ => return Err(Refusal::invalid("fields")),
             };
-            // What the token lacks the scope for is left out.
+            // Fields for which the token lacks the scope are omitted.
             if caller.scopes.iter().any(|granted| granted == scope) {
                 data.insert(field, value);
             }
@@ -136,7 +136,7 @@ impl World {
         let asked_as_known = conversation_type(call)?;
         let chat = &self.chats[index];
         let (account, person) = self.sides(chat).ok_or_else(|| Refusal::invalid("conversation_id"))?;
-        // Asked under the wrong type TikTok's answer is wrong, not an error: a first contact is STRANGER.
+        // For a wrong type TikTok returns a wrong result, not an error: a first contact is STRANGER.
         let result = asked_as_known == chat.known
             && region::carries_images(&account.country)
             && region::carries_images(&person.country);
@@ -146,7 +146,7 @@ impl World {
     }
 }
 
-/// Whether conversations of the `SINGLE` kind are meant.
+/// Whether conversations of the `SINGLE` kind are requested.
 fn conversation_type(call: &Call<'_>) -> Result<bool, Refusal> {
     match call.params.text("conversation_type")? {
         "SINGLE" => Ok(true),

@@ -1,7 +1,7 @@
-//! What a business sends (TikTok API reference, Send a message), and every check before it.
+//! Messages that a business sends (TikTok API reference, Send a message), and every check before it.
 //!
-//! The order of the checks is not published. Here: form first, then what the message names, then
-//! images, then the window, so a caller learns of its own mistake before it learns of the rules.
+//! TikTok does not publish the order of the checks. Here: syntax first, then referenced objects, then images, then the
+//! window, so that a caller sees its own mistake before the rules.
 
 use serde_json::{Value, json};
 
@@ -14,11 +14,11 @@ use crate::params::Params;
 use crate::refusal::Refusal;
 use crate::{limits, region};
 
-/// How long a typing sign shows (TikTok API reference, Send a message).
+/// How long a typing indicator is shown (TikTok API reference, Send a message).
 const TYPING_MS: i64 = 5_000;
 /// How long after a comment it may be answered by message.
 const COMMENT_MS: i64 = 48 * HOUR_MS;
-/// Nobody under this age takes part in Comment-to-Message; TikTok says "over 18".
+/// Minimum age for Comment-to-Message; TikTok's text is "over 18".
 const OF_AGE: u8 = 18;
 
 impl World {
@@ -165,7 +165,7 @@ impl World {
         }
     }
 
-    /// Images need both sides in countries that carry them, and a person that is not flagged.
+    /// Images require that both sides are in countries that carry them, and that the person is not flagged.
     fn admit_image(&self, index: usize) -> Result<(), Refusal> {
         let Some((account, person)) = self.sides(&self.chats[index]) else {
             return Err(Refusal::invalid("conversation_id"));
@@ -179,7 +179,7 @@ impl World {
         Ok(())
     }
 
-    /// The one way to write first: an answer to a comment (TikTok API reference, Comment-to-Message).
+    /// The one way to write first: a reply to a comment (TikTok API reference, Comment-to-Message).
     fn answer_comment(&mut self, call: &mut Call<'_>, caller: &Caller, kind: &str) -> Result<Value, Refusal> {
         let params = call.params;
         for other in ["recipient", "recipient_type", "referenced_message_info"] {
@@ -284,7 +284,7 @@ fn parse_card(card: &Params) -> Result<Card, Refusal> {
                 return Err(Refusal::invalid("template.buttons.id"));
             }
             Some(id) if !id.is_empty() => id.to_owned(),
-            // The id is optional; what TikTok puts in its place is unknown.
+            // The id is optional; TikTok's default is unknown.
             _ => format!("{}", number + 1),
         };
         buttons.push(Button {

@@ -1,7 +1,7 @@
-//! Where an app wants its webhooks (TikTok API reference, Business Messaging webhook configuration).
+//! The webhook subscriptions of apps (TikTok API reference, Business Messaging webhook configuration).
 //!
-//! One difference from TikTok, on purpose: the address must be `http` on this machine. The sandbox
-//! never sends anything off it.
+//! A deliberate difference from TikTok: the address must be `http` on this machine. The sandbox sends nothing to other
+//! machines.
 
 use serde_json::{Value, json};
 
@@ -10,10 +10,10 @@ use super::apps::is_loopback_http;
 use crate::api::Call;
 use crate::refusal::Refusal;
 
-/// What an app can subscribe to. Events of messages ride on `DIRECT_MESSAGE`.
+/// The event types to which an app can subscribe. Events of messages use `DIRECT_MESSAGE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Category {
-    /// Everything the sandbox sends.
+    /// Every event that the sandbox sends.
     DirectMessage,
     /// Accepted and never sent.
     Comment,
@@ -24,7 +24,7 @@ pub enum Category {
 }
 
 impl Category {
-    /// TikTok's word.
+    /// TikTok's name for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::DirectMessage => "DIRECT_MESSAGE",
@@ -82,7 +82,7 @@ impl World {
         Ok(json!({"app_id": app_id, "event_type": category.name()}))
     }
 
-    /// Where to deliver for an app now, and the secret to sign with.
+    /// The URL to deliver to for an app now, and the secret to sign with.
     pub(super) fn callback(&self, client_key: &str) -> Option<(&str, &str)> {
         let app = self.apps.get(client_key)?;
         let url = app.subscriptions.get(&Category::DirectMessage)?;

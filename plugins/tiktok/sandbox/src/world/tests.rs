@@ -1,4 +1,4 @@
-//! The world's rules at their edges, without a network: each refusal with its code, each event with its shape.
+//! The world's rules at their edges, without a network: each refusal with its code, each event with its format.
 
 #![allow(clippy::unwrap_used)]
 
@@ -25,7 +25,7 @@ const START: Timestamp = Timestamp::from_ms(1_735_689_600_000);
 const SECRET: &str = "example-app-secret";
 const REDIRECT: &str = "http://127.0.0.1:8080/callback";
 
-/// A world with a connected account, and time in hand.
+/// A world with a connected account, and time before its limits.
 struct Play {
     world: World,
     now: Timestamp,
@@ -147,7 +147,7 @@ impl Play {
         Ok(data["media_id"].as_str().unwrap().to_owned())
     }
 
-    /// Takes what is due as delivered: event names and parsed contents.
+    /// Marks due deliveries as delivered: event names and parsed contents.
     fn deliver(&mut self) -> Vec<(Value, Value)> {
         let mut events = Vec::new();
         while let Some(due) = self.world.next_delivery(self.now) {

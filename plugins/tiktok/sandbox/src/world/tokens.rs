@@ -1,4 +1,4 @@
-//! Codes and tokens that live, and what each app holds of each account.
+//! Valid codes and tokens, and the scopes of each app for each account.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -19,14 +19,14 @@ pub(super) struct Code {
     pub(super) redirect_uri: String,
 }
 
-/// What one app holds of one account.
+/// One app's authorization by one account.
 #[derive(Debug, Default)]
 pub(super) struct Holding {
     pub(super) access: VecDeque<String>,
     pub(super) refresh: VecDeque<String>,
 }
 
-/// Every code and token that lives.
+/// Every valid code and token.
 #[derive(Default)]
 pub struct Grants {
     pub(super) codes: HashMap<String, Code>,
@@ -44,7 +44,7 @@ impl std::fmt::Debug for Grants {
 }
 
 impl Grants {
-    /// The apps that hold a token of the account.
+    /// The apps with a token of the account.
     pub(super) fn apps_of(&self, account: &str) -> Vec<String> {
         let mut apps: Vec<_> = self
             .holdings
@@ -57,7 +57,7 @@ impl Grants {
         apps
     }
 
-    /// Whether the app may hear of the account's messages: a live refresh token with the read scope.
+    /// Whether the app may receive the account's messages: a valid refresh token with the read scope.
     pub(super) fn hears(&self, client_key: &str, account: &str, now: Timestamp) -> bool {
         self.holdings
             .get(account)
@@ -96,7 +96,7 @@ fn remember(order: &mut VecDeque<String>, tokens: &mut HashMap<String, Access>, 
     if tokens.insert(token.clone(), access).is_none() {
         order.push_back(token);
     }
-    // Live ones only count: a token that was rotated away left the map already.
+    // Only valid ones count: a rotated token was removed from the map already.
     order.retain(|token| tokens.contains_key(token));
     while order.len() > limits::TOKENS {
         if let Some(oldest) = order.pop_front() {

@@ -1,4 +1,4 @@
-//! The messaging window: how much a business may write, and how long, after a person wrote.
+//! The messaging window: how much, and how long, a business may write after a person wrote.
 //!
 //! TikTok publishes two rules that disagree (its page of the send endpoint, and a newer page of
 //! limits), so the rule is a switch. Both agree that a business never writes first.
@@ -14,7 +14,7 @@ pub const BUDGET: u32 = 10;
 /// Messages that the newer rule allows after the window closed.
 pub const LATE_BUDGET: u32 = 3;
 
-/// Which rule holds.
+/// The rule that applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WindowPolicy {
@@ -26,7 +26,7 @@ pub enum WindowPolicy {
     UnlimitedAfterReply,
 }
 
-/// What the rules look at in one chat.
+/// The facts of one chat that the rules use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Window {
     last_inbound: Option<Timestamp>,
@@ -55,7 +55,7 @@ impl Window {
         }
     }
 
-    /// Whether a message may go out at `now`.
+    /// Whether a message may be sent at `now`.
     pub fn admits(&self, policy: WindowPolicy, now: Timestamp) -> bool {
         if self.last_inbound.is_none() {
             return false;

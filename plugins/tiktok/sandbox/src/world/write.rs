@@ -1,4 +1,4 @@
-//! What people do in the TikTok app: the person with the phone, and the business's own staff.
+//! Actions in the TikTok app: of the person with the phone, and of the business's own staff.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde::Deserialize;
@@ -12,21 +12,21 @@ use super::{ControlError, World, media};
 use crate::clock::Timestamp;
 use crate::{limits, region};
 
-/// A message that somebody writes.
+/// A message that a person writes.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Writing {
-    /// What.
+    /// The content.
     #[serde(flatten)]
     pub what: Written,
     /// The message it quotes.
     #[serde(default)]
     pub references: Option<String>,
-    /// Write an image although the regions do not carry images.
+    /// Write an image even if the regions do not carry images.
     #[serde(default)]
     pub force: bool,
 }
 
-/// The kinds of things that can be written.
+/// The kinds of messages and actions.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the fields are the ones of the message of that kind")]
@@ -60,20 +60,20 @@ pub enum Written {
     SuggestedQuestion { auto_message_id: String },
     /// A tap on a chat prompt.
     ChatPrompt { auto_message_id: String },
-    /// Something without a form in the API, under the name the webhook will carry.
+    /// Content without a format in the API, under its name in the webhook.
     Unknown {
         #[serde(default)]
         name: Option<String>,
     },
 }
 
-/// A reaction, or its end.
+/// A reaction, or its removal.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ReactionOrder {
     /// The message; the newest of the other side when absent.
     #[serde(default)]
     pub message_id: Option<String>,
-    /// A thumb when absent.
+    /// Default: a thumb.
     #[serde(default)]
     pub emoji: Option<String>,
     /// `ADD`, also when absent, or `REMOVE`.
@@ -90,12 +90,12 @@ pub struct AppReply {
     /// `APP`, `WEB`, or with an `auto_message_type` `OTHERS`.
     #[serde(default)]
     pub source: Option<Source>,
-    /// Makes it an automatic message.
+    /// Marks it as an automatic message.
     #[serde(default)]
     pub auto_message_type: Option<AutoType>,
 }
 
-/// What came of something written: its id, conversation and time, and whether webhooks were queued.
+/// The result of a written message: its id, conversation and time, and whether webhooks were queued.
 fn done(world: &World, index: usize, message: Option<&Message>, webhooks: usize) -> Value {
     json!({
         "conversation_id": world.chats[index].conversation,
@@ -113,7 +113,7 @@ impl World {
     /// The person writes.
     ///
     /// # Errors
-    /// Somebody unknown, or a message that the app would not let them write.
+    /// An unknown person, or a message that the app does not allow.
     pub fn write(
         &mut self,
         account: &str,
@@ -146,10 +146,10 @@ impl World {
         Ok(done(self, index, Some(&message), webhooks))
     }
 
-    /// One message of a load, as short a way as a load needs.
+    /// One message of a load, with as few steps as possible.
     ///
     /// # Errors
-    /// Somebody unknown, or no room.
+    /// An unknown person, or no capacity.
     pub(crate) fn write_load(
         &mut self,
         account: &str,
@@ -179,7 +179,7 @@ impl World {
     /// The business's staff write in the app, or TikTok writes for them.
     ///
     /// # Errors
-    /// Somebody unknown, or a message that the app would not let them write.
+    /// An unknown person, or a message that the app does not allow.
     pub fn reply_in_app(
         &mut self,
         account: &str,
@@ -250,7 +250,7 @@ impl World {
         self.tell_message(index, &message, now);
     }
 
-    /// The content; what was tapped; what an automatic answer says.
+    /// Returns the content, the option that was tapped, and the text of an automatic answer.
     #[expect(clippy::type_complexity, reason = "three answers of one private step")]
     fn compose(
         &mut self,
@@ -281,14 +281,14 @@ impl World {
                 let carried = region::carries_images(&account.country) && region::carries_images(&person.country);
                 if !carried && !writing.force {
                     return Err(ControlError::Conflict(format!(
-                        "TikTok carries no images between {} and {}; say \"force\": true to write one all the same",
+                        "TikTok carries no images between {} and {}; set \"force\": true to write one all the same",
                         person.country, account.country
                     )));
                 }
                 let bytes = match base64 {
                     Some(text) => BASE64_STANDARD
                         .decode(text)
-                        .map_err(|_| invalid("base64 does not decode"))?
+                        .map_err(|_| invalid("invalid base64"))?
                         .into(),
                     None => media::picture("photo")
                         .map(|picture| picture.bytes.into())
@@ -352,7 +352,7 @@ impl World {
             Written::Tap { .. } | Written::SuggestedQuestion { .. } | Written::ChatPrompt { .. } => {
                 Err(invalid("only the person taps"))
             }
-            Written::Reaction(_) => Err(invalid("a reaction is no message")),
+            Written::Reaction(_) => Err(invalid("a reaction is not a message")),
         }
     }
 
@@ -410,10 +410,10 @@ impl World {
         Ok(done(self, index, None, 1))
     }
 
-    /// The person opens the chat and sees everything in it.
+    /// The person opens the chat and reads all of it.
     ///
     /// # Errors
-    /// Somebody unknown.
+    /// An unknown person.
     pub fn read_chat(&mut self, account: &str, person: &str, now: Timestamp) -> Result<Value, ControlError> {
         let index = self.chat_between(account, person)?;
         let chat = &mut self.chats[index];
@@ -429,10 +429,10 @@ impl World {
         Ok(json!({"read": true, "last_read_ms": newest.ms(), "webhook": told}))
     }
 
-    /// The business accepts the person's message request by hand.
+    /// The business accepts the person's message request in the app.
     ///
     /// # Errors
-    /// Somebody unknown.
+    /// An unknown person.
     pub fn accept_request(&mut self, account: &str, person: &str) -> Result<Value, ControlError> {
         let index = self.chat_between(account, person)?;
         self.chats[index].known = true;

@@ -34,7 +34,7 @@ fn an_automatic_message_is_reviewed_then_greets_who_writes_first() {
     let greeting = &events[1].1;
     assert_eq!(greeting["auto_message_type"], "WELCOME_MESSAGE");
     assert_eq!(greeting["message_tag"]["source"], "OTHERS");
-    // A greeting is no acquaintance: nobody answered yet.
+    // A greeting does not make the contact known: the business has not replied yet.
     let listed = play
         .business(Api::ConversationList, json!({"conversation_type": "STRANGER"}))
         .unwrap();

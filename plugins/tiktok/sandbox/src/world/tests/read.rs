@@ -1,4 +1,4 @@
-//! Reading what was said.
+//! Reading messages.
 
 use super::*;
 

@@ -11,7 +11,7 @@ fn the_tenth_message_goes_and_the_eleventh_waits_for_the_person() {
         assert_eq!(code_of(play.say(&chat, &format!("{number}"))), 0);
     }
     assert_eq!(code_of(play.say(&chat, "eleventh")), 40064);
-    // A typing sign is no message.
+    // A typing indicator is not a message.
     let typing = json!({"message_type": "SENDER_ACTION", "sender_action": "TYPING"});
     assert_eq!(play.send(&chat, typing).unwrap(), "");
     play.hello("jane_doe");

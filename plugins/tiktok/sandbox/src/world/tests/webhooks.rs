@@ -1,4 +1,4 @@
-//! What is told, to whom, and when again.
+//! Webhooks: their content, recipients and retries.
 
 use super::*;
 
