@@ -16,7 +16,7 @@ pub struct Api {
     key: String,
 }
 
-/// An answer of the API.
+/// A response of the API.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status.
@@ -31,7 +31,7 @@ impl Answer {
     /// The body, if the status is this one.
     ///
     /// # Errors
-    /// It is another; shows both.
+    /// The status differs; the error shows both.
     pub fn expect(self, status: u16) -> anyhow::Result<Value> {
         ensure!(
             self.status == status,
@@ -42,10 +42,10 @@ impl Answer {
         Ok(self.body)
     }
 
-    /// The problem's code, if the answer is a problem document of this status.
+    /// The problem's code, if the response is a problem document with this status.
     ///
     /// # Errors
-    /// It is none.
+    /// The response is not such a document.
     pub fn problem(&self, status: u16) -> anyhow::Result<&str> {
         ensure!(
             self.status == status,
@@ -81,7 +81,7 @@ impl Api {
         }
     }
 
-    /// Where it is.
+    /// The base URL of the API.
     pub fn origin(&self) -> &str {
         &self.origin
     }
@@ -101,7 +101,7 @@ impl Api {
     /// Sends a request.
     ///
     /// # Errors
-    /// There was no answer.
+    /// No response arrived.
     pub async fn send(&self, request: RequestBuilder) -> anyhow::Result<Answer> {
         let answer = request.send().await?;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
@@ -117,7 +117,7 @@ impl Api {
     /// `GET`.
     ///
     /// # Errors
-    /// There was no answer.
+    /// No response arrived.
     pub async fn get(&self, path: &str) -> anyhow::Result<Answer> {
         self.send(self.request(Method::GET, path)).await
     }
@@ -125,7 +125,7 @@ impl Api {
     /// `POST` of JSON.
     ///
     /// # Errors
-    /// There was no answer.
+    /// No response arrived.
     pub async fn post(&self, path: &str, body: Value) -> anyhow::Result<Answer> {
         self.send(self.request(Method::POST, path).json(&body)).await
     }
@@ -133,7 +133,7 @@ impl Api {
     /// `PUT` of JSON.
     ///
     /// # Errors
-    /// There was no answer.
+    /// No response arrived.
     pub async fn put(&self, path: &str, body: Value) -> anyhow::Result<Answer> {
         self.send(self.request(Method::PUT, path).json(&body)).await
     }
@@ -141,7 +141,7 @@ impl Api {
     /// `PATCH` of JSON.
     ///
     /// # Errors
-    /// There was no answer.
+    /// No response arrived.
     pub async fn patch(&self, path: &str, body: Value) -> anyhow::Result<Answer> {
         self.send(self.request(Method::PATCH, path).json(&body)).await
     }
@@ -149,15 +149,15 @@ impl Api {
     /// `DELETE`.
     ///
     /// # Errors
-    /// There was no answer.
+    /// No response arrived.
     pub async fn delete(&self, path: &str) -> anyhow::Result<Answer> {
         self.send(self.request(Method::DELETE, path)).await
     }
 
-    /// One conversation as it stands now.
+    /// The current state of one conversation.
     ///
     /// # Errors
-    /// There is none of this id.
+    /// No conversation has this id.
     pub async fn conversation(&self, id: &str) -> anyhow::Result<Value> {
         self.get(&format!("/v1/conversations/{id}")).await?.expect(200)
     }
@@ -165,7 +165,7 @@ impl Api {
     /// Sends a text into a conversation.
     ///
     /// # Errors
-    /// There was no answer.
+    /// No response arrived.
     pub async fn say(&self, conversation: &str, text: &str) -> anyhow::Result<Answer> {
         let body = serde_json::json!({"content": {"type": "text", "text": text}});
         self.post(&format!("/v1/conversations/{conversation}/messages"), body)
@@ -180,7 +180,7 @@ impl Api {
         self.listen_after(None).await
     }
 
-    /// Opens the event stream after an event that was seen before.
+    /// Opens the event stream after an event that was read before.
     ///
     /// # Errors
     /// It cannot be opened.
@@ -219,7 +219,7 @@ impl Events {
     /// # Errors
     /// None came in time, or the stream ended.
     pub async fn next(&mut self) -> anyhow::Result<Value> {
-        // The whole wait is bounded: comments keep a stream awake on which nothing is told.
+        // The whole wait is bounded: comments keep a stream open that carries no events.
         tokio::time::timeout(PATIENCE, self.read_on())
             .await
             .context("no event came")?
@@ -249,18 +249,18 @@ impl Events {
         }
     }
 
-    /// Reads on until an event of this type, and gives it.
+    /// Reads up to an event of this type, and returns it.
     ///
     /// # Errors
-    /// It did not come; shows what came instead.
+    /// It did not arrive; the error shows the events that did.
     pub async fn wait_for(&mut self, kind: &str) -> anyhow::Result<Value> {
         self.wait_where(kind, |_| true).await
     }
 
-    /// Reads on until an event of this type that fits, and gives it.
+    /// Reads up to an event of this type that satisfies the predicate, and returns it.
     ///
     /// # Errors
-    /// It did not come; shows what came instead.
+    /// It did not arrive; the error shows the events that did.
     pub async fn wait_where(&mut self, kind: &str, fits: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
         let begin = self.seen.len();
         loop {

@@ -1,4 +1,4 @@
-//! A browser as far as a login needs one: it follows redirects by hand and keeps cookies.
+//! A minimal browser for logins: it follows redirects one by one and keeps cookies.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ impl Browser {
     /// Opens a page and follows redirects up to the next page that is shown: where that is, its status and its text.
     ///
     /// # Errors
-    /// A page does not answer, or it goes round in circles.
+    /// A page does not respond, or the redirects do not end.
     pub async fn open(&mut self, url: Url) -> anyhow::Result<(Url, u16, String)> {
         let mut url = url;
         for _ in 0..8 {
@@ -34,7 +34,7 @@ impl Browser {
                 None => return Ok((url, answer.status().as_u16(), answer.text().await?)),
             }
         }
-        anyhow::bail!("{url} redirects for ever")
+        anyhow::bail!("{url} redirects endlessly")
     }
 
     /// Sends a form and follows redirects.
@@ -49,7 +49,7 @@ impl Browser {
         }
     }
 
-    /// Goes through TikTok's consent page as `account` and grants everything, or denies.
+    /// Submits TikTok's consent page as `account`: grants everything, or denies.
     ///
     /// # Errors
     /// There is no consent page at the end of `url`.
@@ -72,7 +72,7 @@ impl Browser {
         self.open(callback).await
     }
 
-    /// As [`Self::consent_to`], but stops where TikTok sends the browser back to: gives that URL.
+    /// As [`Self::consent_to`], but does not follow TikTok's last redirect: returns its URL.
     ///
     /// # Errors
     /// As [`Self::consent`], or TikTok shows a page instead.

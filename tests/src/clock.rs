@@ -1,4 +1,4 @@
-//! A clock for Weir to follow that is not the sandbox's: set apart from it on purpose, and set while Weir runs.
+//! A clock for Weir that differs from the sandbox's by a chosen offset, and can be set while Weir runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{Api, until};
 
-/// The system's clock, so many milliseconds on.
+/// The system's clock plus an offset in milliseconds.
 #[derive(Clone, Debug)]
 pub struct SteppingClock {
     url: String,
@@ -46,15 +46,15 @@ impl SteppingClock {
         Ok(Self { url, ahead })
     }
 
-    /// Where it is followed.
+    /// The URL at which Weir reads it.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Sets it, and waits until Weir has followed.
+    /// Sets it, and waits until Weir has adopted the new time.
     ///
     /// # Errors
-    /// Weir does not follow.
+    /// Weir does not adopt it.
     pub async fn set(&self, api: &Api, ahead_ms: i64) -> anyhow::Result<()> {
         let shown = async || -> anyhow::Result<i64> {
             let health = api.get("/healthz").await?.expect(200)?;

@@ -1,7 +1,8 @@
-//! The power fails, again and again: loads the real programs, ends Weir with `SIGKILL` at random moments, starts it again, and
-//! holds three records against each other. With several nodes it ends or stops one of them, or ends the server of the record.
+//! Repeated power failures: puts load on the real programs, ends Weir with `SIGKILL` at random moments, restarts it, and
+//! compares three logs: the platform's, Weir's and the endpoint's. With several nodes it ends or stops one of them, or ends
+//! the database server.
 //!
-//! What it does follows from its seed; what the machine makes of that does not, so a seed repeats the plan and not the run.
+//! The seed determines the actions, but not their timing on the machine: a seed repeats the plan, not the run.
 
 mod books;
 
@@ -24,33 +25,33 @@ use crate::{Api, Nodes, Options, Phone, Reply, Stack, Subscriber};
 const PEOPLE: usize = 12;
 /// The longest life of Weir in a round, in milliseconds, and the shortest.
 const LIFE_MS: std::ops::Range<u64> = 100..1_500;
-/// Rounds between two settlements: what one crash leaves meets the next.
+/// Rounds between two settlements, so that unfinished work of one crash is still there at the next.
 const SETTLE_EVERY: u32 = 5;
-/// Steps of the virtual clock without any change after which nothing more is waited for in a settlement, and all its steps; and how
-/// long each is: three are longer than a lease (90 s) and than the time before an uncertain message is looked for (120 s).
+/// A settlement ends after so many steps of the virtual clock without a change, or after so many in total; and the length
+/// of a step: three are longer than a lease (90 s) and than the delay before an uncertain message is searched for (120 s).
 const QUIET_STEPS: u32 = 40;
 const STEPS: u32 = 400;
 const STEP_MS: u64 = 60_000;
-/// After so many looks in a row that show the same a step is over. Looks and not seconds: each asks all programs for answers, so that
-/// it takes as long as the machine is slow.
+/// A step ends after so many polls in a row with the same result. It is counted in polls, not seconds: each queries all
+/// programs, so it takes longer on a slow machine.
 const SAME_LOOKS: u32 = 20;
-/// One of so many handings-over is refused by the endpoint.
+/// The endpoint refuses one of so many deliveries.
 const REFUSED: usize = 23;
 
 /// The codes of what a rule refuses of this load: its conversations run out of answers, and their windows close.
 const RULES: [&str; 2] = ["message_budget_exhausted", "reply_window_closed"];
 
-/// How long a node is stopped, in milliseconds: longer than others wait before they take it for dead.
+/// How long a node is stopped, in milliseconds: longer than the other nodes wait before they consider it dead.
 const FROZEN_MS: u64 = 15_000;
 
-/// What is played.
+/// The plan of a run.
 #[derive(Debug)]
 pub struct Plan {
     /// How often Weir is killed.
     pub rounds: u32,
-    /// Makes every choice.
+    /// The seed of every random choice.
     pub seed: u64,
-    /// Several nodes instead of one Weir on its own record.
+    /// Several nodes instead of one Weir with its own database.
     pub nodes: Option<NodesPlan>,
 }
 
@@ -59,11 +60,12 @@ pub struct Plan {
 pub struct NodesPlan {
     /// How many.
     pub count: usize,
-    /// Whose database `weir` they use. Of fifteen rounds two stop a node for a while, three end it, and ten end a node.
+    /// The server whose database `weir` they use. Of fifteen rounds two stop a node for a while, three end the server, and
+    /// ten end a node.
     pub server: PostgresServer,
 }
 
-/// What goes wrong in a round.
+/// The failure of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Blow {
     /// Weir is killed.
@@ -76,20 +78,20 @@ enum Blow {
     Server,
 }
 
-/// What was counted.
+/// The results of a run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Figures {
     /// The seed of the plan.
     pub seed: u64,
     /// Kills so far.
     pub rounds: u32,
-    /// Of them, those of the record's server.
+    /// Of them, those of the database server.
     pub servers: u32,
     /// Of them, nodes that were stopped for a while.
     pub frozen: u32,
-    /// After how many of them the records were last compared: the figures below are of then.
+    /// The number of kills at the last comparison, when the figures below were taken.
     pub compared_after: u32,
-    /// Messages that customers wrote; the webhook of each was answered 200 in the end.
+    /// Messages that customers wrote; the webhook of each was eventually answered with 200.
     pub written: usize,
     /// Messages that Weir accepted.
     pub accepted: usize,
@@ -107,15 +109,15 @@ pub struct Figures {
     pub failed: usize,
     /// Events in the log that the endpoint wants.
     pub events: usize,
-    /// Handings-over of them.
+    /// Deliveries of them.
     pub handed: usize,
     /// The longest start after a kill, in milliseconds.
     pub longest_start_ms: u128,
-    /// What does not agree; empty if every promise held.
+    /// The inconsistencies; empty if every promise was kept.
     pub breaches: Vec<String>,
 }
 
-/// What became of one request to send.
+/// The outcome of one request to send.
 enum Post {
     Accepted(String),
     Refused,
@@ -134,9 +136,9 @@ pub struct Crash {
     conversations: Vec<String>,
     books: Books,
     figures: Figures,
-    /// Messages that were met in the middle of being sent.
+    /// Messages that were being sent at a kill.
     in_flight: BTreeSet<String>,
-    /// How far the logs of both sides were read.
+    /// The positions up to which both logs were read.
     log_read: i64,
     webhooks_read: u64,
 }
@@ -209,16 +211,16 @@ impl Crash {
         self.figures.rounds < self.plan.rounds
     }
 
-    /// What was counted so far.
+    /// The results so far.
     pub fn figures(&self) -> &Figures {
         &self.figures
     }
 
-    /// One life of Weir under load, its end by `SIGKILL`, and its next start. Every few rounds all is settled and the records
-    /// are held against each other.
+    /// One run of Weir under load, its end by `SIGKILL`, and its restart. Every few rounds everything is settled and the
+    /// logs are compared.
     ///
     /// # Errors
-    /// A program misbehaves otherwise than by breaking a promise; those are in the figures.
+    /// A program fails in another way than by breaking a promise; broken promises are in the figures.
     pub async fn round(&mut self) -> anyhow::Result<()> {
         self.figures.rounds += 1;
         let round = self.figures.rounds;
@@ -242,7 +244,7 @@ impl Crash {
             tokio::time::sleep_until(end.min(tokio::time::Instant::now() + pause)).await;
         }
         let blow = self.blow().await?;
-        // People do not wait for it.
+        // Customers do not wait for Weir.
         for _ in 0..self.rng.u32(..3) {
             number += 1;
             self.write(&mut writes, format!("question {round}.{number}"));
@@ -257,7 +259,7 @@ impl Crash {
             if matches!(posted, Post::CutOff) {
                 self.figures.cut_off += 1;
                 let api = &self.stack.api;
-                // A node that died works at the request until the others notice.
+                // The request of a node that died stays in progress until the other nodes detect its death.
                 posted = crate::until(&format!("an answer to {text:?}"), async || {
                     let posted = post(api, &conversation, &text).await;
                     Ok((!matches!(posted, Post::CutOff)).then_some(posted))
@@ -286,7 +288,7 @@ impl Crash {
         Ok(())
     }
 
-    /// Ends the programs, and gives what was counted.
+    /// Stops the programs, and returns the results.
     ///
     /// # Errors
     /// A program does not end well.
@@ -323,7 +325,7 @@ impl Crash {
         }
     }
 
-    /// Starts again what was ended, or lets it go on.
+    /// Restarts the program that was ended, or resumes the one that was stopped.
     async fn recover(&mut self, blow: Blow) -> anyhow::Result<()> {
         let began = Instant::now();
         match (blow, &mut self.nodes) {
@@ -349,7 +351,7 @@ impl Crash {
         Ok(&mut nodes.server)
     }
 
-    /// Waits until every node can write to the record again.
+    /// Waits until every node can write to the database again.
     async fn is_answered(&self) -> anyhow::Result<()> {
         let Some(nodes) = &self.nodes else { return Ok(()) };
         for number in 0..nodes.count() {
@@ -386,7 +388,7 @@ impl Crash {
         self.stack.phone.order_fault(fault).await
     }
 
-    /// Lets time pass until nothing is on its way, and holds the records against each other.
+    /// Advances the clock until nothing is in flight, and compares the logs.
     async fn settle(&mut self) -> anyhow::Result<()> {
         self.stack.phone.forget_faults().await?;
         let mut quiet = 0;
@@ -406,7 +408,7 @@ impl Crash {
         self.compare().await
     }
 
-    /// What is still on its way once nothing changes any more at this moment of the virtual clock.
+    /// The work still in flight once nothing changes any more at this moment of the virtual clock.
     async fn calm(&mut self) -> anyhow::Result<Vec<String>> {
         let (mut same, mut seen) = (0, Vec::new());
         while same < SAME_LOOKS {
@@ -416,7 +418,7 @@ impl Crash {
             if open.is_empty() {
                 return Ok(open);
             }
-            // What a process before this one was sending stays so until its lease ends by the clock.
+            // A message that an earlier process was sending keeps its status until its lease expires.
             let at_work = self.is_sending();
             same = if open == seen && !at_work { same + 1 } else { 0 };
             seen = open;
@@ -425,13 +427,13 @@ impl Crash {
         Ok(seen)
     }
 
-    /// Whether the process that runs now is sending a message; those that it met in the middle are left by others.
+    /// Whether the current process is sending a message; those found in `sending` at its start belong to earlier ones.
     fn is_sending(&self) -> bool {
         let mut sending = self.books.posted.values().filter(|posted| posted.status == "sending");
         sending.any(|posted| !self.in_flight.contains(&posted.id))
     }
 
-    /// Reads the tries of these messages, but for those that are known to have ended.
+    /// Reads the attempts of these messages, except of those that are known to be settled.
     async fn read_tries(&mut self, of: impl Fn(&Posted) -> bool) -> anyhow::Result<()> {
         let unknown = |posted: &&mut Posted| of(posted) && (posted.tries.is_empty() || posted.has_open_try());
         for posted in self.books.posted.values_mut().filter(unknown) {
@@ -549,7 +551,7 @@ impl Crash {
     }
 }
 
-/// Reads something, over another connection if that to a node broke off.
+/// Sends a read request, over another connection if the one to a node was closed.
 async fn read(api: &Api, path: &str) -> anyhow::Result<Value> {
     crate::until("an answer", async || match api.get(path).await {
         Ok(answer) => answer.expect(200).map(Some),
@@ -558,7 +560,7 @@ async fn read(api: &Api, path: &str) -> anyhow::Result<Value> {
     .await
 }
 
-/// Posts one text; its key is the text, so that a repetition is known as one.
+/// Posts one text; its idempotency key is the text, so that Weir recognizes a repetition.
 async fn post(api: &Api, conversation: &str, text: &str) -> Post {
     let request = api
         .request(
@@ -573,7 +575,7 @@ async fn post(api: &Api, conversation: &str, text: &str) -> Post {
             Err(_) => Post::CutOff,
         },
         Ok(answer) if RULES.iter().any(|rule| answer.body["code"] == *rule) => Post::Refused,
-        // No answer, or one that asks to come back.
+        // No response, or one that requests a retry.
         _ => Post::CutOff,
     }
 }

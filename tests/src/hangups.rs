@@ -1,7 +1,7 @@
-//! Callers who hang up: everything that changes something is asked for, cut off after a moment, and asked for again with the
-//! same key. Then it must have been done once and whole.
+//! Callers that hang up: every modifying request is sent, cut off after a moment, and repeated with the same idempotency
+//! key. Then it must have taken effect once and completely.
 //!
-//! What is asked for, and when it is cut off, follows from the seed; how far the machine has come by then does not.
+//! The seed determines the requests and when they are cut off, but not how far Weir has come by then.
 
 mod acts;
 
@@ -19,34 +19,34 @@ use serde_json::{Value, json};
 
 use crate::{APP, Answer, Browser, Options, Stack, Subscriber, until};
 
-/// A caller's patience, in milliseconds: most requests end within it, and most of those that call the platform do not.
+/// A caller's timeout, in milliseconds: most requests end within it, and most of those that call the platform do not.
 const PATIENCE_MS: std::ops::RangeInclusive<u64> = 0..=50;
-/// How long the platform takes over each of its calls, so that callers leave in the middle of them.
+/// The platform's response time, so that callers hang up during its calls.
 const PLATFORM_MS: u64 = 15;
 /// The account that is connected.
 const ACCOUNT: &str = "acme_store";
 
-/// What is played.
+/// The plan of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct HangUpPlan {
-    /// How often somebody hangs up, or has the answer just before.
+    /// The number of requests; each caller hangs up, or receives the response just before.
     pub rounds: u32,
-    /// Makes every choice.
+    /// The seed of every random choice.
     pub seed: u64,
 }
 
-/// What was counted.
+/// The results of a run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct HangUpFigures {
     /// The seed of the plan.
     pub seed: u64,
     /// Requests so far.
     pub rounds: u32,
-    /// Those whose callers left without an answer.
+    /// Those whose callers hung up without a response.
     pub cut_off: u32,
-    /// Those among them that were done when they were asked for again.
+    /// Those among them that had taken effect when they were repeated.
     pub done_before: u32,
-    /// What was done by half, done twice, or lost; empty if every promise held.
+    /// What was done incompletely, done twice, or lost; empty if every promise was kept.
     pub breaches: Vec<String>,
 }
 
@@ -71,13 +71,13 @@ pub struct HangUps {
     endpoint: String,
     subscribed: String,
     subscriber: Subscriber,
-    /// Texts that were accepted; each must be on the phone once.
+    /// Texts that were accepted; each must be shown on the phone once.
     sent: Vec<String>,
     /// Uploads that were answered.
     uploads: BTreeSet<String>,
-    /// Texts that were taken back; none may be on the phone.
+    /// Texts that were canceled; none may be shown on the phone.
     taken_back: Vec<String>,
-    /// What an act that was prepared is to come to, or is about.
+    /// The expected result, or the subject, of an act that was prepared.
     about: String,
 }
 
@@ -133,15 +133,15 @@ impl HangUps {
         self.figures.rounds < self.plan.rounds
     }
 
-    /// What was counted so far.
+    /// The results so far.
     pub fn figures(&self) -> &HangUpFigures {
         &self.figures
     }
 
-    /// One request, its caller's hanging up, and the same request again. Each act has its turn.
+    /// One request whose caller hangs up, and its repetition. All acts are used in rotation.
     ///
     /// # Errors
-    /// A program misbehaves otherwise than by breaking a promise; those are in the figures.
+    /// A program fails in another way than by breaking a promise; broken promises are in the figures.
     pub async fn round(&mut self) -> anyhow::Result<()> {
         let (act, ..) = ACTS[self.figures.rounds as usize % ACTS.len()];
         self.figures.rounds += 1;
@@ -160,7 +160,7 @@ impl HangUps {
         Ok(())
     }
 
-    /// Looks at what is left of all rounds together.
+    /// Checks the final state after all rounds.
     ///
     /// # Errors
     /// A promise was broken, or a program does not end well.
@@ -191,14 +191,14 @@ impl HangUps {
         if first.is_err() {
             self.figures.cut_off += 1;
         }
-        let again = until("the end of what was begun", async || {
+        let again = until("the end of the first request", async || {
             let answer = self.ask(&method, &path, &body, name).await?;
             let is_at_work = answer.status == 409 && answer.body["code"] == "request_in_progress";
             Ok((!is_at_work).then_some(answer))
         })
         .await?;
         let was_done = again.headers.contains_key("idempotency-replayed");
-        // A request without a key may find that it was done already.
+        // A request without a key may find that it has already taken effect.
         let is_gone = act.is_over(&again);
         ensure!(
             again.status == right || is_gone,
@@ -242,7 +242,7 @@ impl HangUps {
         self.look(act, name, &path, &again).await
     }
 
-    /// A browser that is closed on its way back from the platform, and what became of its session.
+    /// A browser that is closed during the redirect from the platform, and the outcome of its session.
     async fn callback(&mut self, patience: Duration) -> anyhow::Result<()> {
         let api = &self.stack.api;
         let session = api
@@ -252,7 +252,7 @@ impl HangUps {
         let url = session["url"].as_str().context("the session has no URL")?;
         let mut browser = Browser::new(self.stack.client().clone());
         let callback = browser.decide(url, ACCOUNT, "allow", &["*"]).await?;
-        // One that points here already is looked at, and not made anew.
+        // A webhook that already points here is checked, not created again.
         let looked = async || {
             let calls = self.stack.phone.calls("").await?;
             let is_webhook = |call: &&Value| call["api"].as_str().is_some_and(|api| api.starts_with("webhook_"));
@@ -260,7 +260,7 @@ impl HangUps {
         };
         let before = looked().await?;
         let first = tokio::time::timeout(patience, browser.open(callback.clone())).await;
-        // A person who saw nothing opens it again. It may be that the first never left.
+        // A person without a response opens it again. The first request may never have left.
         browser.open(callback).await?;
         let path = format!("/v1/connect-sessions/{}", id_of(&session)?);
         let ended = until("the session's end", async || {
@@ -278,12 +278,12 @@ impl HangUps {
         );
         ensure!(
             looked().await? > before,
-            "the channel is connected, and nobody looked at its webhook"
+            "the channel is connected, and its webhook was not checked"
         );
         Ok(())
     }
 
-    /// A platform that leaves before the answer, and sends the same again.
+    /// A platform that hangs up before the response, and sends the webhook again.
     async fn webhook(&mut self, name: &str, patience: Duration) -> anyhow::Result<()> {
         let body = self.saying(name).await?;
         let first = tokio::time::timeout(patience, self.post_webhook(&body)).await;
@@ -295,7 +295,7 @@ impl HangUps {
         self.is_there_once(name).await
     }
 
-    /// What all rounds together must have left.
+    /// The state that all rounds together must result in.
     async fn compare(&mut self) -> anyhow::Result<()> {
         let api = &self.stack.api;
         let channel = api
@@ -318,9 +318,9 @@ impl HangUps {
         let taken_back: Vec<_> = self.taken_back.iter().filter(|text| shown.contains(text)).collect();
         ensure!(
             taken_back.is_empty(),
-            "the customer has what was taken back: {taken_back:?}"
+            "the customer has canceled messages: {taken_back:?}"
         );
-        // Each file that is left is one that the record knows, and none is unfinished.
+        // The database has a row for each remaining file, and no file is incomplete.
         let mut uploads = self.uploads.clone();
         for entry in std::fs::read_dir(self.stack.data().join("media"))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
@@ -370,7 +370,7 @@ impl HangUps {
     }
 }
 
-/// The actions that are new in a list whose newest stand first.
+/// The new actions of a list that is sorted newest first.
 fn added(before: &[Value], after: &[Value]) -> Vec<String> {
     let is_old = |from: usize| after[from..].iter().zip(before).all(|(after, before)| after == before);
     let new = (0..=after.len()).find(|from| is_old(*from)).unwrap_or(after.len());
@@ -380,7 +380,7 @@ fn added(before: &[Value], after: &[Value]) -> Vec<String> {
         .collect()
 }
 
-/// Has the platform take its time over each call.
+/// Delays each response of the platform.
 async fn slow_down(stack: &Stack) -> anyhow::Result<()> {
     let delay = json!({"on": "*", "fault": {"delay_ms": PLATFORM_MS}, "times": 1_000_000});
     stack.phone.order_fault(delay).await

@@ -1,7 +1,7 @@
-//! Weir's real programs, started and spoken to in the product's words: a customer writes, the operator answers, the clock
-//! moves on. Used by the promises under `tests/` and by `cargo xtask demo`, so that both see what a user would.
+//! Starts Weir's real programs and drives them in the product's terms: a customer writes, the operator answers, the clock
+//! advances. Used by the tests under `tests/` and by `cargo xtask demo`, so that both observe what a user would.
 //!
-//! Everything here is outside of Weir: it starts the built `weir` and `tiktok-sandbox`, and knows only their public APIs.
+//! Nothing here is part of Weir: it starts the built `weir` and `tiktok-sandbox`, and uses only their public APIs.
 #![forbid(unsafe_code)]
 
 mod api;
@@ -43,17 +43,17 @@ use std::time::Duration;
 /// An hour, in milliseconds of the virtual clock.
 pub const HOUR_MS: u64 = 3_600_000;
 
-/// How long anything is waited for. Never the measure of a test: what is waited for either comes, or the test fails with
-/// what came instead. Long, since the machine may be busy.
+/// The timeout of every wait. No test measures it: either the awaited condition becomes true, or the test fails and shows
+/// the last state. It is long because the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
-/// The pause between two looks at something that cannot be waited for otherwise.
+/// The interval at which a condition is polled that sends no notification.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
-/// Looks again and again until `look` finds something.
+/// Polls until `look` finds something.
 ///
 /// # Errors
-/// It was not found in time; says what was sought.
+/// It was not found in time; the error names it.
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
     let end = tokio::time::Instant::now() + PATIENCE;
     loop {

@@ -1,4 +1,4 @@
-//! Several Weirs on one PostgreSQL, behind one address as behind a load balancer.
+//! Several nodes on one PostgreSQL database, behind one address as behind a load balancer.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::{Program, Stack};
 
-/// The key of what is at rest: the same for all nodes.
+/// The master key: the same for all nodes.
 const MASTER_KEY: &str = "0707070707070707070707070707070707070707070707070707070707070707";
 
 /// The nodes, by number.
@@ -23,8 +23,8 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Starts the first of so many nodes on the database at `store`, which are reached where the stack's Weir would be. What is
-    /// set up before the others [join](Self::join) is known to them from their start on.
+    /// Starts the first of so many nodes on the database at `store`; they are reached at the address of the stack's Weir.
+    /// The other nodes find everything that is set up before they [join](Self::join) when they start.
     ///
     /// # Errors
     /// The node cannot be started.
@@ -68,7 +68,7 @@ impl Nodes {
             .env("WEIR_STORE", &self.store)
             .env("WEIR_NODE_NAME", format!("node-{number}"))
             .env("WEIR_MASTER_KEY", MASTER_KEY)
-            // Ctrl-C at a terminal is for whoever started them, who stops them.
+            // Ctrl-C at a terminal goes to the parent process, which stops them.
             .process_group(0);
         let node = Program::start("weir", &mut command, &folder.join("weir.log")).await?;
         self.balancer.set(number, Some(address(&node)?));
@@ -86,7 +86,7 @@ impl Nodes {
         node.kill().await
     }
 
-    /// Stops a node where it stands; it gets no new connections, as after a failed health check.
+    /// Suspends a node; it gets no new connections, as after a failed health check.
     ///
     /// # Errors
     /// It was not running.
@@ -95,7 +95,7 @@ impl Nodes {
         self.signal(number, "-STOP").await
     }
 
-    /// Lets a frozen node go on.
+    /// Resumes a suspended node.
     ///
     /// # Errors
     /// It was not running.
@@ -125,7 +125,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// The same, but for those that somebody else ended before.
+    /// The same, except for nodes that were already ended.
     ///
     /// # Errors
     /// One did not end well.
@@ -143,7 +143,7 @@ impl Nodes {
         self.running[number].as_ref().and_then(Program::id)
     }
 
-    /// Where a node by itself is reached.
+    /// The address of a single node.
     pub fn origin(&self, number: usize) -> Option<&str> {
         self.running[number].as_ref().map(Program::origin)
     }
@@ -154,7 +154,7 @@ fn address(node: &Program) -> anyhow::Result<SocketAddr> {
     address.parse().with_context(|| format!("no address: {address}"))
 }
 
-/// Gives each connection to the next node that takes it.
+/// Forwards each connection to the next node that accepts it.
 #[derive(Debug)]
 struct Balancer {
     nodes: Arc<Mutex<Vec<Option<SocketAddr>>>>,
@@ -174,7 +174,7 @@ impl Balancer {
                 tokio::spawn(async move {
                     for address in nodes.into_iter().flatten() {
                         if let Ok(mut node) = TcpStream::connect(address).await {
-                            // Whoever breaks off, both ends are closed.
+                            // If either side closes its connection, both are closed.
                             let _ = tokio::io::copy_bidirectional(&mut client, &mut node).await;
                             return;
                         }

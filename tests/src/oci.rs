@@ -1,4 +1,4 @@
-//! A real OCI registry, Debian's `docker-registry`, and what a publisher does with it.
+//! A real OCI registry, Debian's `docker-registry`, and the operations of a publisher.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -21,7 +21,7 @@ pub struct OciRegistry {
     _child: Child,
 }
 
-/// Who may read and write in a registry that asks.
+/// The user of a registry that requires authentication.
 pub const LOGIN: (&str, &str) = ("jane", "secret");
 /// [`LOGIN`] as htpasswd writes it (bcrypt, the fewest rounds).
 const HTPASSWD: &str = "jane:$2b$04$qOk4JSLA7oGrfcL7AcmzVesns9EColMCLhWfOxZBflCdg1vsr9M36\n";
@@ -94,10 +94,10 @@ impl OciRegistry {
                 said.push_str(&line);
                 said.push('\n');
             }
-            bail!("it ended; it said:\n{said}")
+            bail!("it ended with the output:\n{said}")
         })
         .await
-        .context("docker-registry did not say where it listens")??;
+        .context("docker-registry did not report its address")??;
         // Read on, so that a full pipe never stops the program.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(Self {

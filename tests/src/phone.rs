@@ -1,4 +1,4 @@
-//! The customer's side: the sandbox's control API, in the words of what a person does.
+//! The customer's side: the sandbox's control API as the actions of a person.
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ impl Phone {
             .collect())
     }
 
-    /// Orders a fault.
+    /// Requests a fault.
     ///
     /// # Errors
     /// The sandbox refuses.
@@ -78,10 +78,10 @@ impl Phone {
         self.order("faults", fault).await.map(|_| ())
     }
 
-    /// Waits until every fault that was ordered has struck: the last call is in the sandbox's hands.
+    /// Waits until every requested fault has occurred: the sandbox has received the last call.
     ///
     /// # Errors
-    /// None strikes.
+    /// They do not occur.
     pub async fn faults_struck(&self) -> anyhow::Result<()> {
         crate::until("the ordered faults to strike", async || {
             let orders = self.look("faults").await?;
@@ -90,7 +90,7 @@ impl Phone {
         .await
     }
 
-    /// Forgets the faults that still wait, and ends the delay of calls that are late.
+    /// Removes the pending faults, and ends the delay of delayed calls.
     ///
     /// # Errors
     /// The sandbox does not answer.
@@ -124,7 +124,7 @@ impl Phone {
             .collect())
     }
 
-    /// Looks something up in the control API.
+    /// Sends a read request to the control API.
     ///
     /// # Errors
     /// The sandbox does not answer, or refuses.
@@ -137,7 +137,7 @@ impl Phone {
         Self::read(path, answer).await
     }
 
-    /// Orders something of the control API.
+    /// Sends a modifying request to the control API.
     ///
     /// # Errors
     /// The sandbox refuses.

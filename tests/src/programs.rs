@@ -18,10 +18,10 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Finds them beside the running program: `target/<profile>` and `target/connectors`.
+    /// Finds them in the `target` directory of the running program: `target/<profile>` and `target/connectors`.
     ///
     /// # Errors
-    /// They were not built; says what builds them.
+    /// They were not built; the error names the command that builds them.
     pub fn find() -> anyhow::Result<Self> {
         let here = std::env::current_exe().context("the running program has no path")?;
         let folder = here
@@ -79,11 +79,11 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts a program and waits until it says on its output at which `http://…` it can be reached. What it says after that
-    /// goes into `log`.
+    /// Starts a program and waits until it prints the `http://…` address at which it listens. Its later output is written
+    /// to `log`.
     ///
     /// # Errors
-    /// It ended before it said so; shows what it said instead.
+    /// It ended before it printed its address; the error shows its output.
     pub async fn start(name: &str, command: &mut Command, log: &Path) -> anyhow::Result<Self> {
         let errors = std::fs::OpenOptions::new()
             .create(true)
@@ -109,11 +109,11 @@ impl Program {
                 }
             }
             let errors = std::fs::read_to_string(log).unwrap_or_default();
-            bail!("{name} ended before it could be reached; it said:\n{said}{errors}")
+            bail!("{name} ended before it could be reached, with the output:\n{said}{errors}")
         })
         .await
-        .with_context(|| format!("{name} did not say where it can be reached; it said:\n{said}"))??;
-        // Read on, so that a full pipe never stops the program.
+        .with_context(|| format!("{name} did not print its address. Its output:\n{said}"))??;
+        // The rest is read too, so that a full pipe never blocks the program.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(Self {
             name: name.to_owned(),
@@ -122,7 +122,7 @@ impl Program {
         })
     }
 
-    /// Where it is reached, without a slash at the end.
+    /// Its base URL, without a trailing slash.
     pub fn origin(&self) -> &str {
         &self.origin
     }
@@ -135,7 +135,7 @@ impl Program {
     /// Whether it has not ended.
     ///
     /// # Errors
-    /// The system does not tell.
+    /// The system does not report it.
     pub fn is_running(&mut self) -> anyhow::Result<bool> {
         Ok(self.child.try_wait()?.is_none())
     }
@@ -162,7 +162,7 @@ impl Program {
         was_killed(status)
     }
 
-    /// Asks it to end, as Ctrl-C would, and waits for it.
+    /// Signals it to end, as Ctrl-C would, and waits for it.
     ///
     /// # Errors
     /// It did not end in time, or not well.
@@ -172,7 +172,7 @@ impl Program {
             .id()
             .with_context(|| format!("{} is gone already", self.name))?;
         let told = Command::new("kill").args(["-INT", &id.to_string()]).status().await?;
-        anyhow::ensure!(told.success(), "{} could not be told to end", self.name);
+        anyhow::ensure!(told.success(), "{} could not be signaled to end", self.name);
         let status = tokio::time::timeout(PATIENCE, self.child.wait())
             .await
             .with_context(|| format!("{} did not end", self.name))??;

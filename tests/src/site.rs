@@ -1,4 +1,4 @@
-//! A web server that answers as it is told: where something is published, or what claims to be that.
+//! A web server with scripted responses: a real or a fake download site.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use crate::Handed;
 use crate::subscriber;
 
-/// What a site answers.
+/// A response of a site.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     /// HTTP status.
@@ -20,7 +20,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// This status and nothing more.
+    /// This status without a body.
     pub fn status(status: u16) -> Self {
         Self {
             status,
@@ -37,7 +37,7 @@ impl Page {
         }
     }
 
-    /// With a header more.
+    /// The response with one more header.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
@@ -80,7 +80,7 @@ impl Site {
                         head.extend([name, ": ", value, "\r\n"]);
                     }
                     head.push_str("\r\n");
-                    // A caller that hung up meanwhile has read enough.
+                    // A caller that hung up meanwhile needs no response.
                     let _ = stream.write_all(&[head.as_bytes(), &page.body].concat()).await;
                 });
             }
@@ -93,7 +93,7 @@ impl Site {
         &self.host
     }
 
-    /// Everything that was asked so far.
+    /// All requests so far.
     pub fn asked(&self) -> Vec<Handed> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

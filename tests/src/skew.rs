@@ -1,5 +1,5 @@
-//! Weir's clock is wrong, by seconds or minutes, ahead of the platform or behind it, and is set while it runs: nothing is sent
-//! twice, nothing expires by the wrong clock, and the offset is shown.
+//! Weir's clock is wrong by seconds or minutes, ahead of the platform or behind it, and is set while Weir runs: nothing is
+//! sent twice, nothing expires by the wrong clock, and the offset is shown.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::{APP, Events, Options, Stack, SteppingClock, until};
 
 /// By how much Weir's clock is ahead, in seconds, one after the other: each change is a step, in both directions.
 pub const SKEWS_S: [i64; 12] = [-1, 8, -8, 30, -60, 60, 1, -300, 300, -600, 600, 0];
-/// A stay in doubt is over after so many steps of virtual time.
+/// An uncertain message is settled after so many steps of virtual time.
 const STEPS: u32 = 40;
 const STEP_MS: i64 = 20_000;
 /// TikTok's window.
@@ -28,17 +28,17 @@ pub struct SkewFigures {
     pub sent: usize,
     /// Of them, those whose answer was lost.
     pub answers_lost: usize,
-    /// Of those, the ones that the platform never took, and that went again.
+    /// Of those, the ones that the platform never accepted, and that were sent again.
     pub sent_again: usize,
     /// Messages in the last minute of a window.
     pub in_the_last_minute: usize,
     /// The largest difference of the offset that was shown from the true one, in milliseconds.
     pub largest_error_ms: i64,
-    /// What does not agree; empty if every promise held.
+    /// The inconsistencies; empty if every promise was kept.
     pub breaches: Vec<String>,
 }
 
-/// The running programs, and what Weir takes for the time.
+/// The running programs, and Weir's clock.
 struct Skewed {
     stack: Stack,
     events: Events,
@@ -52,10 +52,10 @@ struct Skewed {
     figures: SkewFigures,
 }
 
-/// Plays each of `skews_s`, in the folder `data`.
+/// Runs with each of `skews_s`, in the folder `data`.
 ///
 /// # Errors
-/// A program fails. What is merely wrong stands in [`SkewFigures::breaches`].
+/// A program fails. Broken promises are in [`SkewFigures::breaches`].
 pub async fn skew(skews_s: &[i64], data: &Path) -> anyhow::Result<SkewFigures> {
     let clock = SteppingClock::start().await?;
     let mut options = Options::new(data);
@@ -125,12 +125,12 @@ impl Skewed {
         self.compare().await
     }
 
-    /// Virtual time passes, for the sandbox and for Weir.
+    /// Advances virtual time for the sandbox and for Weir.
     async fn passes(&mut self, ms: i64) -> anyhow::Result<()> {
         self.advanced_ms += ms;
         self.stack.phone.order("clock/advance", json!({"ms": ms})).await?;
         self.clock.set(&self.stack.api, self.advanced_ms + self.skew_ms).await?;
-        // To Weir its own clock was set, and the platform's stayed: the next answer shows it otherwise.
+        // For Weir its own clock was set and the platform's was not: the next response shows the new offset.
         let path = format!("/v1/channels/{}/diagnostics", self.channel);
         self.stack.api.get(&path).await?.expect(200)?;
         self.shows_the_offset().await
@@ -150,10 +150,10 @@ impl Skewed {
         Ok(message["status"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// Waits until a message is sent, virtual time passing as it must.
+    /// Waits until a message is sent, and advances virtual time as needed.
     async fn settles(&mut self, id: &str) -> anyhow::Result<()> {
         for _ in 0..STEPS {
-            let settled = until("an answer or a doubt", async || {
+            let settled = until("a result", async || {
                 let status = self.status(id).await?;
                 Ok(match status.as_str() {
                     "queued" | "sending" => None,
@@ -161,7 +161,7 @@ impl Skewed {
                 })
             })
             .await;
-            // One that waits for its next try waits for virtual time.
+            // A message that waits for its next attempt waits for virtual time.
             match settled.as_deref() {
                 Ok("uncertain") | Err(_) => self.passes(STEP_MS).await?,
                 Ok("failed") => {
@@ -219,18 +219,18 @@ impl Skewed {
         // Within the precision of half a minute either is right.
         let should_be = self.skew_ms.abs() > 30_000 + PRECISION_MS;
         if is_degraded != should_be && (self.skew_ms.abs() - 30_000).abs() > PRECISION_MS {
-            self.breach(format!("/readyz says {health}"));
+            self.breach(format!("/readyz returns {health}"));
         }
         Ok(())
     }
 
-    /// What stands on the phone is what was said, each once, in order.
+    /// The phone shows each sent text once, in order.
     async fn compare(&mut self) -> anyhow::Result<()> {
         let shown = self.stack.phone.from_business().await?;
         let shown: Vec<&str> = shown.iter().filter_map(|message| message["text"].as_str()).collect();
         ensure!(!shown.is_empty(), "the phone shows nothing");
         if shown != self.said {
-            self.breach(format!("said {:?}, shown {shown:?}", self.said));
+            self.breach(format!("sent {:?}, shown {shown:?}", self.said));
         }
         Ok(())
     }

@@ -17,12 +17,12 @@ const PEOPLE: usize = 200;
 const PLATFORM_RATE: u32 = 10;
 /// Calls of the API at once.
 const CALLS: usize = 64;
-/// Between two looks at the process.
+/// The interval between two samples of the process.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// The first part of the time is not judged: caches fill, and SQLite's log reaches its size.
+/// The first part of the time is not evaluated: caches fill, and SQLite's log reaches its size.
 const WARM_UP: f64 = 0.2;
 
-/// What is played.
+/// The plan of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct SoakPlan {
     /// How long.
@@ -31,14 +31,14 @@ pub struct SoakPlan {
     pub per_second: u32,
     /// Messages that the operator sends in a second.
     pub sends: u32,
-    /// Whether an endpoint is handed every event.
+    /// Whether every event is delivered to an endpoint.
     pub endpoint: bool,
 }
 
-/// One look at Weir's process.
+/// One sample of Weir's process.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Sample {
-    /// Since the beginning.
+    /// The time since the start.
     pub second: u64,
     /// Resident memory.
     pub resident_kib: u64,
@@ -52,20 +52,20 @@ pub struct Sample {
     pub accepted: u64,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Soaked {
-    /// Each look.
+    /// The samples.
     pub samples: Vec<Sample>,
-    /// By how much the resident memory of the last quarter is above that of the first quarter after the warm-up, in percent of the
-    /// medians.
+    /// By how much the median resident memory of the last quarter exceeds that of the first quarter after the warm-up, in
+    /// percent.
     pub drift_percent: f64,
     /// Most open files in the first quarter after the warm-up, and in the last.
     pub files: (usize, usize),
 }
 
 impl Soaked {
-    /// How a count grew in a second, from the first look to the last.
+    /// The growth of a count per second, from the first sample to the last.
     pub fn in_a_second(&self, count: impl Fn(&Sample) -> u64) -> f64 {
         let (Some(first), Some(last)) = (self.samples.first(), self.samples.last()) else {
             return 0.0;
@@ -75,7 +75,7 @@ impl Soaked {
     }
 }
 
-/// Plays the load in `data`, and shows each look.
+/// Runs the load in `data`, and prints each sample.
 ///
 /// # Errors
 /// A program does not start, ends, or refuses.
@@ -157,7 +157,7 @@ pub async fn soak(plan: SoakPlan, data: &Path, mut show: impl FnMut(&Sample)) ->
 fn judged(samples: Vec<Sample>) -> anyhow::Result<Soaked> {
     let warm = &samples[(samples.len() as f64 * WARM_UP) as usize..];
     let quarter = warm.len() / 4;
-    ensure!(quarter > 0, "too short to say anything: {} looks", samples.len());
+    ensure!(quarter > 0, "too short for a result: {} samples", samples.len());
     let (first, last) = (&warm[..quarter], &warm[warm.len() - quarter..]);
     let most_files = |part: &[Sample]| part.iter().map(|sample| sample.files).max().unwrap_or(0);
     let (before, after) = (median(first), median(last));

@@ -1,4 +1,4 @@
-//! The whole thing: TikTok's sandbox, Weir on SQLite, the connector installed and granted, an account connected.
+//! The complete setup: TikTok's sandbox, Weir on SQLite, the connector installed and granted, an account connected.
 
 use std::path::{Path, PathBuf};
 
@@ -25,13 +25,13 @@ const ADMIN_KEY: &str = "weir_0123456789abcdef0123456789abcdef0123456789abcdef01
 /// How the programs are started.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where Weir keeps its record; made if missing.
+    /// Weir's data directory; created if missing.
     pub data: PathBuf,
-    /// Makes the sandbox's ids.
+    /// The seed of the sandbox's ids.
     pub seed: u64,
     /// The sandbox's virtual time at the start, in milliseconds; the system's if none.
     pub start_ms: Option<i64>,
-    /// Whether that time stands still but for what it is moved on by.
+    /// Whether that time advances only on request.
     pub stopped: bool,
     /// The ports of sandbox and Weir; free ones if 0.
     pub ports: (u16, u16),
@@ -39,9 +39,9 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// More of Weir's environment.
     pub env: Vec<(String, String)>,
-    /// A command that runs the one that follows it; Weir is started through it.
+    /// A command that runs the command in its arguments; Weir is started through it.
     pub weir_through: Vec<String>,
-    /// Another build of Weir; the one beside the running program if none.
+    /// Another build of Weir; by default the one in the running program's directory.
     pub weir: Option<PathBuf>,
 }
 
@@ -129,7 +129,7 @@ impl Stack {
         } else {
             options.ports.1
         };
-        // No redirects and no proxy: what a page answers is what is seen.
+        // No redirects and no proxy: tests see each response as it was sent.
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -149,7 +149,7 @@ impl Stack {
         })
     }
 
-    /// Starts Weir on the same record as before.
+    /// Starts Weir on the same database as before.
     ///
     /// # Errors
     /// It cannot be started.
@@ -168,7 +168,7 @@ impl Stack {
         self.run_weir(command).await
     }
 
-    /// Starts Weir by this command, which [`Self::weir_command`] gave.
+    /// Starts Weir by this command, which [`Self::weir_command`] returned.
     ///
     /// # Errors
     /// It cannot be started.
@@ -177,7 +177,7 @@ impl Stack {
         Ok(())
     }
 
-    /// The command that starts Weir on its record.
+    /// The command that starts Weir on its database.
     pub fn weir_command(&self) -> Command {
         let origin = format!("http://127.0.0.1:{}", self.port);
         let weir = self.options.weir.clone();
@@ -207,7 +207,7 @@ impl Stack {
         command
     }
 
-    /// Starts Weir on another folder, and from now on always.
+    /// Starts Weir on another data directory, and uses that for all later starts.
     ///
     /// # Errors
     /// It cannot be started.
@@ -216,7 +216,7 @@ impl Stack {
         self.start_weir().await
     }
 
-    /// Weir is on another folder from its next start on.
+    /// Sets the data directory of Weir's next starts.
     pub fn move_to(&mut self, data: &Path) {
         data.clone_into(&mut self.options.data);
     }
@@ -253,7 +253,7 @@ impl Stack {
         &self.binaries
     }
 
-    /// Whether the sandbox's clock stands still but for what it is moved on by.
+    /// Whether the sandbox's clock advances only on request.
     pub fn is_stopped(&self) -> bool {
         self.options.stopped
     }
@@ -263,7 +263,7 @@ impl Stack {
         self.port
     }
 
-    /// Where Weir keeps its record.
+    /// Weir's data directory.
     pub fn data(&self) -> &Path {
         &self.options.data
     }
@@ -273,7 +273,8 @@ impl Stack {
         &self.client
     }
 
-    /// Installs a connector, says yes to what it asks for, and lets it serve. Gives the staged version as the API showed it.
+    /// Installs a connector, grants all of its requests, and makes it active. Returns the staged version as the API showed
+    /// it.
     ///
     /// # Errors
     /// A step is refused.
@@ -287,7 +288,7 @@ impl Stack {
         Ok(staged)
     }
 
-    /// Installs a connector and says yes to what it asks for. Gives the staged version as the API showed it.
+    /// Installs a connector and grants all of its requests. Returns the staged version as the API showed it.
     ///
     /// # Errors
     /// A step is refused.
@@ -354,17 +355,17 @@ impl Stack {
         self.api.get(&format!("/v1/channels/{channel}")).await?.expect(200)
     }
 
-    /// Moves the virtual clock on, and waits until Weir has followed.
+    /// Advances the virtual clock, and waits until Weir has adopted it.
     ///
     /// # Errors
-    /// The sandbox refuses, or Weir does not follow.
+    /// The sandbox refuses, or Weir does not adopt the time.
     pub async fn time_passes(&self, ms: u64) -> anyhow::Result<()> {
         let clock = self.phone.order("clock/advance", json!({"ms": ms})).await?;
         self.clock_reaches(clock["now_ms"].as_i64().context("the clock has no time")?)
             .await
     }
 
-    /// Waits until Weir's clock has followed the sandbox's past this moment.
+    /// Waits until Weir's clock has reached this moment.
     ///
     /// # Errors
     /// It does not.
@@ -376,7 +377,7 @@ impl Stack {
         .await
     }
 
-    /// The customer writes; gives the event by which the operator hears of it.
+    /// The customer writes; returns the event that reports it to the operator.
     ///
     /// # Errors
     /// The event does not come.
@@ -388,7 +389,7 @@ impl Stack {
     }
 }
 
-/// A port that nobody listens on at the moment.
+/// A port that no process listens on now.
 fn free_port() -> anyhow::Result<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").context("no free port")?;
     Ok(listener.local_addr()?.port())

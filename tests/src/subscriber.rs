@@ -1,4 +1,4 @@
-//! The operator's own endpoint: takes what Weir hands over, and answers as it is told to.
+//! The operator's endpoint: receives Weir's deliveries, with scripted responses.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// One request that came.
+/// One received request.
 #[derive(Clone, Debug)]
 pub struct Handed {
     /// The request line and the headers.
@@ -22,7 +22,7 @@ impl Handed {
     /// A header's value.
     ///
     /// # Errors
-    /// There is none of this name.
+    /// No header has this name.
     pub fn header(&self, name: &str) -> anyhow::Result<&str> {
         self.head
             .lines()
@@ -33,7 +33,7 @@ impl Handed {
     }
 }
 
-/// What the endpoint does with a request.
+/// How the endpoint responds to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// Answers with this status.
@@ -51,7 +51,7 @@ pub struct Subscriber {
     handed: Arc<Mutex<Vec<Handed>>>,
 }
 
-/// What is kept of the requests.
+/// The requests that were received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keep {
     All,
@@ -59,7 +59,7 @@ enum Keep {
 }
 
 impl Subscriber {
-    /// Starts one that answers each request as `reply` says to its number (from 0) and itself.
+    /// Starts one that answers each request with what `reply` returns for its number (from 0) and itself.
     ///
     /// # Errors
     /// No port is free.
@@ -67,7 +67,7 @@ impl Subscriber {
         Self::keeping(Keep::All, reply).await
     }
 
-    /// One that keeps nothing of what comes, for long loads; the number that `reply` gets is always 0.
+    /// One that stores no requests, for long loads; the number that `reply` gets is always 0.
     ///
     /// # Errors
     /// No port is free.
@@ -94,7 +94,7 @@ impl Subscriber {
         Ok(subscriber)
     }
 
-    /// One that answers with each of `statuses` in turn, the last for ever.
+    /// One that answers with each of `statuses` in turn, and repeats the last.
     ///
     /// # Errors
     /// No port is free.
@@ -106,24 +106,24 @@ impl Subscriber {
         .await
     }
 
-    /// Where it is.
+    /// Its URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Everything that came so far.
+    /// All requests so far.
     pub fn handed(&self) -> Vec<Handed> {
         self.handed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What came after the first `seen`.
+    /// The requests after the first `seen`.
     pub fn handed_after(&self, seen: usize) -> Vec<Handed> {
         let handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
         handed.get(seen..).unwrap_or_default().to_vec()
     }
 }
 
-/// One request of a connection; a caller that hangs up in the middle has handed over nothing.
+/// One request of a connection; a caller that hangs up in the middle has delivered nothing.
 async fn serve(
     mut stream: TcpStream,
     keep: Keep,
@@ -150,7 +150,7 @@ async fn serve(
         Reply::Silence => return std::future::pending().await,
     };
     let answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    // A host that hung up meanwhile is the host's affair.
+    // The response is lost if the host hung up meanwhile.
     let _ = stream.write_all(answer.as_bytes()).await;
 }
 

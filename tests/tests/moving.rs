@@ -101,7 +101,7 @@ async fn a_conversation_moves_to_postgresql_and_back() -> Result {
 
     let (code, told) = run(&mut weir(&connected, &config, &["move", "--to", "sqlite"])).await?;
     assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("holds a record already; rename or delete it"), "{told}");
+    assert!(told.contains("contains a Weir database already; rename or delete it"), "{told}");
     for name in ["weir.db", "weir.db-wal", "weir.db-shm"] {
         let path = connected.stack.data().join(name);
         if path.exists() {

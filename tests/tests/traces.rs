@@ -156,7 +156,7 @@ async fn a_collector_that_is_away_stops_nothing() -> Result {
     let log = weir.stack.data().join("weir.log");
     let thread = weir.conversation().await?;
     weir.say(&thread, "an answer").await?;
-    let told = "The collector takes no spans";
+    let told = "The collector does not accept spans";
     let logged = || std::fs::read_to_string(&log).unwrap_or_default();
     until("a line of the log", async || Ok(logged().contains(told).then_some(()))).await?;
     weir.say(&thread, "another answer").await?;

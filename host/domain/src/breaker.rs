@@ -1,19 +1,19 @@
-//! When a version of a connector has crashed so often that it is quarantined.
+//! The circuit breaker that quarantines a version of a connector after repeated crashes.
 
 use std::collections::VecDeque;
 
 use crate::limits;
 use crate::time::Timestamp;
 
-/// The times at which one version crashed, as far back as they matter.
+/// The recent crash times of one version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Breaker {
     crashed: VecDeque<Timestamp>,
 }
 
 impl Breaker {
-    /// The version crashed at `now`. Gives whether that is once too often: [`limits::BREAKS`] times within
-    /// [`limits::BREAK_SPAN`]. After a yes it begins to count anew.
+    /// The version crashed at `now`. Returns whether it is to be quarantined: after [`limits::BREAKS`] crashes within
+    /// [`limits::BREAK_SPAN`]. The count then starts again.
     #[must_use]
     pub fn crashed(&mut self, now: Timestamp) -> bool {
         while self

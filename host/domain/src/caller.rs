@@ -1,4 +1,4 @@
-//! The door of the API: who asks, and what they may.
+//! Authentication and authorization of the API's callers.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use crate::id::{ChannelId, KeyId, Mint};
 use crate::message::Origin;
 use crate::time::Timestamp;
 
-/// What a key may be used for. Reading is `read`; each other scope names what it changes.
+/// What an API key may do. `read` covers reading; each other scope names what it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub enum Scope {
-    /// Everything, keys among it.
+    /// Full access, including keys.
     #[serde(rename = "admin")]
     Admin,
     /// Reads of everything but secrets.
@@ -32,7 +32,7 @@ pub enum Scope {
     /// Apps; in the operator's workspace connectors too.
     #[serde(rename = "connectors:write")]
     ConnectorsWrite,
-    /// Loosening what an operator tightened.
+    /// Loosening a policy that an operator tightened.
     #[serde(rename = "policy:loosen")]
     PolicyLoosen,
 }
@@ -49,7 +49,7 @@ impl Scope {
         Self::PolicyLoosen,
     ];
 
-    /// Whether a key that is bound to channels may have it: what it covers happens in a channel.
+    /// Whether a key that is bound to channels may have it: its actions are within a channel.
     pub fn is_within_channels(self) -> bool {
         match self {
             Self::Read | Self::MessagesWrite | Self::ChannelsWrite | Self::PolicyLoosen => true,
@@ -71,32 +71,32 @@ impl Scope {
     }
 }
 
-/// The workspace that is there without being made. Who runs the host acts through it: connectors, transcripts, other workspaces
-/// and origins on this machine are for its keys alone.
+/// The workspace that always exists. The operator of the host uses it: connectors, transcripts, other workspaces and
+/// origins on this machine are for its keys only.
 pub const OPERATORS_WORKSPACE: &str = "default";
 
-/// A key as the record holds it: never the key, only its digest. A fast digest is right for a random key of 256 bits.
+/// A key as stored: only its digest, never the key. A fast digest is sufficient for a random key of 256 bits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     /// Its id.
     pub id: KeyId,
-    /// The tenant it acts for.
+    /// The workspace that it acts for.
     pub workspace_id: String,
-    /// What a person calls it.
+    /// Its name.
     pub name: String,
     /// The first characters, by which it is found and recognized.
     pub prefix: String,
-    /// SHA-256 of the whole.
+    /// The SHA-256 of the whole key.
     pub digest: [u8; 32],
-    /// What it may be used for.
+    /// Its scopes.
     pub scopes: BTreeSet<Scope>,
-    /// The channels that it is bound to; all of the workspace, with what stands around them, if empty.
+    /// The channels that it is bound to; the whole workspace if empty.
     pub channels: BTreeSet<ChannelId>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it stops working.
+    /// When it expires.
     pub expires_at: Option<Timestamp>,
-    /// When it was taken back.
+    /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
 }
 
@@ -110,24 +110,24 @@ pub fn new_key(mint: &Mint) -> String {
     format!("weir_{}", hex::encode(bytes))
 }
 
-/// The digest under which a key is kept.
+/// The digest under which a key is stored.
 pub fn digest(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 
-/// The part of a key by which it is found; none if it is too short to be one.
+/// The prefix by which a key is found; `None` if the text is too short for a key.
 pub fn prefix(key: &str) -> Option<&str> {
     key.get(..KEY_PREFIX_CHARS)
 }
 
-/// A browser that is signed in, as the record holds it: never the session's text, only its digest.
+/// A browser session as stored: only its digest, never the session's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// SHA-256 of the text in the browser's cookie.
+    /// The SHA-256 of the text in the browser's cookie.
     pub digest: [u8; 32],
-    /// The key that it was begun with, which it never outlives.
+    /// The key that it was started with, which it never outlives.
     pub key: Key,
-    /// When it is over.
+    /// When it expires.
     pub expires_at: Timestamp,
 }
 
@@ -138,24 +138,24 @@ pub fn new_session(mint: &Mint) -> String {
     hex::encode(bytes)
 }
 
-/// What a page of ours shows beside its session, so that a page of somebody else's, for which the browser sends the cookie but
-/// whose answers it does not let that page read, can change nothing.
+/// The token that Weir's page sends with its session, so that another site's page, whose requests include the cookie
+/// but which cannot read the responses, can change nothing.
 pub fn csrf_token(session: &str) -> String {
     hex::encode(digest(&format!("weir csrf token of {session}")))
 }
 
-/// What came with a request that shows a session.
+/// The credentials of a request with a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a> {
     /// The session's text.
     pub session: &'a str,
-    /// The [`csrf_token`], if one came.
+    /// The [`csrf_token`], if sent.
     pub csrf_token: Option<&'a str>,
-    /// Whether the request may change something.
+    /// Whether the request may change data.
     pub changes: bool,
 }
 
-/// Somebody whose key was checked. Made only by [`authenticate`] and [`resume`].
+/// A caller whose key was verified. Constructed only by [`authenticate`] and [`resume`].
 #[derive(Clone, Debug)]
 pub struct Caller {
     workspace_id: String,
@@ -168,45 +168,45 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The tenant they act for.
+    /// The workspace that they act for.
     pub fn workspace_id(&self) -> &str {
         &self.workspace_id
     }
 
-    /// The key they showed.
+    /// Their key.
     pub fn key(&self) -> KeyId {
         self.key
     }
 
-    /// What their messages come from: the API, or the console.
+    /// The origin of their messages: the API, or the console.
     pub fn origin(&self) -> Origin {
         self.origin
     }
 
-    /// When their key or session ends by itself.
+    /// When their key or session expires.
     pub fn ends_at(&self) -> Option<Timestamp> {
         self.ends_at
     }
 
-    /// What they may do.
+    /// Their scopes.
     pub fn scopes(&self) -> &BTreeSet<Scope> {
         &self.scopes
     }
 
-    /// What a person calls their key.
+    /// The name of their key.
     pub fn key_name(&self) -> &str {
         &self.key_name
     }
 
-    /// The channels that their key is bound to; all of the workspace if empty.
+    /// The channels that their key is bound to; the whole workspace if empty.
     pub fn channels(&self) -> &BTreeSet<ChannelId> {
         &self.channels
     }
 
-    /// Whether they may do what `scope` covers, in a channel that they [see](Self::sees).
+    /// Whether they have `scope`, for an action in a channel that they [see](Self::sees).
     ///
     /// # Errors
-    /// Names the scope that is missing.
+    /// The missing scope.
     pub fn may(&self, scope: Scope) -> Result<(), Denied> {
         if self.scopes.contains(&scope) || self.scopes.contains(&Scope::Admin) {
             Ok(())
@@ -215,7 +215,7 @@ impl Caller {
         }
     }
 
-    /// Whether they may do what `scope` covers where it concerns their whole workspace.
+    /// Whether they have `scope`, for an action on their whole workspace.
     ///
     /// # Errors
     /// The scope is missing, or the key is bound to channels.
@@ -228,7 +228,7 @@ impl Caller {
         }
     }
 
-    /// Whether they may do what `scope` covers where it concerns the host and every workspace.
+    /// Whether they have `scope`, for an action on the host and every workspace.
     ///
     /// # Errors
     /// They may not do it in their workspace, or that is not the [operator's](OPERATORS_WORKSPACE).
@@ -241,7 +241,7 @@ impl Caller {
         }
     }
 
-    /// The workspace that a request is about, which may name another than theirs if they may do this on the host.
+    /// The workspace of a request, which may name another than theirs if they may do this on the host.
     ///
     /// # Errors
     /// It names another, and they may not.
@@ -252,14 +252,14 @@ impl Caller {
         }
     }
 
-    /// Whether something of their workspace is within what their key is bound to. `channel` is the channel that it belongs to; what
-    /// belongs to none is the workspace's.
+    /// Whether their key covers an object of their workspace. `channel` is the object's channel; an object without one
+    /// belongs to the workspace.
     pub fn sees(&self, channel: Option<ChannelId>) -> bool {
         self.channels.is_empty() || channel.is_some_and(|channel| self.channels.contains(&channel))
     }
 
-    /// The channels to look in for who asks for `wanted`, or for whatever there is; all of the workspace if empty. None if they do
-    /// not see the one that they want.
+    /// The channels to read for a request of `wanted`, or of all that they see; the whole workspace if empty. `None` if
+    /// they do not see the wanted one.
     pub fn narrowed(&self, wanted: Option<ChannelId>) -> Option<BTreeSet<ChannelId>> {
         match wanted {
             Some(channel) => self.sees(wanted).then(|| [channel].into()),
@@ -268,20 +268,20 @@ impl Caller {
     }
 }
 
-/// Why a caller is turned away.
+/// Why a caller is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// No key, or none that we know.
+    /// No key, or an unknown one.
     #[error("the API key is missing or unknown; send it as Authorization: Bearer <key>")]
     Unknown,
-    /// The key's time is over.
+    /// The key has expired or was revoked.
     #[error("the API key has expired or was revoked; make a new one")]
     Ended,
-    /// The session's time is over, or somebody signed out.
-    #[error("the session is over; sign in again")]
+    /// The session has expired or was ended.
+    #[error("the session has ended; sign in again")]
     SignedOut,
-    /// The request did not come from a page of ours.
-    #[error("the request shows a session without its token; send X-CSRF-Token as GET /v1/session gives it")]
+    /// The request did not come from a page of Weir.
+    #[error("the request has a session but not its token; send X-CSRF-Token as returned by GET /v1/session")]
     CrossSite,
     /// The key is bound to channels.
     #[error("the API key is bound to channels, and this concerns the whole workspace; use a key that is bound to none")]
@@ -291,7 +291,7 @@ pub enum Denied {
         "this concerns the whole host; use a key of the workspace {OPERATORS_WORKSPACE:?}, which is its operator's"
     )]
     NotOperator,
-    /// The key may not do this.
+    /// The key lacks a scope.
     #[error("the API key lacks the scope {scope}")]
     Scope {
         /// The missing scope.
@@ -299,11 +299,10 @@ pub enum Denied {
     },
 }
 
-/// Who shows this key. `found` is the record's key of the same prefix; the comparison takes the same time wherever the
-/// digests differ.
+/// The caller with this key. `found` is the stored key with the same prefix; the comparison takes constant time.
 ///
 /// # Errors
-/// No such key, or one that has ended.
+/// The key does not exist, or has ended.
 pub fn authenticate(shown: &str, found: Option<&Key>, now: Timestamp) -> Result<Caller, Denied> {
     let key = found.ok_or(Denied::Unknown)?;
     if !bool::from(digest(shown).ct_eq(&key.digest)) {
@@ -312,10 +311,10 @@ pub fn authenticate(shown: &str, found: Option<&Key>, now: Timestamp) -> Result<
     caller(key, Origin::Api, now)
 }
 
-/// Who shows this session. `found` is the record's session of the same digest.
+/// The caller with this session. `found` is the stored session with the same digest.
 ///
 /// # Errors
-/// No such session, one that is over, one whose key has ended, or a change without the session's token.
+/// The session does not exist or has expired, its key has ended, or a change lacks the session's token.
 pub fn resume(shown: Shown<'_>, found: Option<&Session>, now: Timestamp) -> Result<Caller, Denied> {
     let session = found.ok_or(Denied::SignedOut)?;
     if !bool::from(digest(shown.session).ct_eq(&session.digest)) || now >= session.expires_at {

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 pub struct Channel {
     /// Its id.
     pub id: ChannelId,
-    /// The tenant that owns it.
+    /// The workspace that owns it.
     pub workspace_id: String,
     /// The app that it was connected through.
     pub app: String,
@@ -26,29 +26,29 @@ pub struct Channel {
     pub platform_id: String,
     /// The operator's name for it; never sent to the platform.
     pub name: String,
-    /// The operator's own words, for sorting.
+    /// The operator's own labels, for sorting.
     pub labels: BTreeMap<String, String>,
     /// The handle, without @.
     pub username: Option<String>,
-    /// The name that people see.
+    /// The display name.
     pub display_name: Option<String>,
-    /// A picture; most platforms' links expire.
+    /// The URL of the profile picture; most platforms' links expire.
     pub avatar_url: Option<String>,
     /// ISO 3166-1 alpha-2, when known.
     pub country: Option<String>,
     /// Whether it works.
     pub status: ChannelStatus,
-    /// Whether the operator holds it.
+    /// Whether the operator paused it.
     pub paused: bool,
-    /// What the operator tightened.
+    /// The operator's tightening of the policy.
     pub policy: PolicyOverride,
     /// Scopes that the person granted.
     pub scopes: Vec<String>,
-    /// When its credential must be renewed by a person at the latest.
+    /// The latest time by which a person must renew its credential.
     pub reauthorize_by: Option<Timestamp>,
     /// When it was first connected.
     pub created_at: Timestamp,
-    /// When anything of it last changed.
+    /// When it last changed.
     pub updated_at: Timestamp,
     /// When it was deleted; its history stays.
     pub deleted_at: Option<Timestamp>,
@@ -58,17 +58,17 @@ pub struct Channel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChannelStatus {
-    /// It does.
+    /// It works.
     Connected,
-    /// It works in part; its diagnosis says what is amiss.
+    /// It works in part; its diagnostics name the reason.
     Degraded,
-    /// Its credential is dead: a person must authorize it again. What is sent meanwhile is held.
+    /// Its credential is invalid: a person must reauthorize it. Messages are held meanwhile.
     ReauthorizationRequired,
-    /// It is gone; its history stays.
+    /// It was deleted; its history stays.
     Deleted,
 }
 
-/// What the operator changed of the platform's rules for one channel. Unset means: as the connector declares.
+/// The operator's changes of the platform's rules for one channel. Unset members have the connector's value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyOverride {
@@ -81,7 +81,7 @@ pub struct PolicyOverride {
     /// Fewer requests in the rate's span.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_permits: Option<u32>,
-    /// A shorter longest text.
+    /// A smaller limit of text length.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_max_chars: Option<u32>,
 }

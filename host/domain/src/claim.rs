@@ -1,47 +1,48 @@
-//! Requests that act once under a key that their caller chose (`Idempotency-Key`).
+//! Requests that have one effect per key that their caller chose (`Idempotency-Key`).
 //!
-//! The key is claimed before the act. Whoever comes with it again gets the first one's answer, or the reason why there is none.
+//! The key is claimed before the act. A repeated request gets the first one's response, or the reason why there is
+//! none.
 
 use crate::id::KeyId;
 
-/// The right of one request to act under an idempotency key. The key belongs to the API key it came with: two programs of a
-/// workspace that choose the same one do not meet.
+/// The right of one request to act under an idempotency key. Idempotency keys are separate for each API key: two
+/// programs of a workspace may choose the same one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The tenant.
+    /// The workspace.
     pub workspace_id: String,
-    /// Who asks.
+    /// The caller's API key.
     pub api_key: KeyId,
     /// The idempotency key.
     pub key: String,
-    /// By which the same request is known: a digest of its method, path, query and body.
+    /// Identifies the same request: a digest of its method, path, query and body.
     pub fingerprint: String,
 }
 
-/// How far the request came that claimed a key.
+/// The progress of the request that claimed a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress<A> {
-    /// It is at work.
+    /// It is in progress.
     AtWork,
-    /// The process ended in the middle of it, after it had changed something.
+    /// The process ended during it, after it had changed something.
     Interrupted,
-    /// It succeeded, with this answer.
+    /// It succeeded, with this response.
     Answered(A),
 }
 
-/// What a claim came to.
+/// The result of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimed<A> {
     /// The request may act.
     New,
-    /// The same request came before.
+    /// The same request was made before.
     Before(Progress<A>),
     /// Another request has the key.
     Reused,
 }
 
 impl Claim {
-    /// Judges a claim by what is known of its key: the fingerprint and the progress of the request that has it.
+    /// Decides a claim by the stored claim of its key: the fingerprint and the progress of that request.
     pub fn judge<A>(&self, known: Option<(String, Progress<A>)>) -> Claimed<A> {
         match known {
             None => Claimed::New,

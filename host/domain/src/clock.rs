@@ -1,78 +1,81 @@
-//! How far a platform's clock is from ours, as far as the platform has shown it: by what it signs, and by the `Date` of its
-//! answers.
+//! The offset of a platform's clock from the host's, as estimated from the platform's signatures and the `Date` of its
+//! responses.
 //!
-//! A platform's times (when a contact wrote, up to where they read, when it signed) are kept as it gave them. Wherever one of
-//! them meets our own clock, the comparison is made through a [`ClockOffset`].
+//! A platform's times (when a contact wrote, up to where they read, when it signed) are stored unchanged. Wherever one
+//! of them is compared with the host's clock, the comparison uses a [`ClockOffset`].
 
 use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// Beyond this the host is degraded: platforms allow a signature some minutes, and half a minute is what no time server leaves.
+/// Beyond this the host is degraded: platforms tolerate some minutes in a signature, and no working time service leaves
+/// half a minute.
 pub const DEGRADED: Duration = Duration::from_secs(30);
 
-/// How far two clocks may be apart unnoticed, where a platform signs no time: as far as those that do commonly allow.
+/// The assumed largest unnoticed difference of two clocks, where a platform signs no time: what signing platforms
+/// commonly tolerate.
 pub const MARGIN: Duration = Duration::from_secs(300);
 
-/// How far a time of the platform may lie from what its clock is thought to show: some platforms write whole seconds, and an
-/// estimate is a second or two wide.
+/// The precision of a platform's times against the estimate: some platforms send whole seconds, and an estimate has a
+/// width of a second or two.
 pub const PRECISION: Duration = Duration::from_secs(5);
 
-/// The largest offset that is acted on. A clock that is a day off is broken, and what it shows must not keep a window open.
+/// The largest offset that is used. A clock that is off by a day is broken, and must not keep a window open.
 const LARGEST_MS: i64 = 24 * 3_600 * 1_000;
 
-/// The clock that ages are counted by: ours, which it follows forward at most so many times as fast as time passes. A clock that
-/// jumps ahead by mistake must not make everything old at once; what is old in truth is a day older within the hour.
+/// The rate of the clock by which ages are counted: it follows the host's forward at most this many times as fast as
+/// time passes. A clock that jumps ahead by mistake must not expire everything at once; real age is caught up at a day
+/// per hour.
 const AGING_RATE: u32 = 24;
 
-/// Where the clock that ages are counted by stands: it stood at `stood` when so much time passed, and ours shows `now`.
+/// The clock by which ages are counted: it showed `stood` this much time ago, and the host's shows `now`.
 pub fn aging(stood: Timestamp, passed: Duration, now: Timestamp) -> Timestamp {
     now.min(stood.after(passed.saturating_mul(AGING_RATE)))
 }
 
-/// A platform's clock minus ours. Zero where nothing is known, and where what is known does not rule zero out.
+/// A platform's clock minus the host's. Zero if it is unknown, and if the samples permit zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClockOffset(i64);
 
 impl ClockOffset {
-    /// So many milliseconds, at most a day either way; positive when the platform is ahead of us.
+    /// This many milliseconds, at most a day either way; positive if the platform's clock is ahead.
     pub fn from_millis(ms: i64) -> Self {
         Self(ms.clamp(-LARGEST_MS, LARGEST_MS))
     }
 
-    /// In milliseconds; positive when the platform is ahead of us.
+    /// In milliseconds; positive if the platform's clock is ahead.
     pub fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// What the platform's clock shows when ours shows `ours`.
+    /// The platform's time when the host's is `ours`.
     pub fn platform(self, ours: Timestamp) -> Timestamp {
         Timestamp::from_millis(ours.as_millis().saturating_add(self.0))
     }
 
-    /// What our clock shows when the platform's shows `platform`.
+    /// The host's time when the platform's is `platform`.
     pub fn ours(self, platform: Timestamp) -> Timestamp {
         Timestamp::from_millis(platform.as_millis().saturating_sub(self.0))
     }
 
-    /// Whether the two clocks are further apart than a host in good order lets them be.
+    /// Whether the two clocks differ by more than a correctly operated host allows.
     pub fn is_degraded(self) -> bool {
         self.0.unsigned_abs() > u64::try_from(DEGRADED.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
-/// What one exchange with a platform says of its clock: the offset lies between these, in milliseconds.
+/// The evidence of one exchange with a platform: the offset is between these, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockSample {
     at_least: i64,
     at_most: Option<i64>,
 }
 
-/// Platforms write whole seconds: the moment lies anywhere in the second that they name.
+/// Platforms send whole seconds: the moment may be anywhere in that second.
 const SECOND_MS: i64 = 1_000;
 
 impl ClockSample {
-    /// The platform signed at `signed_at`, and it came to us at `received_at`, however long it was on its way.
+    /// The platform signed at `signed_at`, and the host received it at `received_at`, after any delay.
     pub fn signed(signed_at: Timestamp, received_at: Timestamp) -> Self {
         Self {
             at_least: signed_at.as_millis() - received_at.as_millis(),
@@ -80,8 +83,8 @@ impl ClockSample {
         }
     }
 
-    /// The platform dated its answer `date` (RFC 9110, 6.6.1), to a request that we sent at `sent_at` and whose answer was here
-    /// at `received_at`. None if the date cannot be read, or our clock was set meanwhile.
+    /// The platform dated its response `date` (RFC 9110, 6.6.1), to a request sent at `sent_at` whose response arrived
+    /// at `received_at`. `None` if the date is invalid, or the host's clock was set meanwhile.
     pub fn answered(date: &str, sent_at: Timestamp, received_at: Timestamp) -> Option<Self> {
         let date = jiff::fmt::rfc2822::parse(date).ok()?.timestamp().as_millisecond();
         (sent_at <= received_at).then(|| Self {
@@ -91,8 +94,8 @@ impl ClockSample {
     }
 }
 
-/// What is known of one platform's clock. Each sample narrows it; one that contradicts what was known, as after either clock
-/// was set, begins anew.
+/// The estimate of one platform's clock. Each sample narrows it; a contradicting sample, as after either clock was set,
+/// restarts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlatformClock {
     at_least: Option<i64>,
@@ -100,7 +103,7 @@ pub struct PlatformClock {
 }
 
 impl PlatformClock {
-    /// From an offset that was noted earlier: believed until a sample contradicts it.
+    /// From a stored offset: used until a sample contradicts it.
     pub fn noted(offset: ClockOffset) -> Self {
         Self {
             at_least: Some(offset.0 - SECOND_MS / 2),
@@ -108,7 +111,7 @@ impl PlatformClock {
         }
     }
 
-    /// Takes a sample in.
+    /// Adds a sample.
     pub fn observe(&mut self, sample: ClockSample) {
         let contradicted = self.at_most.is_some_and(|most| sample.at_least > most)
             || matches!((sample.at_most, self.at_least), (Some(most), Some(least)) if most < least);
@@ -130,14 +133,14 @@ impl PlatformClock {
         matches!((self.at_least, self.at_most), (Some(least), Some(most)) if most - least <= precision)
     }
 
-    /// Our clock was set by so many milliseconds, forward if positive.
+    /// The host's clock was set by this many milliseconds, forward if positive.
     pub fn ours_was_set(&mut self, by_ms: i64) {
         self.at_least = self.at_least.map(|least| least.saturating_sub(by_ms));
         self.at_most = self.at_most.map(|most| most.saturating_sub(by_ms));
     }
 
-    /// The offset to compare times with: the middle of what is possible, and zero while zero is possible, so that clocks that
-    /// agree are never held apart by how coarse the evidence is.
+    /// The offset for comparing times: the middle of the possible range, and zero while zero is possible, so that equal
+    /// clocks are not treated as different because of coarse samples.
     pub fn offset(self) -> ClockOffset {
         match (self.at_least, self.at_most) {
             (Some(least), _) if least > 0 => {
@@ -165,7 +168,7 @@ mod tests {
         Timestamp::from_millis(NOW + ms)
     }
 
-    /// An answer dated by a clock that is `offset` off, on its way for `out` and `back` milliseconds.
+    /// A response dated by a clock with this `offset`, with network delays of `out` and `back` milliseconds.
     fn answered(sent: i64, offset: i64, out: i64, back: i64) -> ClockSample {
         let made = NOW + sent + out + offset;
         let date = jiff::Timestamp::from_second(made.div_euclid(1_000)).expect("a time");
@@ -217,7 +220,7 @@ mod tests {
         clock.ours_was_set(60_000);
         let offset = clock.offset().as_millis();
         assert!((-60_060..=-59_000).contains(&offset), "{offset}");
-        // Set right again by a person, and noticed only by what the platform says.
+        // A person corrected the clock, which only the platform's times show.
         clock.observe(answered(5_000, 0, 30, 30));
         assert_eq!(clock.offset(), ClockOffset::default());
     }
@@ -248,7 +251,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the ways of the answers were, what is possible holds the truth, and the estimate is within its width.
+        /// For any network delays, the possible range contains the truth, and the estimate is within its width.
         #[test]
         fn estimates_stay_within_a_second(
             offset in -600_000_i64..600_000,

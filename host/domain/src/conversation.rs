@@ -1,4 +1,4 @@
-//! The thread between one channel and one contact: who it is with, and how the platform lets the business write in it.
+//! Conversations between one channel and one contact, with the data by which the platform's rules are evaluated.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,27 +8,27 @@ use crate::inbound::Person;
 use crate::message::Referral;
 use crate::time::Timestamp;
 
-/// A person that a channel talks to.
+/// A person who exchanges messages with a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact {
     /// Its id.
     pub id: ContactId,
-    /// The account it writes to.
+    /// The channel that they write to.
     pub channel_id: ChannelId,
     /// The platform's id of the person.
     pub platform_id: String,
     /// The handle, without @.
     pub username: Option<String>,
-    /// The name that people see.
+    /// The display name.
     pub display_name: Option<String>,
-    /// A picture; most platforms' links expire.
+    /// The URL of the profile picture; most platforms' links expire.
     pub avatar_url: Option<String>,
-    /// When we first heard of them.
+    /// When the contact was created.
     pub created_at: Timestamp,
 }
 
 impl Contact {
-    /// Whether this is who `person` names, by the same names and picture.
+    /// Whether `person` has the same id, names and picture.
     pub fn is_named(&self, person: &Person) -> bool {
         self.platform_id == person.platform_id
             && self.username == person.username
@@ -37,64 +37,63 @@ impl Contact {
     }
 }
 
-/// What the record knows of a conversation. What may be done in it now follows from this and the rules:
-/// [`crate::policy::Rules`].
+/// A conversation's data. What may be sent in it now follows from this and the rules: [`crate::policy::Rules`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conversation {
     /// Its id.
     pub id: ConversationId,
-    /// The account it goes through.
+    /// The channel.
     pub channel_id: ChannelId,
-    /// The person on the other side.
+    /// The contact.
     pub contact: Contact,
     /// The platform's id of the thread.
     pub platform_id: String,
-    /// Open until somebody closes it.
+    /// Open until it is closed.
     pub status: ConversationStatus,
-    /// What brought it about.
+    /// What opened it.
     pub opened_by: OpenedBy,
     /// Whether the business has written in it.
     pub answered: bool,
     /// Whether the contact has written after that.
     pub replied: bool,
-    /// When the contact last wrote, by the platform's clock; none if they never did.
+    /// When the contact last wrote, by the platform's clock; `None` if they never did.
     pub contact_wrote_at: Option<Timestamp>,
-    /// Messages counted against the budget since then, those in the outbox among them.
+    /// Messages counted against the budget since then, including those in the outbox.
     pub budget_used: u32,
-    /// Whether the platform said, when last asked, that pictures may go both ways here.
+    /// Whether pictures may be sent both ways, by the platform's last report.
     pub images_allowed: Option<bool>,
     /// The newest message's time.
     pub last_message_at: Option<Timestamp>,
     /// Messages of the contact since the business answered or marked them read.
     pub unread: u32,
-    /// How the contact last came, by an ad or a link, if they did.
+    /// How the contact last arrived, by an ad or a link, if they did.
     pub referral: Option<Referral>,
-    /// When it entered the record.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
-/// What the messages of a conversation add up to besides what it shows: the same for the same messages, in whatever order they
-/// came.
+/// Aggregates of a conversation's messages that it does not show: the same for the same messages, whatever their order
+/// of arrival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
     /// The oldest message of the business that the platform has.
     pub first_answer_at: Option<Timestamp>,
     /// The newest of them.
     pub last_answer_at: Option<Timestamp>,
-    /// The newest that was written elsewhere, in the platform's app: whoever wrote it had read what came before.
+    /// The newest that was written elsewhere, in the platform's app: its author had read the earlier messages.
     pub echoed_at: Option<Timestamp>,
-    /// The place of the last message that somebody here had before them when they looked or answered.
+    /// The position of the last message that was displayed here when the business viewed or replied.
     pub seen_sequence: i64,
 }
 
 impl Marks {
-    /// The platform has a message of the business, sent through us.
+    /// The platform has a message of the business, sent through Weir.
     pub fn sent(&mut self, at: Timestamp) {
         self.first_answer_at = Some(self.first_answer_at.map_or(at, |first| first.min(at)));
         self.last_answer_at = self.last_answer_at.max(Some(at));
     }
 
-    /// The business wrote elsewhere; whether that is the newest such message.
+    /// The business wrote elsewhere; returns whether that is the newest such message.
     pub fn echoed(&mut self, at: Timestamp) -> bool {
         self.sent(at);
         let is_newest = self.echoed_at < Some(at);
@@ -102,22 +101,22 @@ impl Marks {
         is_newest
     }
 
-    /// Whether a message of the contact is unread. What comes late and is older than an answer given elsewhere was read before
-    /// it; what comes late and was answered from here was not seen by anybody.
+    /// Whether a message of the contact is unread. A late message that is older than a reply from elsewhere was read
+    /// before that reply; a late message that is older than a reply from here was not.
     #[must_use]
     pub fn is_unread(&self, sequence: i64, sent_at: Timestamp) -> bool {
         sequence > self.seen_sequence && self.echoed_at.is_none_or(|echoed| sent_at > echoed)
     }
 
-    /// Whether the contact, who last wrote at `wrote_at`, has written after the business first did.
+    /// Whether the contact, who last wrote at `wrote_at`, has written after the business's first message.
     #[must_use]
     pub fn is_replied(&self, wrote_at: Option<Timestamp>) -> bool {
         self.first_answer_at.is_some_and(|first| wrote_at > Some(first))
     }
 }
 
-/// Which of two sayings about one thing stands: the later one; of the same moment, the greater, so that the order in which
-/// they came decides nothing. What leaves the thing out says nothing of it.
+/// Which of two reports of a value is used: the later one; for equal times the greater value, so that the order of
+/// arrival does not matter. A report without the value changes nothing.
 #[must_use]
 pub fn later<T: Ord>(known: (Option<T>, Timestamp), said: (Option<T>, Timestamp)) -> (Option<T>, Timestamp) {
     match (&known.0, &said.0) {
@@ -133,23 +132,23 @@ pub fn later<T: Ord>(known: (Option<T>, Timestamp), said: (Option<T>, Timestamp)
     }
 }
 
-/// Whether a conversation goes on.
+/// Whether a conversation is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConversationStatus {
-    /// It does.
+    /// It is open.
     Open,
-    /// Its channel was deleted: it does not, until somebody writes in it again.
+    /// Its channel was deleted: it is closed until the next message in it.
     Closed,
 }
 
-/// What brought a conversation about.
+/// What opened a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OpenedBy {
     /// The contact wrote.
     Message,
-    /// The contact came by an ad or a link, and wrote nothing.
+    /// The contact arrived by an ad or a link, and wrote nothing.
     Referral,
     /// The business wrote from the platform's own app.
     Echo,

@@ -1,4 +1,4 @@
-//! Secrets in the host's hands: named, never printed, never given to a connector.
+//! Secrets of the host: named, never printed, never passed to a connector.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 use crate::manifest::ACCESS_TOKEN;
 use crate::time::Timestamp;
 
-/// A secret text. Its `Debug` shows nothing; [`Secret::expose`] is where to look for its uses.
+/// A secret text. Its `Debug` shows nothing; search for [`Secret::expose`] to find its uses.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a text into keeping.
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for the place where it must be: a request that leaves, a MAC, a cipher.
+    /// The text itself, for the places that need it: a request, a MAC, a cipher.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -31,17 +31,18 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The secrets that a call's requests may need, by the names that routes use: the app's, and the channel's access token.
+/// The secrets that a call's requests may need, by the names that routes use: the app's, and the channel's access
+/// token.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets(BTreeMap<String, Secret>);
 
 impl Secrets {
-    /// The app's secrets alone.
+    /// The app's secrets only.
     pub fn of_app(secrets: BTreeMap<String, Secret>) -> Self {
         Self(secrets)
     }
 
-    /// With the channel's access token beside them.
+    /// Adds the channel's access token.
     #[must_use]
     pub fn with_access_token(mut self, token: Secret) -> Self {
         self.0.insert(ACCESS_TOKEN.to_owned(), token);
@@ -53,29 +54,29 @@ impl Secrets {
         self.0.get(name)
     }
 
-    /// All of them, to be scrubbed out of what a connector gets to read.
+    /// All of them, to be redacted from data that a connector can read.
     pub fn values(&self) -> impl Iterator<Item = &Secret> {
         self.0.values()
     }
 }
 
-/// A secret that no platform gave out like this.
+/// Why a text cannot be a platform's secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MisshapenSecret {
-    /// With it everybody could sign.
+    /// With an empty key, anyone could sign.
     #[error("the secret is empty")]
     Empty,
-    /// Most often the end of a line, copied with it or read from a file.
-    #[error("the secret begins or ends with a blank or a line end; enter it without")]
+    /// Usually a line break, copied with it or read from a file.
+    #[error("the secret begins or ends with white space; enter it without")]
     Surrounded,
-    /// It could stand in no header.
-    #[error("the secret holds a line end or another control character; enter it without")]
+    /// It is not allowed in a header.
+    #[error("the secret contains a line break or another control character; enter it without")]
     Control,
 }
 
 impl Secret {
-    /// Looks at a secret as a person entered it. Platforms give out none with blanks around it, so those came by copying, and
-    /// kept as they are they would fail at every use with another reason.
+    /// Validates a secret as a person entered it. Platforms issue none with surrounding white space, so it was added by
+    /// copying, and would make every use fail for an unclear reason.
     ///
     /// # Errors
     /// See [`MisshapenSecret`].
@@ -93,44 +94,44 @@ impl Secret {
     }
 }
 
-/// What the platform gave a channel to act with. Kept encrypted.
+/// A channel's tokens from the platform. Stored encrypted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
-    /// Goes with each request.
+    /// Sent with each request.
     pub access_token: Secret,
     /// Renews it.
     pub refresh_token: Option<Secret>,
-    /// When the access token dies.
+    /// When the access token expires.
     pub expires_at: Option<Timestamp>,
-    /// When the refresh token dies.
+    /// When the refresh token expires.
     pub refresh_expires_at: Option<Timestamp>,
     /// When it was last renewed.
     pub renewed_at: Timestamp,
 }
 
-/// An answer of a platform's token endpoint, as it came: what it leaves out is none.
+/// A response of a platform's token endpoint, unchanged: members that it leaves out are `None`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
     /// The tokens.
     pub credential: Credential,
-    /// The scopes that the person granted, if the platform says.
+    /// The scopes that the person granted, if the platform reports them.
     pub scopes: Option<Vec<String>>,
     /// The platform's id of the account, if the answer has it.
     pub platform_id: Option<String>,
 }
 
-/// An answer is made out to another account than the one that it was asked for.
+/// A response for another account than the requested one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the platform answered with a token of the account {answered}, not of {asked}; it was not used")]
+#[error("the platform returned a token of the account {answered}, not of {asked}; it was not used")]
 pub struct OtherAccount {
-    /// The account of the answer.
+    /// The account of the response.
     pub answered: String,
-    /// The account that was asked for.
+    /// The requested account.
     pub asked: String,
 }
 
 impl Tokens {
-    /// Whether these are the tokens of `account`, as far as the answer says.
+    /// Whether these are the tokens of `account`, if the response names one.
     ///
     /// # Errors
     /// They are another account's.
@@ -144,8 +145,8 @@ impl Tokens {
         }
     }
 
-    /// The answer to a renewal of `old`, which belongs to `account`. Platforms that do not rotate the refresh token leave it out,
-    /// and some send it empty: the one that worked stays. An answer without a life is good for as long as the old one was.
+    /// The response to a renewal of `old`, which belongs to `account`. Platforms that do not rotate the refresh token
+    /// leave it out, and some send it empty: the old one stays. A response without a lifetime gets the old one's.
     ///
     /// # Errors
     /// It is another account's.

@@ -1,4 +1,4 @@
-//! What becomes of a message that left, or did not: from an outcome to the next step.
+//! Results of sending: from the outcome of a call to the message's next step.
 
 use std::time::Duration;
 
@@ -9,36 +9,36 @@ use crate::message::MessageError;
 use crate::problem::Fault;
 use crate::time::Timestamp;
 
-/// What one send call of a connector came to, as the host saw it.
+/// The outcome of one send call of a connector, as the host saw it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The platform took the message.
+    /// The platform accepted the message.
     Sent {
         /// The platform's id of it.
         platform_id: String,
         /// The platform's time of it.
         at: Option<Timestamp>,
     },
-    /// It did not go as asked.
+    /// It failed.
     Failed {
-        /// What that means.
+        /// The kind of failure.
         verdict: Verdict,
-        /// Why.
+        /// The reason.
         error: MessageError,
     },
 }
 
-/// What a failure means for what the host does next.
+/// What a failure means for the host's next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "verdict")]
 pub enum Verdict {
-    /// The platform said no, and will say no again.
+    /// The platform refused, and will refuse again.
     Permanent,
-    /// Nothing happened; try again, not before this long from now if given.
+    /// Nothing was done; retry, not before this delay if given.
     Retry {
-        /// The platform's own wish, in milliseconds.
+        /// The delay that the platform requested, in milliseconds.
         after_ms: Option<u64>,
-        /// Whether the try counts: being asked to slow down does not.
+        /// Whether the attempt counts: a request to slow down does not.
         counts: bool,
     },
     /// The credential was refused.
@@ -48,22 +48,23 @@ pub enum Verdict {
 }
 
 impl Outcome {
-    /// Holds the connector's word against what the host saw leave: it may only be more careful than the connector, never
-    /// less. `sent` says that a message-send request was let through, `answered` that a whole answer came back.
+    /// Combines the connector's result with the requests that the host saw: the result may only be more cautious than
+    /// the connector's, never less. `sent` means that a message-send request was admitted, `answered` that a complete
+    /// response arrived.
     #[must_use]
     pub fn as_seen(self, sent: bool, answered: bool) -> Self {
         match self {
-            // Taken without a message-send request: there is nothing to have an id.
+            // Reported as sent without a message-send request: the id cannot be real.
             Self::Sent { .. } if !sent => Self::Failed {
                 verdict: Verdict::Permanent,
-                error: host_error("connector_failed", "the connector reports a message that never left"),
+                error: host_error("connector_failed", "the connector reports a message that was never sent"),
             },
-            // An id that no answer gave: the platform may have the message, and nobody knows under which name.
+            // An id without a response: the platform may have the message, under an unknown id.
             Self::Sent { .. } if !answered => Self::Failed {
                 verdict: Verdict::Uncertain,
                 error: host_error(
                     "outcome_unknown",
-                    "the connector reports an id that no answer of the platform gave",
+                    "the connector reports an id that no response of the platform contained",
                 ),
             },
             // A renewed credential would repeat the message too.
@@ -74,7 +75,7 @@ impl Outcome {
                 verdict: Verdict::Uncertain,
                 error,
             },
-            // Nothing left, so nothing is uncertain.
+            // Nothing was sent, so nothing is uncertain.
             Self::Failed {
                 verdict: Verdict::Uncertain,
                 error,
@@ -89,7 +90,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome of a call that ended without a word: a trap, a deadline, a crash.
+    /// The outcome of a call that ended without a result: a trap, a deadline, a crash.
     pub fn of_silence(sent: bool, detail: &str) -> Self {
         let verdict = if sent {
             Verdict::Uncertain
@@ -108,7 +109,7 @@ impl Outcome {
 }
 
 impl Next {
-    /// What becomes of a message whose account no version serves now, for this reason.
+    /// The next step of a message whose account no version serves now, with this reason.
     pub fn unserved(at: Timestamp, detail: &str) -> Self {
         Self::Unserved {
             at,
@@ -127,52 +128,52 @@ fn host_error(code: &str, detail: &str) -> MessageError {
     }
 }
 
-/// What happens next with a message.
+/// The next step of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
     /// The platform has it.
     Sent {
         /// The platform's id of it.
         platform_id: String,
-        /// The platform's time of it, or ours.
+        /// The platform's time of it, or the host's.
         at: Timestamp,
     },
-    /// It is tried again.
+    /// It is retried.
     RetryAt {
-        /// Not before.
+        /// The earliest time.
         at: Timestamp,
-        /// Whether this try counts against the bound.
+        /// Whether this attempt counts against the bound.
         counts: bool,
-        /// Why the last try failed.
+        /// Why the last attempt failed.
         error: MessageError,
     },
-    /// It waits for the channel's authorization, and is tried again when that is renewed.
+    /// It waits for the channel's authorization, and is retried after that is renewed.
     Held {
-        /// Why.
+        /// The reason.
         error: MessageError,
     },
-    /// No version of the connector serves its account: nothing was tried, and it waits at its place in the conversation, until a
-    /// version serves or it is of no more use.
+    /// No version of the connector serves its account: nothing was attempted, and it waits at its position in the
+    /// conversation until a version serves or it expires.
     Unserved {
-        /// When to look again.
+        /// When to check again.
         at: Timestamp,
         /// Why none serves.
         error: MessageError,
     },
-    /// The contact may already have it. A second copy in somebody's chat is worse than a late one, so the echo, the history
-    /// or a person decides.
+    /// The contact may already have it. A duplicate message is worse than a late one, so the echo, the history or a
+    /// person decides.
     Uncertain {
-        /// Why.
+        /// The reason.
         error: MessageError,
     },
     /// It will not be sent.
     Failed {
-        /// Why.
+        /// The reason.
         error: MessageError,
     },
 }
 
-/// What follows from an outcome. `attempt` counts from 1; `expires_at` is when the message is of no more use, most often the
+/// The next step after an outcome. `attempt` counts from 1; `expires_at` is when the message expires, usually the
 /// window's end; `jitter` is a number in 0..1 that spreads retries.
 pub fn settle(outcome: Outcome, attempt: u32, expires_at: Option<Timestamp>, jitter: f64, now: Timestamp) -> Next {
     let (verdict, error) = match outcome {
@@ -201,8 +202,8 @@ pub fn settle(outcome: Outcome, attempt: u32, expires_at: Option<Timestamp>, jit
     }
 }
 
-/// The wait before try `attempt + 1`: doubling from the first to the longest, with full jitter in its upper half so that
-/// what failed together does not come back together.
+/// The wait before attempt `attempt + 1`: doubling from the first to the longest, with jitter in its upper half so that
+/// simultaneous failures are not retried simultaneously.
 pub fn backoff((first, longest): (Duration, Duration), attempt: u32, jitter: f64) -> Duration {
     let doubled = first
         .saturating_mul(1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX))
@@ -210,7 +211,7 @@ pub fn backoff((first, longest): (Duration, Duration), attempt: u32, jitter: f64
     doubled.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
 }
 
-/// The waits between tries of handing an event to an endpoint: the schedule that Standard Webhooks advises.
+/// The waits between attempts of a delivery: the schedule that Standard Webhooks recommends.
 pub const ENDPOINT_SCHEDULE: &[Duration] = &[
     Duration::from_secs(5),
     Duration::from_secs(5 * 60),
@@ -223,9 +224,9 @@ pub const ENDPOINT_SCHEDULE: &[Duration] = &[
     Duration::from_secs(24 * 3600),
 ];
 
-/// When an event is handed over again after try `attempt` (from 1) failed; none when it is given up. Never before the schedule
-/// says, since each try counts, and not before the endpoint's own `Retry-After`, up to [`limits::ENDPOINT_RETRY_AFTER`]. Jitter
-/// only adds.
+/// When a delivery is attempted again after attempt `attempt` (from 1) failed; `None` when it is given up. Never before
+/// the schedule's time, since each attempt counts, and not before the endpoint's own `Retry-After`, up to
+/// [`limits::ENDPOINT_RETRY_AFTER`]. Jitter only adds.
 pub fn redeliver_at(attempt: u32, retry_after: Option<Duration>, jitter: f64, now: Timestamp) -> Option<Timestamp> {
     let base = *ENDPOINT_SCHEDULE.get(usize::try_from(attempt.saturating_sub(1)).ok()?)?;
     let asked = retry_after.unwrap_or_default().min(limits::ENDPOINT_RETRY_AFTER);
@@ -389,7 +390,7 @@ mod tests {
         assert_eq!(at(1, 3_600), 3_600);
         assert_eq!(at(1, 24 * 3_600), 24 * 3_600);
         assert_eq!(at(1, u64::MAX), 24 * 3_600);
-        // Each try counts, so that asking for quick ones must not use them up.
+        // Each attempt counts, so requests for quick ones must not use them up.
         assert_eq!((at(1, 0), at(2, 1)), (5, 300));
         assert_eq!(redeliver_at(10, Some(Duration::from_secs(1)), 0.0, now), None);
     }

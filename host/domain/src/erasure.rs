@@ -1,26 +1,26 @@
-//! What names one person, and whether it stands in bytes that the host cannot read: a webhook that nobody could translate,
-//! a recorded call, an answer that was kept.
+//! Values that identify one person, and the search for them in bytes that the host cannot parse: a webhook that could
+//! not be translated, a transcript, a stored response.
 
 use serde::{Deserialize, Serialize};
 
-/// From so many bytes on an id or a text stands nowhere by chance; a shorter one counts only where it stands by itself.
+/// From this many bytes on an id or a text does not occur by chance; a shorter one counts only if it is delimited.
 const UNMISTAKABLE: usize = 12;
 
-/// Shorter names are words of any sentence.
+/// Shorter names occur as ordinary words.
 const SHORTEST_NAME: usize = 4;
 
-/// Characters of a text that are looked for, its first ones: whoever repeats a text often shortens it.
+/// Characters of a text that are searched for, its first ones: texts are often quoted in shortened form.
 const BEGINNING: usize = 24;
 
-/// Texts of one person that are looked for, the newest: each is looked for in each explanation that is kept.
+/// Texts of one person that are searched for, the newest: each is searched for in each stored explanation.
 pub const TEXTS: usize = 1_000;
 
-/// What was removed with a contact.
+/// The numbers of rows deleted with a contact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
     /// Conversations that were only with this contact.
     pub conversations: u32,
-    /// Messages, of the contact and to it.
+    /// Messages, from and to the contact.
     pub messages: u32,
     /// Events, with their deliveries.
     pub events: u32,
@@ -28,20 +28,20 @@ pub struct Removed {
     pub files: u32,
 }
 
-/// What names one person, and what they and the business wrote to each other.
+/// Values that identify one person, and the texts of their conversations.
 ///
-/// Ids are looked for everywhere. Names and texts may be another person's too, so they are looked for only in what nobody misses: in
-/// explanations and in what a connector remembers.
+/// Ids are searched for everywhere. Names and texts may belong to other persons too, so they are searched for only in
+/// data that can be lost without harm: in explanations and in a connector's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredMarks")]
 pub struct Marks {
-    /// The ids, ours and the platform's, and the handle of the person and of the conversations that are only theirs.
+    /// The ids, Weir's and the platform's, and the handle, of the person and of the conversations that are only theirs.
     ids: Vec<String>,
     /// Their names, and the beginnings of texts.
     words: Vec<String>,
 }
 
-/// As erasures of earlier versions noted them: ids alone.
+/// The format of earlier versions: ids only.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum StoredMarks {
@@ -67,7 +67,7 @@ impl Marks {
         }
     }
 
-    /// Looks for these names and texts, too, where a person's are looked for.
+    /// Adds these names and texts to the search.
     #[must_use]
     pub fn and_words<'w>(
         self,
@@ -82,7 +82,7 @@ impl Marks {
         }
     }
 
-    /// The same without the names and texts that stand in `document`: what the business calls itself names nobody else.
+    /// Removes the names and texts that occur in `document`: the business's own name identifies no other person.
     #[must_use]
     pub fn but_those_in(mut self, document: &str) -> Self {
         self.words
@@ -90,17 +90,17 @@ impl Marks {
         self
     }
 
-    /// Whether an id stands in the bytes: plain, escaped as JSON in JSON does it, or encoded as in a query.
+    /// Whether an id occurs in the bytes: plain, escaped as nested JSON, or percent-encoded.
     pub fn stand_in(&self, bytes: &[u8]) -> bool {
         any_stands_in(&self.ids, bytes)
     }
 
-    /// Whether an id, a name or the beginning of a text stands in the bytes.
+    /// Whether an id, a name or the beginning of a text occurs in the bytes.
     pub fn are_repeated_in(&self, bytes: &[u8]) -> bool {
         any_stands_in(&self.ids, bytes) || any_stands_in(&self.words, bytes)
     }
 
-    /// An explanation, unless it repeats something of the person.
+    /// An explanation, unless it contains data of the person.
     pub fn unless_repeated_in(&self, words: String) -> String {
         if self.are_repeated_in(words.as_bytes()) {
             "removed, since it named a contact who was erased".to_owned()
@@ -117,7 +117,8 @@ fn sorted(marks: impl Iterator<Item = String>) -> Vec<String> {
     marks
 }
 
-/// The beginning of a text's first line that is long enough to be told from others. Controls are escaped differently from place to place.
+/// The beginning of a text's first line that is long enough to be distinctive. Control characters are escaped in
+/// different ways.
 fn beginning(text: &str) -> Option<String> {
     let mut lines = text.split(char::is_control).map(str::trim);
     let line = lines.find(|line| line.len() >= UNMISTAKABLE)?;
@@ -144,7 +145,7 @@ fn is_of_an_id(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' || !byte.is_ascii()
 }
 
-/// As it stands in a query.
+/// The percent-encoded form.
 fn encoded(mark: &str) -> String {
     url::form_urlencoded::byte_serialize(mark.as_bytes()).collect()
 }

@@ -1,5 +1,5 @@
-//! Events: one log, read by endpoints, streams and the API alike. The shapes of what they carry are here by family, apart from
-//! those of the record and of the API, so that none of the three changes with another.
+//! Events: one log, read by endpoints, streams and the API. The documents that events carry are here by family,
+//! separate from the types of the database and of the API, so that each of the three can change independently.
 
 mod channel;
 mod connector;
@@ -31,20 +31,20 @@ pub use referral::{Referral, ReferralReceived};
 use crate::id::{ChannelId, ConversationId, EventId};
 use crate::time::Timestamp;
 
-/// Which events a reader wants; an empty list is all.
+/// The events that a reader requests; an empty list is all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventFilter {
     /// Of these types.
     pub types: BTreeSet<String>,
     /// Of these channels.
     pub channels: BTreeSet<ChannelId>,
-    /// Of this conversation; for reading the log, never of an endpoint.
+    /// Of this conversation; used for reading the log, never for an endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation: Option<ConversationId>,
 }
 
 impl EventFilter {
-    /// Whether an event is wanted.
+    /// Whether an event matches.
     pub fn wants(&self, kind: EventType, channel: Option<ChannelId>) -> bool {
         (self.types.is_empty() || self.types.contains(kind.as_str()))
             && (self.channels.is_empty() || channel.is_some_and(|channel| self.channels.contains(&channel)))
@@ -53,7 +53,7 @@ impl EventFilter {
 
 macro_rules! event_types {
     ($(#[doc = $meaning:literal] $variant:ident = $name:literal,)*) => {
-        /// Every event that Weir tells. The names are for ever.
+        /// Every type of event. The names never change.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum EventType {
             $(#[doc = $meaning] #[serde(rename = $name)] $variant,)*
@@ -68,12 +68,12 @@ macro_rules! event_types {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// When it is told, in a sentence.
+            /// When the event occurs, in a sentence.
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$variant => $meaning.trim_ascii(),)* }
             }
 
-            /// The type of this name.
+            /// The type with this name.
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($name => Some(Self::$variant),)* _ => None }
             }
@@ -81,12 +81,12 @@ macro_rules! event_types {
     };
 }
 
-// By hand, since the derive does not read names that a macro makes.
+// Implemented manually, since the derive does not read names that a macro generates.
 impl utoipa::PartialSchema for EventType {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
         utoipa::openapi::ObjectBuilder::new()
             .schema_type(utoipa::openapi::schema::Type::String)
-            .description(Some("The type of an event. The names are for ever; more may come."))
+            .description(Some("The type of an event. The names never change; more may be added."))
             .enum_values(Some(Self::ALL.iter().map(|kind| kind.as_str())))
             .into()
     }
@@ -95,7 +95,7 @@ impl utoipa::PartialSchema for EventType {
 impl ToSchema for EventType {}
 
 impl EventType {
-    /// Whether it shows a message.
+    /// Whether its data is a message.
     pub fn carries_message(self) -> bool {
         matches!(
             self,
@@ -119,59 +119,59 @@ event_types! {
     MessageEchoed = "message.echoed",
     /// A message entered the outbox.
     MessageQueued = "message.queued",
-    /// The platform took it.
+    /// The platform accepted the message.
     MessageSent = "message.sent",
-    /// It reached the phone.
+    /// The message was delivered to the contact's device.
     MessageDelivered = "message.delivered",
-    /// It was read.
+    /// The contact read the message.
     MessageRead = "message.read",
-    /// It will not be sent.
+    /// The message failed and will not be sent.
     MessageFailed = "message.failed",
-    /// It may or may not have been sent.
+    /// It is unknown whether the message was sent.
     MessageUncertain = "message.uncertain",
-    /// It was taken back before it left.
+    /// The message was cancelled before it was sent.
     MessageCancelled = "message.cancelled",
-    /// Somebody reacted to a message.
+    /// A person reacted to a message.
     ReactionAdded = "reaction.added",
-    /// Somebody took a reaction back.
+    /// A person removed a reaction.
     ReactionRemoved = "reaction.removed",
-    /// A contact entered the record.
+    /// A contact was created.
     ContactCreated = "contact.created",
     /// A contact's name or picture changed.
     ContactUpdated = "contact.updated",
-    /// A contact and all that was theirs is gone.
+    /// A contact was erased with all their data.
     ContactErased = "contact.erased",
-    /// A conversation began, or began again.
+    /// A conversation was opened, or opened again.
     ConversationOpened = "conversation.opened",
-    /// Nothing can pass in a conversation any more: its channel was deleted, or its contact erased.
+    /// A conversation ended: its channel was deleted, or its contact was erased.
     ConversationClosed = "conversation.closed",
-    /// The platform lets the business write.
+    /// The messaging window opened: the business may write.
     WindowOpened = "window.opened",
-    /// The platform lets the business write for some hours more.
+    /// The messaging window closes in some hours.
     WindowClosing = "window.closing",
-    /// The platform does not let the business write any more, until the contact writes.
+    /// The messaging window closed: the business may not write until the contact does.
     WindowClosed = "window.closed",
-    /// A contact came by an ad or a link.
+    /// A contact arrived by an ad or a link.
     ReferralReceived = "referral.received",
-    /// The bytes of an attachment are here.
+    /// An attachment was fetched and stored.
     MediaStored = "media.stored",
-    /// The bytes of an attachment cannot be had.
+    /// An attachment could not be fetched.
     MediaFailed = "media.failed",
     /// An account was connected.
     ChannelConnected = "channel.connected",
-    /// Something of a channel changed.
+    /// A channel changed.
     ChannelUpdated = "channel.updated",
-    /// The operator holds a channel.
+    /// The operator paused a channel.
     ChannelPaused = "channel.paused",
     /// A channel works in part.
     ChannelDegraded = "channel.degraded",
-    /// A person must authorize it again.
+    /// A person must reauthorize a channel.
     ChannelReauthorizationRequired = "channel.reauthorization_required",
-    /// It works again.
+    /// A channel works again.
     ChannelRecovered = "channel.recovered",
-    /// It is gone; its history stays.
+    /// A channel was deleted; its history stays.
     ChannelDeleted = "channel.deleted",
-    /// A message exists that the platform hides.
+    /// The platform withholds the content of a message.
     ChannelInboundWithheld = "channel.inbound_withheld",
     /// A version of a connector was installed.
     ConnectorStaged = "connector.staged",
@@ -179,41 +179,41 @@ event_types! {
     ConnectorCanary = "connector.canary",
     /// A version serves all channels.
     ConnectorPromoted = "connector.promoted",
-    /// The version before serves again.
+    /// The previous version serves again.
     ConnectorRolledBack = "connector.rolled_back",
-    /// A version was quarantined for its failures.
+    /// A version was quarantined after crashes or a leaked honeytoken.
     ConnectorQuarantined = "connector.quarantined",
-    /// An endpoint has taken none of its events for a while.
+    /// All deliveries to an endpoint have failed for a while.
     EndpointFailing = "endpoint.failing",
-    /// An endpoint gets no more events until somebody says so.
+    /// An endpoint was disabled; it receives no events until it is enabled again.
     EndpointDisabled = "endpoint.disabled",
-    /// An endpoint takes its events again.
+    /// An endpoint receives its events again.
     EndpointRecovered = "endpoint.recovered",
 }
 
-/// What an event carries. Only the shapes of this module are: a change of any other type changes no event.
+/// The data of an event. Only the types of this module implement it: a change of any other type changes no event.
 pub trait EventData: Serialize {}
 
-/// A fact, as it stands in the log and is handed over.
+/// A fact, as it is in the log and as it is delivered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
-    /// Stable over all handings-over: the receiver's key against duplicates.
+    /// The same in every delivery: use it to detect duplicates.
     pub id: EventId,
-    /// What kind of fact.
+    /// The type.
     #[serde(rename = "type")]
     pub kind: EventType,
-    /// When it became one.
+    /// When it occurred.
     pub timestamp: Timestamp,
-    /// Whose it is.
+    /// The workspace.
     pub workspace_id: String,
-    /// The channel it is about, if any.
+    /// The channel that it concerns, if any.
     pub channel_id: Option<ChannelId>,
-    /// The conversation it is about, if any; handing-over keeps order within it.
+    /// The conversation that it concerns, if any; deliveries keep the order within it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation_id: Option<ConversationId>,
-    /// Its place in the log: rises, may skip.
+    /// The position in the log: rises, may skip numbers.
     pub sequence: i64,
-    /// The thing itself, as the API shows it: a message, a channel, a contact.
+    /// The resource, as the API shows it: a message, a channel, a contact.
     pub data: serde_json::Value,
 }
 

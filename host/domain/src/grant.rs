@@ -1,4 +1,4 @@
-//! What a connector asks for, and what the operator said yes to. Both must name a thing before it may be used.
+//! The permissions that a connector requests, and the operator's grants. A request needs both.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -20,31 +20,32 @@ pub use words::{Asked, Change};
 /// The capability of policies.
 const POLICY: &str = "policy";
 
-/// One thing a connector asks for, in words that a person can judge.
+/// One permission that a connector requests, in terms that a person can judge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Grant {
-    /// `http` for a route of the connector's; `authorization` for a call that the host itself makes by the connector's data;
-    /// `webhook` for how the platform's webhooks prove themselves; `policy` for the limits of what is sent.
+    /// `http` for a route of the connector's; `authorization` for a call that the host makes by the connector's data;
+    /// `webhook` for the signature scheme of the platform's webhooks; `policy` for the limits of outgoing messages.
     pub capability: String,
     /// The route's name; of authorization: `authorize`, `token`, `refresh`, `revoke`; of webhooks: `proof`; of policies: `limits`.
     pub route: String,
     /// The method.
     pub method: String,
-    /// Which origins.
+    /// The origins that it covers.
     pub origin: String,
-    /// Which paths.
+    /// The paths that it covers.
     pub path: String,
-    /// What such a request does.
+    /// The class of such requests.
     pub class: RouteClass,
     /// Names of the secrets that the host sets in it.
     pub secrets: Vec<String>,
-    /// Where each of them goes, in the same order: `header Access-Token`.
+    /// The place of each of them, in the same order: `header Access-Token`.
     #[serde(default)]
     pub places: Vec<String>,
-    /// What the JSON body must say for the route to fit: `/message_type = TEXT`.
+    /// The members that the JSON body must have for the route to match: `/message_type = TEXT`.
     #[serde(default)]
     pub body_has: Vec<String>,
-    /// On which terms; none in a grant from before they were asked for. Left out, they are those of the version that is answered.
+    /// The terms; `None` in a grant from before terms existed. If left out, the terms of the version that is answered
+    /// apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms: Option<Terms>,
     /// Why the connector needs it.
@@ -53,7 +54,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// What a route asks for that stands behind these in its manifest.
+    /// The request for a route that follows these in its manifest.
     pub fn of(route: &Route, before: &[Route]) -> Self {
         Self {
             capability: "http".to_owned(),
@@ -74,13 +75,13 @@ impl Grant {
         }
     }
 
-    /// What the routes of a manifest ask for.
+    /// The requests for a manifest's routes.
     pub fn of_all(routes: &[Route]) -> Vec<Self> {
         let placed = routes.iter().enumerate();
         placed.map(|(place, route)| Self::of(route, &routes[..place])).collect()
     }
 
-    /// How webhooks prove themselves: what is believed because of it is recorded as the platform's word.
+    /// The request for a signature scheme: what it verifies is stored as sent by the platform.
     fn of_webhook(webhook: &Webhook) -> Self {
         let (secret, header) = webhook.proof.secret_and_header();
         Self {
@@ -98,7 +99,7 @@ impl Grant {
         }
     }
 
-    /// The policies of a manifest, all in one: one that falls away widens what the others leave open.
+    /// The request for a manifest's policies, all in one: a policy that disappears widens what the others permit.
     fn of_policies(policies: &[Policy]) -> Self {
         Self {
             capability: POLICY.to_owned(),
@@ -115,12 +116,12 @@ impl Grant {
         }
     }
 
-    /// Whether it is about a version's policies.
+    /// Whether it concerns a version's policies.
     fn is_of_policies(&self) -> bool {
         self.capability == POLICY
     }
 
-    /// What a call of the platform's OAuth asks for: its URL, and the secrets that go there.
+    /// The request for a call of the platform's OAuth: its URL, and the secrets that are sent there.
     fn of_authorization(name: &str, method: &str, url: &str, parameters: &[Parameter], why: &str) -> Self {
         let parsed = Url::parse(url).ok();
         let secrets: Vec<_> = parameters
@@ -131,7 +132,7 @@ impl Grant {
             capability: "authorization".to_owned(),
             route: name.to_owned(),
             method: method.to_owned(),
-            // What cannot be read is shown as it stands; no call can be made of it.
+            // An invalid URL is shown unchanged; no call can be made to it.
             origin: parsed
                 .as_ref()
                 .and_then(Origin::of)
@@ -146,7 +147,7 @@ impl Grant {
         }
     }
 
-    /// All that the platform's OAuth asks for.
+    /// All requests for the platform's OAuth.
     fn of_oauth(oauth: &Oauth) -> Vec<Self> {
         let call = |name, call: &TokenCall, why| Self::of_authorization(name, "POST", &call.url, &call.parameters, why);
         let page = "The page where the account's owner consents.";
@@ -181,18 +182,18 @@ impl Grant {
         grants
     }
 
-    /// Whether this decides exactly that wish: everything but the reason must be the same, so that a new version cannot widen
-    /// a grant behind an old name.
+    /// Whether this decides exactly that request: everything except the reason must be equal, so that a new version
+    /// cannot widen a grant under an existing name.
     fn decides(&self, wanted: &Self) -> bool {
         self.origin == wanted.origin && self.is_alike(wanted) && self.terms == wanted.terms
     }
 
-    /// Whether this is a yes to the whole of that wish. A version that asks for the same on narrower terms asks for nothing new.
+    /// Whether this grants the whole request. A version that requests the same on narrower terms requests nothing new.
     fn covers(&self, wanted: &Self) -> bool {
         self.origin == wanted.origin && self.is_alike(wanted) && self.allows_terms_of(wanted)
     }
 
-    /// Whether this is a yes to that wish, or to a part of it: the operator may name fewer origins than were asked for.
+    /// Whether this grants the request, or a part of it: the operator may grant fewer origins than were requested.
     fn gives(&self, wanted: &Self) -> bool {
         let is_within = || match (self.pattern(), wanted.pattern()) {
             (Some(given), Some(asked)) => given.is_within(&asked),
@@ -208,7 +209,7 @@ impl Grant {
         }
     }
 
-    /// Whether all but origin, terms and reason are the same.
+    /// Whether all except origin, terms and reason are equal.
     fn is_alike(&self, wanted: &Self) -> bool {
         self.capability == wanted.capability
             && self.route == wanted.route
@@ -224,7 +225,7 @@ impl Grant {
         self.origin.parse().ok()
     }
 
-    /// The same on the terms that the first of these manifests asked it on, if it says none itself.
+    /// The same on the terms of the first of these manifests that requests it, if it has none itself.
     #[must_use]
     pub fn on_terms_of(mut self, manifests: &[&Manifest]) -> Self {
         if self.terms.is_none() {
@@ -241,17 +242,17 @@ impl Grant {
     }
 }
 
-/// What the operator decided about a connector. Empty means that nothing may leave.
+/// The operator's decisions about a connector. Empty means that no request may be sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grants {
-    /// The yes.
+    /// The grants.
     pub granted: Vec<Grant>,
-    /// The no: asked for, looked at, and not given, or not whole. A version may serve without it.
+    /// Requests that the operator refused, in whole or in part. A version may serve without them.
     pub withheld: Vec<Grant>,
 }
 
 impl Grants {
-    /// A yes to these, and no word about others.
+    /// Grants of these, and no decision about others.
     pub fn to(granted: Vec<Grant>) -> Self {
         Self {
             granted,
@@ -259,7 +260,7 @@ impl Grants {
         }
     }
 
-    /// Everything that a manifest asks for.
+    /// All requests of a manifest.
     pub fn wanted_by(manifest: &Manifest) -> Vec<Grant> {
         let mut wanted = Grant::of_all(&manifest.routes);
         if let Authorization::Oauth(oauth) = &manifest.authorization {
@@ -270,8 +271,8 @@ impl Grants {
         wanted
     }
 
-    /// Grants from before terms or policies were asked for, as the yes and the no to what these versions asked for then, the one that
-    /// serves first. None if they say both already.
+    /// Completes grants from before terms or policies were requested with the requests of these versions, the serving
+    /// one first. `None` if they are complete already.
     pub fn with_terms(&self, manifests: &[&Manifest]) -> Option<Self> {
         let serving = manifests.first()?;
         let all = || self.granted.iter().chain(&self.withheld);
@@ -295,9 +296,9 @@ impl Grants {
         Some(grants)
     }
 
-    /// The operator's answer to what `manifest` asks for: a yes to `granted`, and a no to the rest of it. What was withheld
-    /// from other versions stays so, unless it is given now. A yes to the wider policies of an earlier version stays while any are
-    /// given, so that a roll-back to it needs no other.
+    /// The operator's decisions about the requests of `manifest`: `granted`, and the rest refused. What was withheld
+    /// from other versions stays withheld, unless it is granted now. A grant of an earlier version's wider policies
+    /// stays while any are granted, so that a rollback to it needs no new grant.
     #[must_use]
     pub fn answered(self, manifest: &Manifest, mut granted: Vec<Grant>) -> Self {
         if granted.iter().any(Grant::is_of_policies) {
@@ -314,16 +315,16 @@ impl Grants {
                 withheld.push(grant);
             }
         }
-        // What a connector asked for in versions long gone need not be remembered for ever.
+        // Requests of old versions need not be stored forever.
         let over = withheld.len().saturating_sub(crate::limits::ROUTES);
         withheld.drain(..over);
         Self { granted, withheld }
     }
 
-    /// Whether the operator said yes to this route, behind these in its manifest, for a request to `origin`.
+    /// Whether the operator granted this route, which follows these in its manifest, for a request to `origin`.
     ///
     /// # Errors
-    /// The operator gave less, or was never asked; says which.
+    /// The operator granted less, or was never asked; the error states which.
     pub fn admit(&self, route: &Route, before: &[Route], origin: &Origin) -> Result<(), CallRefusal> {
         let wanted = Grant::of(route, before);
         let given: Vec<&Grant> = self.granted.iter().filter(|grant| grant.gives(&wanted)).collect();
@@ -345,24 +346,24 @@ impl Grants {
         })
     }
 
-    /// Whether the operator said yes to every place that this OAuth sends secrets to.
+    /// Whether the operator granted every destination to which this OAuth sends secrets.
     pub fn allow_authorization(&self, oauth: &Oauth) -> bool {
         self.missing_for_authorization(oauth).is_empty()
     }
 
-    /// What this OAuth asks for that the operator did not say yes to.
+    /// The requests of this OAuth that the operator has not granted.
     pub fn missing_for_authorization(&self, oauth: &Oauth) -> Vec<Grant> {
         let wanted = Grant::of_oauth(oauth).into_iter();
         wanted.filter(|wanted| !self.has(wanted)).collect()
     }
 
-    /// Whether the operator said yes to how this connector's webhooks prove themselves.
+    /// Whether the operator granted the signature scheme of this connector's webhooks.
     pub fn allow_webhook(&self, webhook: &Webhook) -> bool {
         self.has(&Grant::of_webhook(webhook))
     }
 
-    /// What `manifest` asks for that the operator has not decided about, yes or no. Without its policies a version cannot serve, so
-    /// that they need a yes.
+    /// The requests of `manifest` that the operator has not decided. A version cannot serve without its policies, so
+    /// they must be granted.
     pub fn missing_for(&self, manifest: &Manifest) -> Vec<Grant> {
         Self::wanted_by(manifest)
             .into_iter()
@@ -373,7 +374,7 @@ impl Grants {
             .collect()
     }
 
-    /// The given grant that a changed wish would take the place of: the same thing by name.
+    /// The existing grant that a changed request would replace: the one with the same name.
     pub fn before(&self, wanted: &Grant) -> Option<&Grant> {
         self.granted
             .iter()
@@ -385,7 +386,7 @@ impl Grants {
     }
 }
 
-/// The grants among `granted` that no version asked for, by their place: a yes that would mean nothing.
+/// The indexes of the grants in `granted` that no version requested: they would have no effect.
 pub fn unasked(granted: &[Grant], manifests: &[&Manifest]) -> Vec<usize> {
     let wanted: Vec<Grant> = manifests
         .iter()
@@ -399,7 +400,7 @@ pub fn unasked(granted: &[Grant], manifests: &[&Manifest]) -> Vec<usize> {
         .collect()
 }
 
-/// The name of the secret that a parameter carries, if it carries one.
+/// The name of the secret in a parameter, if it has one.
 fn secret_of(value: &ParameterValue) -> Option<String> {
     Some(match value {
         ParameterValue::Secret(name) => name.clone(),
@@ -415,7 +416,7 @@ fn secret_of(value: &ParameterValue) -> Option<String> {
     })
 }
 
-/// Where a secret goes, in words for a person.
+/// The place of a secret, in words for a person.
 fn place_in_words(secret: &SecretUse) -> String {
     let place = match &secret.place {
         SecretPlace::Header(name) => format!("header {name}"),

@@ -1,44 +1,44 @@
-//! What a connector made of a webhook: facts about a channel, in the words of the platform's ids.
+//! Inbound facts: a connector's translation of a webhook, with the platform's ids.
 
 use std::time::Duration;
 
 use crate::message::{Content, Direction, MessageError, Origin, Referral};
 use crate::time::Timestamp;
 
-/// Bytes that are still with the platform.
+/// Media that the platform still has.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RemoteMedia {
-    /// What the connector's `media-transfer.locate` is given to find them.
+    /// The reference that the connector's `media-transfer.locate` receives.
     pub reference: String,
-    /// As the platform says; sniffed when fetched.
+    /// As reported by the platform; sniffed when fetched.
     pub mime_type: Option<String>,
-    /// As the platform says.
+    /// As reported by the platform.
     pub size: Option<u64>,
-    /// As the platform says.
+    /// As reported by the platform.
     pub filename: Option<String>,
 }
 
-/// An event, and the account that it belongs to.
+/// An event, and its account.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InboundEvent {
     /// The platform's id of the account.
     pub channel_platform_id: String,
-    /// Stable over redeliveries; acted on once in a channel.
+    /// The same in repeated webhooks; applied once in a channel.
     pub key: String,
     /// What happened.
     pub fact: Fact,
 }
 
 impl InboundEvent {
-    /// Whether it is a message of the contact whose key is the platform's id of it, so that the message's own row says that it is
-    /// known. The row of a message of ours can lose its platform id, by a retry.
+    /// Whether it is a message of the contact whose key is its platform id, so that the message's own row shows that it
+    /// is known. The row of an outbound message can lose its platform id, by a retry.
     pub fn is_keyed_by_message(&self) -> bool {
         matches!(&self.fact, Fact::Message(message)
             if message.direction == Direction::Inbound && message.part == 0 && message.platform_id == self.key)
     }
 
-    /// The same event, received at `received_at`, with times that can be: see [`Timestamp::plausible`]. A message keeps the
-    /// time that the platform said in its `platform_data`, as `platform_sent_at`.
+    /// The same event, received at `received_at`, with plausible times: see [`Timestamp::plausible`]. A message keeps
+    /// the original time in its `platform_data`, as `platform_sent_at`.
     #[must_use]
     pub fn with_plausible_times(mut self, received_at: Timestamp, tolerance: Duration) -> Self {
         let mend = |at: &mut Timestamp| {
@@ -59,7 +59,7 @@ impl InboundEvent {
             }
             Fact::Receipt { at, target, .. } => {
                 mend(at);
-                // One too early names no message of ours; now would name them all.
+                // A time that is too early covers no outbound message; the present would cover all.
                 if let ReceiptTarget::UpTo(up_to) = target
                     && *up_to > received_at
                 {
@@ -79,16 +79,16 @@ impl InboundEvent {
     }
 }
 
-/// The person on the other side, by the platform's ids.
+/// The contact, by the platform's ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Person {
-    /// Stable within the channel; empty where an event leaves the person out, who is then the conversation's.
+    /// The same within the channel; empty if an event leaves the person out, who is then the conversation's contact.
     pub platform_id: String,
     /// The handle.
     pub username: Option<String>,
-    /// The name that people see.
+    /// The display name.
     pub display_name: Option<String>,
-    /// A picture.
+    /// The URL of the profile picture.
     pub avatar_url: Option<String>,
 }
 
@@ -97,15 +97,15 @@ pub struct Person {
 pub enum Fact {
     /// A message, in or out.
     Message(Box<InboundMessage>),
-    /// The platform's later word on messages of ours.
+    /// A receipt for outbound messages.
     Receipt {
         /// The platform's id of the thread.
         conversation: String,
-        /// What became of them.
+        /// Their new status.
         status: ReceiptStatus,
-        /// Which.
+        /// The messages.
         target: ReceiptTarget,
-        /// When.
+        /// The platform's time.
         at: Timestamp,
         /// Why they failed.
         error: Option<MessageError>,
@@ -114,79 +114,79 @@ pub enum Fact {
     Reaction {
         /// The platform's id of the thread.
         conversation: String,
-        /// Who.
+        /// The contact.
         contact: Person,
         /// The platform's id of the message.
         message: String,
         /// The emoji.
         emoji: Option<String>,
-        /// A picture in its place.
+        /// The URL of a picture, instead of an emoji.
         url: Option<String>,
         /// Who reacted: the contact, or the business from another surface.
         direction: Direction,
-        /// Added, or taken back.
+        /// Whether it was added or removed.
         added: bool,
-        /// When.
+        /// The platform's time.
         at: Timestamp,
     },
-    /// A contact came and has written nothing.
+    /// A contact arrived and has written nothing.
     Arrival {
         /// The platform's id of the thread.
         conversation: String,
-        /// Who.
+        /// The contact.
         contact: Person,
-        /// How.
+        /// The referral.
         referral: Referral,
-        /// When.
+        /// The platform's time.
         at: Timestamp,
     },
-    /// Something about the channel itself.
+    /// A notice about the channel itself.
     Notice {
-        /// What: `inbound_withheld`, `authorization_revoked`, …
+        /// The notice: `inbound_withheld`, `authorization_revoked`, …
         kind: String,
-        /// When.
+        /// The platform's time.
         at: Timestamp,
         /// The platform's document.
         detail: serde_json::Value,
     },
-    /// What the connector does not know.
+    /// An event that the connector does not know.
     Unknown {
-        /// The platform's word for it.
+        /// The platform's name of it.
         what: String,
     },
 }
 
-/// A message that the platform told of.
+/// A message that the platform reports.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InboundMessage {
     /// The platform's id of it.
     pub platform_id: String,
-    /// Its place among the parts of one platform message.
+    /// Its index among the parts of one platform message.
     pub part: u32,
     /// The platform's id of the thread.
     pub conversation: String,
-    /// The person on the other side.
+    /// The contact.
     pub contact: Person,
-    /// Which way it went.
+    /// The direction.
     pub direction: Direction,
-    /// Which surface made it.
+    /// The surface that created it.
     pub origin: Origin,
     /// The platform's time of it.
     pub sent_at: Timestamp,
-    /// What it carries.
+    /// The content.
     pub content: Content<RemoteMedia>,
     /// The platform's id of the message it quotes.
     pub reply_to: Option<String>,
-    /// How the contact came.
+    /// How the contact arrived.
     pub referral: Option<Referral>,
-    /// Which button it answers.
+    /// The button that it answers.
     pub answers: Option<String>,
-    /// Platform fields without a place here.
+    /// Platform fields that have no member here.
     pub platform_data: Option<serde_json::Value>,
 }
 
 impl InboundMessage {
-    /// Keeps the time that the platform said and that cannot be.
+    /// Stores the platform's time that is not plausible.
     fn keep(&mut self, said: Timestamp) {
         let mut data = match self.platform_data.take() {
             Some(data @ serde_json::Value::Object(_)) => data,
@@ -198,10 +198,10 @@ impl InboundMessage {
     }
 }
 
-/// What became of messages of ours.
+/// The new status of outbound messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReceiptStatus {
-    /// They reached the phone.
+    /// They were delivered to the device.
     Delivered,
     /// They were read.
     Read,
@@ -209,12 +209,12 @@ pub enum ReceiptStatus {
     Failed,
 }
 
-/// Which messages a receipt is about.
+/// The messages that a receipt concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReceiptTarget {
     /// These, by the platform's ids.
     Messages(Vec<String>),
-    /// All of ours sent at or before this moment.
+    /// All outbound messages sent at or before this moment.
     UpTo(Timestamp),
 }
 

@@ -1,8 +1,8 @@
-//! What is true and what is allowed: Weir's rules as pure functions.
+//! Weir's rules as pure functions.
 //!
-//! No IO, no clock, no async. Each door of the host has one judge here that turns an unproven thing into a proof that only
-//! the judge can make: [`caller::authenticate`], [`signature::verify`], [`policy::may_send`], [`policy::may_call`].
-//! What carries a proof out, and what remembers, is the business of the other crates.
+//! No IO, no clock, no async. Each trust boundary of the host has one check here that turns untrusted input into a
+//! proof that only the check can construct: [`caller::authenticate`], [`signature::verify`], [`policy::may_send`],
+//! [`policy::may_call`]. The other crates carry out what a proof permits, and store data.
 #![forbid(unsafe_code)]
 
 pub mod breaker;

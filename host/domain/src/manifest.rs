@@ -1,7 +1,7 @@
-//! What a connector says of itself, as data the host judges by.
+//! The manifest: what a connector declares about itself, as data that the host checks.
 //!
-//! The types follow the interface `weir:connector/descriptor`; [`Manifest::parse`] is the one place where the words of a
-//! stranger become values that cannot be wrong: names, origins and paths are checked here, and only here.
+//! The types follow the interface `weir:connector/descriptor`; [`Manifest::parse`] is the one place where untrusted
+//! text becomes values that are known to be valid: names, origins and paths are checked here, and only here.
 
 use std::time::Duration;
 
@@ -23,13 +23,13 @@ pub use route::*;
 pub use rules::*;
 pub use webhook::*;
 
-/// A manifest that the host does not take, and why.
+/// Why the host rejects a manifest.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the manifest's {part} is refused: {reason}")]
 pub struct ManifestError {
-    /// Which part, as a path: `routes[3].origin`.
+    /// The part, as a path: `routes[3].origin`.
     pub part: String,
-    /// What is wrong with it, and what would be right.
+    /// What is invalid, and what would be valid.
     pub reason: String,
 }
 
@@ -42,7 +42,7 @@ impl ManifestError {
     }
 }
 
-/// What a connector is.
+/// A connector's manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Manifest {
     /// The connector's name, `[a-z][a-z0-9-]{1,62}`, the same over its versions.
@@ -51,27 +51,27 @@ pub struct Manifest {
     pub version: String,
     /// Rises with every release.
     pub release: u32,
-    /// The messaging network, as people know it.
+    /// The messaging network, by the name that people use.
     pub platform: String,
     /// One sentence for the operator.
     pub description: String,
     /// `beta` or `stable`.
     pub maturity: String,
-    /// Where its authors tell about it.
+    /// The URL of the authors' page about it.
     pub homepage: Option<String>,
-    /// How a channel's credential is had.
+    /// How a channel's credential is obtained.
     pub authorization: Authorization,
     /// Secrets and settings of the app.
     pub app_settings: Vec<Setting>,
-    /// How its webhooks prove themselves; none for a platform without.
+    /// The signature scheme of its webhooks; `None` for a platform without webhooks.
     pub webhook: Option<Webhook>,
-    /// Every request that it may make.
+    /// All requests that it may make.
     pub routes: Vec<Route>,
     /// The platform's rules.
     pub policies: Vec<Policy>,
-    /// What each kind of content may be.
+    /// The limits of each kind of content.
     pub contents: Vec<ContentRule>,
-    /// Which statuses can be known.
+    /// The statuses that can be known.
     pub statuses: Statuses,
     /// Links that open a chat or a profile.
     pub entry_points: Vec<EntryPoint>,
@@ -79,9 +79,9 @@ pub struct Manifest {
     pub account_kinds: Vec<String>,
     /// What a person does before connecting.
     pub prerequisites: Vec<String>,
-    /// `free`, or what the platform takes.
+    /// `free`, or what the platform charges.
     pub pricing: String,
-    /// Optional interfaces that the component exports, found by the host when it loads it.
+    /// Optional interfaces that the component exports, as the host finds when loading it.
     #[serde(default)]
     pub provides: Vec<String>,
 }
@@ -89,7 +89,7 @@ pub struct Manifest {
 /// A link that opens the chat or the profile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EntryPoint {
-    /// What opens.
+    /// What the link opens.
     pub kind: EntryKind,
     /// With `{username}`.
     pub url: String,
@@ -97,9 +97,9 @@ pub struct EntryPoint {
     pub carries_message: Option<String>,
     /// The query parameter that carries the operator's own value.
     pub carries_ref: Option<String>,
-    /// What that value may hold, as a class of characters.
+    /// The allowed characters of that value, as a character class.
     pub ref_characters: String,
-    /// How long it may be.
+    /// The value's largest length.
     pub ref_max_chars: u32,
 }
 
@@ -114,10 +114,10 @@ pub enum EntryKind {
 }
 
 impl Manifest {
-    /// Checks what the types cannot: names, lengths, that every secret named is one the app or the channel has.
+    /// Checks what the types cannot: names, lengths, and that each named secret belongs to the app or the channel.
     ///
     /// # Errors
-    /// Names the part and what would be right.
+    /// The part, and what would be valid.
     pub fn check(self) -> Result<Self, ManifestError> {
         check_name("name", &self.name)?;
         if self.version.is_empty() || self.version.len() > 64 || !self.version.starts_with(|c: char| c.is_ascii_digit())
@@ -140,7 +140,7 @@ impl Manifest {
             let secret = match &webhook.proof {
                 Proof::Hmac { secret, .. } | Proof::SharedSecret { secret, .. } => secret,
                 Proof::Ed25519 { .. } => {
-                    // A proof that nobody checks must not look like one.
+                    // A signature scheme that is not checked must not look like one.
                     return Err(ManifestError::new(
                         "webhook.proof",
                         "this host does not check Ed25519 yet; use hmac or a shared secret",
@@ -155,7 +155,7 @@ impl Manifest {
         Ok(self)
     }
 
-    /// The rule for a kind of content; what is not listed is not supported.
+    /// The rule for a kind of content; a kind that is not listed is not supported.
     pub fn content_rule(&self, kind: ContentKind) -> Option<&ContentRule> {
         self.contents.iter().find(|rule| rule.kind == kind)
     }
@@ -173,7 +173,7 @@ impl Manifest {
         })
     }
 
-    /// Countries in which `subject` cannot be had.
+    /// Countries in which `subject` is not available.
     pub fn denied_countries(&self, subject: RegionSubject) -> impl Iterator<Item = &str> {
         self.policies
             .iter()
@@ -215,7 +215,7 @@ fn check_name(part: &str, name: &str) -> Result<(), ManifestError> {
 pub(crate) mod tests {
     use super::*;
 
-    /// A small manifest that passes every check, to be spoilt one member at a time.
+    /// A small manifest that passes every check; tests invalidate one member at a time.
     pub(crate) fn manifest() -> Manifest {
         let text = ContentRule {
             kind: ContentKind::Text,
@@ -296,7 +296,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// A platform's OAuth with a code exchange and nothing more.
+    /// A platform's OAuth with only a code exchange.
     pub(crate) fn oauth() -> Oauth {
         let parameter = |name: &str, value| Parameter {
             name: name.into(),
@@ -410,8 +410,8 @@ pub(crate) mod tests {
     }
 
     proptest::proptest! {
-        /// A manifest is a stranger's: whatever stands at whatever place of it, it is refused or judged, and what it asks for
-        /// can be shown.
+        /// A manifest is untrusted: whatever value is at any place of it, it is rejected or accepted without a panic,
+        /// and its requests can be shown.
         #[test]
         fn whatever_a_manifest_says_it_is_judged(
             place in proptest::prelude::any::<proptest::sample::Index>(),

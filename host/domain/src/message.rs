@@ -1,4 +1,4 @@
-//! Messages: what they carry, where they stand, and what an unjudged one looks like.
+//! Messages: content, status, and drafts that are not checked yet.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::id::{ChannelId, ContactId, ConversationId, MediaId, MessageId, Referr
 use crate::problem::Fault;
 use crate::time::Timestamp;
 
-/// What one message carries. `A` is how its bytes are named: stored with us ([`Attachment`]), or still with the platform
+/// The content of one message. `A` is the reference to media: stored by Weir ([`Attachment`]), or still at the platform
 /// ([`crate::inbound::RemoteMedia`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -21,58 +21,58 @@ pub enum Content<A = Attachment> {
     },
     /// A picture.
     Image {
-        /// Its bytes.
+        /// The attachment.
         media: A,
-        /// What is written with it.
+        /// The text that accompanies it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caption: Option<String>,
     },
-    /// A film.
+    /// A video.
     Video {
-        /// Its bytes.
+        /// The attachment.
         media: A,
-        /// What is written with it.
+        /// The text that accompanies it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caption: Option<String>,
     },
-    /// Sound.
+    /// An audio recording.
     Audio {
-        /// Its bytes.
+        /// The attachment.
         media: A,
     },
     /// Any other file.
     File {
-        /// Its bytes.
+        /// The attachment.
         media: A,
-        /// What is written with it.
+        /// The text that accompanies it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caption: Option<String>,
     },
     /// A sticker.
     Sticker {
-        /// Its bytes.
+        /// The attachment.
         media: A,
     },
     /// A post of the platform.
     SharedPost {
         /// The platform's id of it.
         post_id: Option<String>,
-        /// Where it can be seen.
+        /// Its URL.
         url: Option<String>,
     },
-    /// A question with things to tap.
+    /// A message with buttons.
     Card {
         /// `buttons`, `links`, `list`, `quick_replies`.
         card: String,
-        /// The question.
+        /// The title.
         title: String,
         /// More text.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<String>,
-        /// What can be tapped.
+        /// The buttons.
         buttons: Vec<Button>,
     },
-    /// A place.
+    /// A location.
     Location {
         /// Degrees north.
         latitude: f64,
@@ -83,30 +83,30 @@ pub enum Content<A = Attachment> {
         /// Its address.
         address: Option<String>,
     },
-    /// A text that the platform approved beforehand.
+    /// A template that the platform approved.
     Template {
         /// Its name at the platform.
         name: String,
         /// Its language.
         language: Option<String>,
-        /// What is filled in.
+        /// The values of its parameters.
         parameters: serde_json::Value,
     },
-    /// What stands in for something that cannot be shown.
+    /// A replacement for content that cannot be shown.
     Fallback {
-        /// The platform's own word for it.
+        /// The platform's name of the content's type.
         original_type: String,
-        /// What a person reads instead.
+        /// The text that is shown instead.
         text: String,
-        /// Where it may be seen.
+        /// A URL where it may be seen.
         url: Option<String>,
-        /// Why: `type_unsupported`, `too_large`, `region_blocked`, `deleted`, `download_failed`, `malformed`.
+        /// The reason: `type_unsupported`, `too_large`, `region_blocked`, `deleted`, `download_failed`, `malformed`.
         reason: String,
-        /// The bytes behind it, where there are any.
+        /// The original attachment, if there is one.
         #[serde(default = "none", skip_serializing_if = "Option::is_none")]
         media: Option<A>,
     },
-    /// A kind that the connector knows and we do not.
+    /// A kind of content that only the connector knows.
     Custom {
         /// The kind.
         kind: String,
@@ -115,27 +115,27 @@ pub enum Content<A = Attachment> {
     },
 }
 
-// `#[serde(default)]` alone would ask `A` for a default.
+// `#[serde(default)]` alone would require a default of `A`.
 fn none<A>() -> Option<A> {
     None
 }
 
-/// Something to tap.
+/// A button.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Button {
-    /// Comes back when it is tapped.
+    /// Returned when it is tapped.
     pub id: String,
-    /// What it says.
+    /// Its label.
     pub title: String,
-    /// The page it opens.
+    /// The URL that it opens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
 
-/// Stored bytes, as a message names them. A sender gives the `id`; the rest is filled in by the host.
+/// Stored media, as a message references them. A sender provides the `id`; the host fills in the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
-    /// What `POST /v1/media` returned, or what the host gave to inbound bytes.
+    /// The id that `POST /v1/media` returned, or that the host assigned to inbound media.
     pub id: MediaId,
     /// As sniffed from the bytes.
     #[serde(default)]
@@ -143,23 +143,23 @@ pub struct Attachment {
     /// In bytes.
     #[serde(default)]
     pub size: Option<u64>,
-    /// A signed link that works for a day.
+    /// A signed URL, valid for a day.
     #[serde(default)]
     pub url: Option<String>,
-    /// Whether the bytes are here.
+    /// Whether the media are stored.
     #[serde(default)]
     pub status: Option<MediaStatus>,
 }
 
-/// Where stored bytes stand.
+/// The status of media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MediaStatus {
     /// Still to be fetched from the platform.
     Pending,
-    /// Here.
+    /// Stored.
     Stored,
-    /// Cannot be had.
+    /// Could not be fetched.
     Failed,
 }
 
@@ -171,21 +171,21 @@ pub enum ContentKind {
     Text,
     /// A picture.
     Image,
-    /// A film.
+    /// A video.
     Video,
-    /// Sound.
+    /// An audio recording.
     Audio,
     /// Any other file.
     File,
     /// A sticker.
     Sticker,
-    /// A question with things to tap.
+    /// A message with buttons.
     Card,
     /// A post of the platform.
     SharedPost,
-    /// A place.
+    /// A location.
     Location,
-    /// A text approved beforehand.
+    /// A template that the platform approved.
     Template,
 }
 
@@ -207,8 +207,8 @@ impl fmt::Display for ContentKind {
 }
 
 impl<A> Content<A> {
-    /// Whether a message that a platform shows can be this one as it was sent: the same text but for blanks, which some
-    /// platforms trim, and otherwise the same kind.
+    /// Whether a message that a platform reports can be this one as it was sent: the same text except for surrounding
+    /// white space, which some platforms trim, and otherwise the same kind.
     pub fn looks_like<B>(&self, shown: &Content<B>) -> bool {
         match (self, shown) {
             (Self::Text { text: ours }, Content::Text { text: theirs }) => {
@@ -218,7 +218,7 @@ impl<A> Content<A> {
         }
     }
 
-    /// What a person reads of it.
+    /// Its readable text.
     pub fn words(&self) -> impl Iterator<Item = &str> {
         let (first, second) = match self {
             Self::Text { text } | Self::Fallback { text, .. } => (Some(text), None),
@@ -233,7 +233,7 @@ impl<A> Content<A> {
         first.into_iter().chain(second).map(String::as_str)
     }
 
-    /// Its kind; none for what can only arrive (fallback, custom).
+    /// Its kind; `None` for content that can only be received (fallback, custom).
     pub fn kind(&self) -> Option<ContentKind> {
         Some(match self {
             Self::Text { .. } => ContentKind::Text,
@@ -250,7 +250,7 @@ impl<A> Content<A> {
         })
     }
 
-    /// Its bytes, if it has any.
+    /// Its attachment, if it has one.
     pub fn media(&self) -> Option<&A> {
         match self {
             Self::Image { media, .. }
@@ -263,7 +263,7 @@ impl<A> Content<A> {
         }
     }
 
-    /// The same content with its bytes named in another way.
+    /// The same content with another reference to its media.
     pub fn map_media<B>(self, name: impl FnOnce(A) -> B) -> Content<B> {
         match self {
             Self::Text { text } => Content::Text { text },
@@ -331,7 +331,7 @@ impl<A> Content<A> {
     }
 }
 
-/// Which way a message goes.
+/// The direction of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -341,25 +341,25 @@ pub enum Direction {
     Outbound,
 }
 
-/// Which surface made a message.
+/// The surface that created a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// The person on the other side.
+    /// The contact.
     Contact,
-    /// Our API, or another program through the platform's API.
+    /// Weir's API, or another program through the platform's API.
     Api,
-    /// Our console.
+    /// Weir's console.
     Console,
     /// The platform's own app.
     App,
     /// The platform's own web page.
     Web,
-    /// The platform itself.
+    /// The platform's automation.
     Automation,
 }
 
-/// Where a message stands. Ordered: it only moves forward, and a later word never takes back a better one.
+/// The status of a message. Ordered: it only advances, and a late report never lowers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -367,48 +367,49 @@ pub enum Status {
     Received,
     /// In the outbox.
     Queued,
-    /// Leased by a worker; a request may be on its way.
+    /// Leased by a worker; a request may have been sent.
     Sending,
-    /// The request left and no answer came.
+    /// A request was sent, and its result is unknown.
     Uncertain,
-    /// The platform took it.
+    /// The platform accepted the message.
     Sent,
-    /// It reached the phone.
+    /// It was delivered to the device.
     Delivered,
     /// It was read.
     Read,
     /// It will not be sent.
     Failed,
-    /// Taken back before it left.
+    /// Cancelled before it was sent.
     Cancelled,
 }
 
 impl Status {
-    /// Whether a message may go from here to `next`. A retry by hand (failed or uncertain to queued) is a new beginning and
-    /// not a move; the store does it by name.
+    /// Whether the status may change to `next`. A manual retry (failed or uncertain to queued) is not a transition but
+    /// a restart; the store has a separate method for it.
     pub fn may_become(self, next: Self) -> bool {
         use Status::{Cancelled, Delivered, Failed, Queued, Read, Received, Sending, Sent, Uncertain};
         match self {
-            // Nothing follows the end, and what has arrived has no later status.
+            // Nothing follows the end, and an inbound message has no later status.
             Received | Read | Cancelled => false,
             Queued => matches!(next, Sending | Failed | Cancelled | Sent | Delivered | Read),
-            // Back to queued: the platform did nothing, and it will be tried again.
+            // Back to queued: the platform did nothing, and it will be retried.
             Sending => matches!(next, Queued | Uncertain | Sent | Delivered | Read | Failed),
-            // A platform's word settles what our own call could not; absence proven by history queues it again.
+            // The platform's report settles what the call could not; if the history proves its absence, it is queued
+            // again.
             Uncertain => matches!(next, Queued | Sent | Delivered | Read | Failed),
             Sent => matches!(next, Delivered | Read | Failed),
             Delivered => matches!(next, Read),
-            // The answer was a refusal, but the echo shows the message: the contact has it.
+            // The response was a refusal, but the echo shows the message: the contact has it.
             Failed => matches!(next, Sent | Delivered | Read),
         }
     }
 
-    /// Whether it waits in the outbox, to leave or for what became of it.
+    /// Whether it is in the outbox, queued or with an open outcome.
     pub fn is_unsettled(self) -> bool {
         matches!(self, Self::Queued | Self::Sending | Self::Uncertain)
     }
 
-    /// As it stands in the API and in the database.
+    /// The name in the API and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Received => "received",
@@ -424,80 +425,80 @@ impl Status {
     }
 }
 
-/// A message as the record holds it.
+/// A message as stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     /// Its id.
     pub id: MessageId,
-    /// The account it went through.
+    /// The channel.
     pub channel_id: ChannelId,
-    /// The thread it belongs to.
+    /// The conversation.
     pub conversation_id: ConversationId,
-    /// The person on the other side.
+    /// The contact.
     pub contact_id: ContactId,
-    /// Which way it went.
+    /// The direction.
     pub direction: Direction,
-    /// Which surface made it.
+    /// The surface that created it.
     pub origin: Origin,
-    /// Where it stands.
+    /// The status.
     pub status: Status,
-    /// What it carries.
+    /// The content.
     pub content: Content,
     /// The platform's id, once known.
     pub platform_id: Option<String>,
     /// The message that it quotes.
     pub reply_to: Option<MessageId>,
-    /// How the contact came, on the first message after they did.
+    /// How the contact arrived, on their first message after that.
     pub referral: Option<Referral>,
     /// The caller's own reference, unique in the channel.
     pub client_ref: Option<String>,
     /// Why it failed or is uncertain.
     pub error: Option<MessageError>,
-    /// What the sender should know: `links_not_clickable`.
+    /// Warnings for the sender: `links_not_clickable`.
     pub warnings: Vec<String>,
-    /// Which button of a card it answers.
+    /// The button of a card that it answers.
     pub answers: Option<String>,
-    /// Platform fields without a place here.
+    /// Platform fields that have no member here.
     pub platform_data: Option<serde_json::Value>,
-    /// The platform's time of it, or ours until then.
+    /// The platform's time of it, or the host's until then.
     pub sent_at: Timestamp,
-    /// When it entered the record.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// The order in which the messages of the conversation entered the record. The conversation itself is in the order of
-    /// `sent_at`, and of this where two are of the same moment.
+    /// The order in which the conversation's messages were stored. The conversation itself is ordered by `sent_at`, and
+    /// by this for equal times.
     pub sequence: i64,
 }
 
-/// Why a message did not, or may not have, arrived.
+/// Why a message was not, or may not have been, delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageError {
-    /// Our stable code.
+    /// Weir's stable code.
     pub code: String,
     /// One sentence for a person.
     pub detail: String,
-    /// Whose fault it is.
+    /// Who is at fault.
     pub fault: Fault,
-    /// Whether trying again can help.
+    /// Whether a retry can help.
     pub retryable: bool,
-    /// The platform's own words.
+    /// The platform's own error.
     pub platform: Option<PlatformWords>,
 }
 
-/// What the platform said, verbatim.
+/// The platform's error, verbatim.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlatformWords {
     /// Its code.
     pub code: Option<String>,
     /// Its message.
     pub message: Option<String>,
-    /// What its support asks for.
+    /// The id that its support asks for.
     pub request_id: Option<String>,
 }
 
-/// How a contact came.
+/// How a contact arrived.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Referral {
-    /// Its id; none while it is not yet stored.
+    /// Its id; `None` until it is stored.
     #[serde(default)]
     pub id: Option<ReferralId>,
     /// `ad`, `link`, `post`, `profile`.
@@ -506,27 +507,27 @@ pub struct Referral {
     pub ad_id: Option<String>,
     /// The ad's name.
     pub ad_name: Option<String>,
-    /// Who paid for it.
+    /// The advertiser.
     pub advertiser_id: Option<String>,
-    /// The creative that was shown; absent for campaigns that mix creatives by themselves.
+    /// The creative that was shown; absent for campaigns that mix creatives automatically.
     pub creative_id: Option<String>,
-    /// Where the ad or post may be seen.
+    /// The URL of the ad or post.
     pub url: Option<String>,
     /// The operator's own value.
     #[serde(rename = "ref")]
     pub reference: Option<String>,
-    /// The text that the link put into the composer.
+    /// The link's prefilled text.
     pub prefilled_text: Option<String>,
     /// `pending`, `passed`, `rejected`.
     pub prefill_audit: Option<String>,
-    /// When the contact came.
+    /// When the contact arrived.
     pub at: Option<Timestamp>,
 }
 
-/// A message that somebody wants to send, not yet judged.
+/// A message to be sent, not checked yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
-    /// What it carries; an attachment's type and size are as the store knows them.
+    /// The content; an attachment's type and size are those of the store.
     pub content: Content,
     /// The platform's id of the message to quote.
     pub reply_to: Option<String>,

@@ -1,8 +1,8 @@
-//! The judges of what goes out: a message to a person, and a connector's request to the network.
+//! The policy checks of outgoing data: a message to a person, and a connector's request to the network.
 //!
-//! [`may_send`] and [`may_call`] are the only makers of [`SendPermit`] and [`EgressPermit`]. A permit owns what it
-//! permits, so it cannot be spent on something else, and it cannot be stored, so what comes back out of the outbox is
-//! judged anew. Every no is a [`Refusal`] or a [`CallRefusal`] that names the rule and its facts.
+//! Only [`may_send`] and [`may_call`] construct a [`SendPermit`] or an [`EgressPermit`]. A permit owns what it permits,
+//! so it cannot be used for something else, and it cannot be stored, so a message from the outbox is checked again.
+//! Every refusal is a [`Refusal`] or a [`CallRefusal`] that names the rule and its facts.
 
 pub mod address;
 pub mod budget;
@@ -31,17 +31,17 @@ use crate::conversation::Conversation;
 use crate::message::Draft;
 use crate::time::Timestamp;
 
-/// When a draft is judged. The budget is taken at acceptance, so that two callers cannot both spend the last message; at
-/// dispatch the message's own share is already taken.
+/// When a draft is checked. The budget is spent at acceptance, so that two callers cannot both spend the last message;
+/// at dispatch the message's own share is already counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Before it enters the outbox.
     Accept,
-    /// Before it leaves.
+    /// Before it is sent.
     Dispatch,
 }
 
-/// One judged message. Made by [`may_send`], spent by one send call of a connector.
+/// A checked message. Constructed by [`may_send`], consumed by one send call of a connector.
 #[derive(Debug)]
 pub struct SendPermit {
     conversation: Conversation,
@@ -49,22 +49,22 @@ pub struct SendPermit {
 }
 
 impl SendPermit {
-    /// Where the message goes.
+    /// The conversation.
     pub fn conversation(&self) -> &Conversation {
         &self.conversation
     }
 
-    /// What goes.
+    /// The draft.
     pub fn draft(&self) -> &Draft {
         &self.draft
     }
 }
 
-/// Whether this draft may go into this conversation at `now`.
+/// Whether this draft may be sent in this conversation at `now`.
 ///
 /// # Errors
-/// The first rule that says no, in the order in which a person can do something about it: the channel, the kind of content,
-/// the conversation's beginning, the window, the budget.
+/// The first rule that refuses, in the order in which a person can act on it: the channel, the kind of content, who may
+/// write first, the window, the budget.
 pub fn may_send(
     rules: &Rules,
     channel: &Channel,
@@ -82,10 +82,10 @@ pub fn may_send(
     })
 }
 
-/// Whether the channel may be used at all. A channel that waits for authorization takes messages and holds them.
+/// Whether the channel may be used at all. A channel that waits for authorization accepts messages and holds them.
 ///
 /// # Errors
-/// Deleted, held by the operator, or in a country that the platform excludes.
+/// Deleted, paused by the operator, or in a country that the platform excludes.
 pub fn may_use(rules: &Rules, channel: &Channel) -> Result<(), Refusal> {
     if channel.status == ChannelStatus::Deleted {
         return Err(Refusal::ChannelDeleted);
@@ -96,7 +96,7 @@ pub fn may_use(rules: &Rules, channel: &Channel) -> Result<(), Refusal> {
     region::admit(rules, channel.country.as_deref())
 }
 
-/// Whether the business may write in this conversation at `now`, whatever it writes.
+/// Whether the business may write in this conversation at `now`, whatever the content.
 ///
 /// # Errors
 /// The contact never wrote, the window is closed, or the budget is used up.

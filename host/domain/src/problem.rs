@@ -1,13 +1,13 @@
-//! Whose fault something is: the same word on a message, in a problem document and in a log.
+//! Who is at fault for a failure: the same value on a message, in a problem document and in a log.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Whose fault a failure is, and so who can mend it.
+/// Who is at fault for a failure, and so who can fix it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// The program or person that asked.
+    /// The calling program or person.
     Caller,
     /// The messaging platform.
     Platform,

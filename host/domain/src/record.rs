@@ -1,8 +1,8 @@
-//! What the acts of the record decide: pure functions from what was loaded to what is written.
+//! The decisions of the database's acts: pure functions from the rows loaded to the changes to write.
 //!
-//! Each act is load, decide, apply. A store loads a snapshot in few statements, a function here decides, and the store writes
-//! the [`Changes`] in the same transaction. So the rules stand once, whatever database is behind them, and a test gives a
-//! snapshot and looks at the changes. Time and minted ids are arguments.
+//! Each act is load, decide, apply. A store loads a snapshot in few statements, a function here decides, and the store
+//! writes the [`Changes`] in the same transaction. So each rule exists once, whatever the database engine, and a test
+//! passes a snapshot and checks the changes. Time and generated ids are arguments.
 // Documentation that would only repeat a name is left out.
 #![allow(missing_docs)]
 

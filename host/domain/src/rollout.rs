@@ -1,5 +1,5 @@
-//! Which version of a connector serves an account, when a canary goes back, and what becomes of a change of versions that
-//! was cut off.
+//! Rollouts: which version of a connector serves an account, when a canary is rolled back, and how an interrupted
+//! change of versions is completed.
 
 use std::time::Duration;
 
@@ -9,39 +9,39 @@ use sha2::{Digest, Sha256};
 use crate::limits;
 use crate::time::Timestamp;
 
-/// Where a version stands in its life.
+/// The stage of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VersionStage {
-    /// Installed, serves nobody.
+    /// Installed, serves no account.
     Staged,
-    /// Serves a share of the accounts, or follows along and serves none.
+    /// Serves a share of the accounts, or shadows the active version and serves none.
     Canary,
-    /// Serves.
+    /// Serves all accounts that no other version serves.
     Active,
-    /// Finishes what it began, and serves the accounts whose state the next version could not take over.
+    /// Finishes its calls, and serves the accounts whose state the next version could not take over.
     Draining,
-    /// Served once.
+    /// Served before.
     Retired,
-    /// Quarantined for its failures.
+    /// Quarantined after failures.
     Quarantined,
 }
 
-/// A canary beside the active one.
+/// A canary run, next to the active version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Canary {
-    /// How many of a hundred accounts it serves. With none it follows along: what the active version does is asked of it
-    /// again, and nothing of it is performed.
+    /// The percentage of accounts that it serves. With 0 it shadows: the active version's calls are replayed against
+    /// it, without effect.
     pub percent: u8,
-    /// When it goes back, or ahead.
+    /// When it is rolled back, or promoted.
     pub rule: CanaryRule,
     /// When the canary run began, or its share or rule last changed.
     pub since: Timestamp,
 }
 
 impl Canary {
-    /// Whether it serves this account. Depends on nothing but the account, so that every message of it meets the same version;
-    /// a larger share holds every account of a smaller one.
+    /// Whether it serves this account. Depends only on the account, so that every message of it gets the same version;
+    /// a larger share includes every account of a smaller one.
     pub fn serves(&self, app: &str, account: &str) -> bool {
         let digest = Sha256::new_with_prefix(app)
             .chain_update([0])
@@ -55,45 +55,45 @@ impl Canary {
     }
 }
 
-/// What changes a connector's versions.
+/// A change of a connector's versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VersionAct {
-    /// A version becomes the active one, and takes all states over.
+    /// A version becomes the active one, and takes over all states.
     Promote,
     /// A version's canary run begins, or its share or rule changes.
     BeginCanary,
-    /// A version's canary run ends, and the active one takes its states back.
+    /// A version's canary run ends, and the active version takes its states over.
     EndCanary,
-    /// The version before the active one becomes the active one again.
+    /// The previous version becomes the active one again.
     RollBack,
 }
 
-/// A change of versions as it is written down before the first state moves.
+/// A change of versions, as stored before the first state moves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Intent {
-    /// What is done.
+    /// The kind of change.
     pub act: VersionAct,
-    /// The version that it is done to.
+    /// The version that is changed.
     pub version: String,
-    /// The version that takes states over by it.
+    /// The version that takes over states.
     pub taker: String,
     /// The version that was active when it began.
     pub before: Option<String>,
-    /// The canary run that is to begin.
+    /// The canary run that begins.
     pub canary: Option<Canary>,
-    /// Whether the version goes back for its failures.
+    /// Whether the version is rolled back after failures.
     pub failed: bool,
-    /// Why, in words; empty if a person wanted it.
+    /// The reason, for a person; empty if a person did it.
     pub reason: String,
     /// When it began.
     pub begun_at: Timestamp,
 }
 
-/// How one account's state moves by a change of versions.
+/// How one account's state moves in a change of versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StateSteps<'i> {
-    /// It is given back to this version first.
+    /// First it is returned to this version.
     pub back_to: Option<&'i str>,
     /// Then the taker takes it over.
     pub over: bool,
@@ -104,7 +104,8 @@ impl Intent {
         self.canary.as_ref().is_some_and(|canary| canary.percent > 0)
     }
 
-    /// How the state of an account moves that `owner` owns. `canary_number` is the version that was the canary when the change began.
+    /// How the state of an account moves that `owner` owns. `canary_number` is the version that was the canary when the
+    /// change began.
     pub fn steps(&self, owner: &str, canary_number: Option<&str>, app: &str, account: &str) -> StateSteps<'_> {
         let before = self.before.as_deref();
         let is_meant = match &self.canary {
@@ -119,7 +120,7 @@ impl Intent {
             },
             VersionAct::EndCanary | VersionAct::RollBack => StateSteps::default(),
             VersionAct::Promote | VersionAct::BeginCanary if owner == self.taker => StateSteps {
-                // A share that became smaller.
+                // The share became smaller.
                 back_to: before.filter(|_| !is_meant),
                 over: false,
             },
@@ -131,36 +132,36 @@ impl Intent {
     }
 }
 
-/// What is known of the version that takes states over, before the first of them moves.
+/// The facts about the version that takes over states, before the first of them moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TakerFacts {
-    /// Its bytes are there, and run here.
+    /// Its component is available, and loads here.
     pub loads: bool,
-    /// The operator has decided about all that it asks for.
+    /// The operator has decided about all its requests.
     pub granted: bool,
     /// It was quarantined.
     pub quarantined: bool,
 }
 
-/// What becomes of a change that was cut off.
+/// How an interrupted change is completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// It is carried out to its end.
+    /// It is carried out.
     Finish,
-    /// The states that it moved are given back to their owners.
+    /// The states that it moved are returned to their owners.
     Undo,
 }
 
-/// Decides what becomes of a change that was cut off.
+/// Decides how an interrupted change is completed.
 pub fn resolve(intent: &Intent, taker: TakerFacts) -> Resolution {
     let may_serve = taker.loads && taker.granted;
     let finish = match intent.act {
-        // A canary that ended never comes back: what its active version cannot take now stays where it is.
+        // A canary that ended is never restarted: states that the active version cannot take over now stay.
         VersionAct::EndCanary => true,
-        // A person may promote or try a version that was quarantined; a roll-back brings none back.
+        // A person may promote or run as a canary a version that was quarantined; a rollback never activates one.
         VersionAct::Promote => may_serve,
         VersionAct::RollBack => may_serve && !taker.quarantined,
-        // One that only follows along needs no grants.
+        // A shadowing canary needs no grants.
         VersionAct::BeginCanary => taker.loads && (taker.granted || !intent.serves_a_share()),
     };
     if finish { Resolution::Finish } else { Resolution::Undo }
@@ -171,20 +172,20 @@ pub fn resolve(intent: &Intent, taker: TakerFacts) -> Resolution {
 pub struct Activation {
     /// The version.
     pub version: String,
-    /// Whether by a roll-back; none where that was not written down.
+    /// Whether by a rollback; `None` if that was not stored.
     pub rolled_back: Option<bool>,
 }
 
-/// The version before the active one, in the line of those that became active, oldest first. A roll-back takes versions off its
-/// end, so that a second one goes on back and does not return to what the first one left. Where it was not written down,
-/// a version that is in the line already came back by a roll-back.
+/// The version before the active one, in the sequence of activations, oldest first. A rollback removes versions from
+/// its end, so that a second one goes further back and does not return to the version that the first one left. Where
+/// that was not stored, a version that is in the sequence already came back by a rollback.
 pub fn active_before(activations: &[Activation]) -> Option<&str> {
     let mut line: Vec<&str> = Vec::new();
     for Activation { version, rolled_back } in activations {
         let place = line.iter().rposition(|known| known == version);
         match place.filter(|_| *rolled_back != Some(false)) {
             Some(place) => line.truncate(place + 1),
-            // The same once more, as after a quarantine, is no step.
+            // A repeated activation, as after a quarantine, is not a new entry.
             None if line.last() == Some(&version.as_str()) => {}
             None => line.push(version),
         }
@@ -192,20 +193,20 @@ pub fn active_before(activations: &[Activation]) -> Option<&str> {
     line.len().checked_sub(2).and_then(|place| line.get(place)).copied()
 }
 
-/// When a canary goes back by itself, and when it goes ahead.
+/// When a canary is rolled back automatically, and when it is promoted.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CanaryRule {
-    /// How often it may crash. None by default.
+    /// The number of crashes allowed. Zero by default.
     #[serde(rename = "breaks")]
     pub crashes: u64,
-    /// By how many points of a hundred its share of failed calls may be above the active version's.
+    /// Allowed increase in failure rate over the active version, in percentage points.
     pub margin: u8,
-    /// How many calls it takes before shares are compared, and before it goes ahead.
+    /// The number of calls before failure rates are compared, and before it is promoted.
     pub calls: u64,
-    /// How long it has to hold, in seconds.
+    /// The bake time in seconds.
     pub bake_s: u32,
-    /// Whether it is promoted by itself when it has held so long.
+    /// Whether it is promoted automatically after the bake time.
     pub promote: bool,
 }
 
@@ -221,17 +222,17 @@ impl Default for CanaryRule {
     }
 }
 
-/// What the calls of one version came to.
+/// The figures of one version's calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
     /// Calls that ended.
     pub calls: u64,
-    /// Those that gave nothing, for whatever reason.
+    /// Calls without a result, for any reason.
     pub failed: u64,
-    /// Those in which the connector crashed or was stopped.
+    /// Calls in which the connector crashed or was interrupted.
     #[serde(rename = "broke_off")]
     pub crashed: u64,
-    /// How many took at most so long: less than 2, 4, 8, … microseconds.
+    /// Calls by duration: less than 2, 4, 8, … microseconds.
     took: [u64; limits::LATENCY_STEPS],
 }
 
@@ -246,7 +247,7 @@ impl Figures {
         self.took[step.min(limits::LATENCY_STEPS - 1)] += 1;
     }
 
-    /// Adds the calls that were counted elsewhere.
+    /// Adds the calls that another node counted.
     pub fn add(&mut self, other: &Self) {
         self.calls += other.calls;
         self.failed += other.failed;
@@ -256,7 +257,8 @@ impl Figures {
         }
     }
 
-    /// The time within which this share of the calls ended, to the next power of two of a microsecond; none without calls.
+    /// The duration within which this share of the calls ended, rounded up to a power of two of a microsecond; `None`
+    /// without calls.
     pub fn within(&self, share: f64) -> Option<Duration> {
         let wanted = (self.calls as f64 * share).ceil().max(1.0) as u64;
         let mut sum = 0;
@@ -269,7 +271,7 @@ impl Figures {
         None
     }
 
-    /// Failed calls of a hundred.
+    /// The percentage of failed calls.
     fn failing(&self) -> f64 {
         if self.calls == 0 {
             0.0
@@ -279,18 +281,18 @@ impl Figures {
     }
 }
 
-/// What is to become of a canary.
+/// The decision on a canary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CanaryVerdict {
-    /// It goes on.
+    /// It continues.
     Bakes,
-    /// It goes back, for this reason.
+    /// It is rolled back, for this reason.
     RollBack(String),
-    /// It held for its time.
+    /// It completed its bake time.
     Held,
 }
 
-/// Judges a canary by its figures and those of the active version in the same time.
+/// Evaluates a canary by its figures and those of the active version in the same time.
 pub fn judge(canary: &Canary, on_canary: &Figures, active: &Figures, now: Timestamp) -> CanaryVerdict {
     let rule = canary.rule;
     if on_canary.crashed > rule.crashes {
@@ -389,7 +391,7 @@ mod tests {
         );
         assert_eq!(moves(&intent(Promote), "1"), (None, true));
         assert_eq!(moves(&intent(Promote), "2"), (None, false));
-        // What another version had as its canary goes by way of the active one.
+        // A state of another canary is first returned to the active version.
         assert_eq!(moves(&intent(Promote), "3"), (one(), true));
         for act in [EndCanary, RollBack] {
             assert_eq!(moves(&back(act), "2"), (one(), false));
@@ -453,16 +455,16 @@ mod tests {
         assert_eq!(line(&[]), None);
         assert_eq!(line(&[("1", ahead)]), None);
         assert_eq!(line(&[("1", ahead), ("2", ahead), ("3", ahead)]).as_deref(), Some("2"));
-        // The second one goes on back, and does not return to 3.
+        // The second one goes further back, and does not return to 3.
         assert_eq!(
             line(&[("1", ahead), ("2", ahead), ("3", ahead), ("2", back)]).as_deref(),
             Some("1")
         );
         assert_eq!(line(&[("1", ahead), ("2", ahead), ("1", back)]), None);
-        // A person put the old one ahead: back from it is what served before.
+        // A person promoted the old one: a rollback from it activates the version that served before.
         assert_eq!(line(&[("1", ahead), ("2", ahead), ("1", ahead)]).as_deref(), Some("2"));
         assert_eq!(line(&[("1", ahead), ("2", ahead), ("2", ahead)]).as_deref(), Some("1"));
-        // Records of before do not say which it was.
+        // Old databases do not store which it was.
         assert_eq!(line(&[("1", None), ("2", None), ("1", None)]), None);
     }
 
@@ -498,7 +500,7 @@ mod tests {
         assert!(matches!(judged(6, 0), CanaryVerdict::RollBack(_)));
         // The platform fails for both.
         assert_eq!(judged(45, 40), CanaryVerdict::Bakes);
-        // Too few to say anything.
+        // Too few for a decision.
         assert_eq!(
             judge(&canary(10), &figures(19, 19, 0), &figures(100, 0, 0), now),
             CanaryVerdict::Bakes

@@ -1,5 +1,5 @@
-//! The door of webhooks: nothing of a webhook is believed, and no connector runs on it, before its proof is checked on the
-//! raw bytes.
+//! Verification of webhooks: no part of a webhook is trusted, and no connector runs on it, before its signature is
+//! verified on the raw bytes.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::credential::Secret;
 use crate::manifest::{Encoding, Located, Proof, SignedPart, Webhook};
 use crate::time::Timestamp;
 
-/// A webhook as it came in.
+/// A webhook as received.
 #[derive(Clone, Debug, Default)]
 pub struct RawWebhook {
     /// The method.
@@ -26,7 +26,7 @@ pub struct RawWebhook {
     pub body: Bytes,
 }
 
-/// A webhook whose proof was checked. Owns what was proved. Made only by [`verify`].
+/// A webhook whose signature was verified. Owns the verified data. Constructed only by [`verify`].
 #[derive(Clone, Debug)]
 pub struct VerifiedWebhook {
     raw: RawWebhook,
@@ -34,17 +34,18 @@ pub struct VerifiedWebhook {
 }
 
 impl VerifiedWebhook {
-    /// What was proved.
+    /// The verified webhook.
     pub fn webhook(&self) -> &RawWebhook {
         &self.raw
     }
 
-    /// When the platform signed it, by its own clock; none where its proof has no time.
+    /// When the platform signed it, by its own clock; `None` if its scheme has no time.
     pub fn signed_at(&self) -> Option<Timestamp> {
         self.signed_at
     }
 
-    /// A webhook that was verified before it was put aside. The caller vouches for the row it read it from.
+    /// A webhook that was verified before it became a dead letter. The caller guarantees that it was read from that
+    /// row.
     pub fn from_dead_letter(webhook: RawWebhook) -> Self {
         Self {
             raw: webhook,
@@ -53,50 +54,50 @@ impl VerifiedWebhook {
     }
 }
 
-/// Why a webhook is turned away.
+/// Why a webhook is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Forged {
     /// The connector declares no webhooks.
-    #[error("this app's connector takes no webhooks")]
+    #[error("this app's connector accepts no webhooks")]
     NoScheme,
-    /// The operator said no to how the connector's webhooks prove themselves, or was never asked.
+    /// The operator refused the signature scheme of the connector's webhooks, or was never asked.
     #[error(
-        "the operator has not granted how {connector}'s webhooks prove themselves; PUT /v1/connectors/{connector}/grants"
+        "the operator has not granted the signature scheme of {connector}'s webhooks; PUT /v1/connectors/{connector}/grants"
     )]
     NotGranted {
         /// The connector.
         connector: String,
     },
-    /// The app has no such secret yet.
+    /// The app does not have the secret yet.
     #[error("the app has no secret {name:?}; set it with PUT /v1/apps")]
     NoSecret {
         /// The secret's name.
         name: String,
     },
-    /// A header is not there, or twice.
-    #[error("the header {header} must stand there once with {part}")]
+    /// A header is missing, or duplicated.
+    #[error("the header {header} must occur exactly once, with {part}")]
     Header {
         /// The header.
         header: String,
-        /// What it must hold.
+        /// What it must contain.
         part: String,
     },
     /// The timestamp is too far from now.
     #[error("the webhook was signed {seconds} s from now, and {tolerance} s are allowed; check both clocks")]
     Stale {
-        /// How far.
+        /// The difference.
         seconds: i64,
-        /// What is allowed.
+        /// The allowed difference.
         tolerance: u32,
     },
-    /// The signature is another.
-    #[error("the signature does not fit the body")]
+    /// The signature does not match.
+    #[error("the signature does not match the body")]
     Mismatch,
 }
 
-/// What a webhook's head proves by itself.
+/// The result of checking a webhook's head.
 enum Head<'a> {
-    /// Nothing yet: the body must fit this signature under one of the keys.
+    /// Undecided: the body must match this signature under one of the keys.
     Signed {
         keys: &'a [Secret],
         signature: Vec<u8>,
@@ -104,18 +105,18 @@ enum Head<'a> {
         signed_at: Option<Timestamp>,
         signed: &'a [SignedPart],
     },
-    /// All that there is to prove.
+    /// Verified completely.
     Proved,
 }
 
 /// Bytes of an HMAC-SHA256.
 const HMAC_BYTES: usize = 32;
 
-/// Judges a webhook before its body is read: whether it can be genuine, by its headers and the time. The body of `head` is not
-/// looked at.
+/// Checks a webhook before its body is read: whether it can be genuine, by its headers and the time. The body of `head`
+/// is not used.
 ///
 /// # Errors
-/// What is missing, stale or cannot be a signature. Whatever is refused here, [`verify`] refuses too.
+/// What is missing, stale or cannot be a signature. [`verify`] rejects all that this rejects.
 pub fn admit_head(
     scheme: Option<&Webhook>,
     secrets: &BTreeMap<String, Vec<Secret>>,
@@ -125,11 +126,11 @@ pub fn admit_head(
     judge_head(scheme, secrets, head, now).map(drop)
 }
 
-/// Checks a webhook's proof by the connector's declaration. `secrets` are the app's; during a rotation a name has several,
-/// and any of them will do. `now` is what the platform's clock shows, as far as it is known.
+/// Verifies a webhook's signature by the connector's scheme. `secrets` are the app's; during a rotation a name has
+/// several, and any of them is accepted. `now` is the time of the platform's clock, as far as it is known.
 ///
 /// # Errors
-/// What is missing, stale or wrong. The log may have it; the sender gets 401 and no more.
+/// What is missing, stale or wrong. It may be logged; the sender gets only a 401.
 pub fn verify(
     scheme: Option<&Webhook>,
     secrets: &BTreeMap<String, Vec<Secret>>,
@@ -189,7 +190,7 @@ fn judge_head<'a>(
             let fits = |key: &Secret| bool::from(key.expose().as_bytes().ct_eq(written.as_bytes()));
             keys.iter().any(fits).then_some(Head::Proved).ok_or(Forged::Mismatch)
         }
-        // No connector of ours needs it yet, and a proof that nobody checks must not pass.
+        // No connector needs it yet, and an unverified signature must not be accepted.
         Proof::Ed25519 { .. } => Err(Forged::Mismatch),
     }
 }
@@ -202,7 +203,7 @@ fn keys<'s>(secrets: &'s BTreeMap<String, Vec<Secret>>, name: &str) -> Result<&'
         .ok_or_else(|| Forged::NoSecret { name: name.to_owned() })
 }
 
-/// The one value of a header. A header that stands twice is refused: two readers could believe different ones.
+/// The single value of a header. A duplicate header is rejected: two readers could use different values.
 fn single<'r>(raw: &'r RawWebhook, header: &str) -> Result<&'r str, Forged> {
     let mut values = raw
         .headers
@@ -241,7 +242,7 @@ fn located<'r>(raw: &'r RawWebhook, place: &Located) -> Result<&'r str, Forged> 
     value.strip_prefix(place.prefix.as_str()).ok_or_else(missing)
 }
 
-/// The time that was signed, as it is written and as a moment.
+/// The signed time, as text and as a moment.
 fn stamp<'r>(
     raw: &'r RawWebhook,
     place: Option<&Located>,
@@ -263,7 +264,7 @@ fn stamp<'r>(
 
 fn decode(text: &str, encoding: Encoding) -> Option<Vec<u8>> {
     match encoding {
-        // Platforms write lower case; another spelling is another sender.
+        // Platforms send lower case; upper case is another sender's.
         Encoding::Hex if text.bytes().any(|byte| byte.is_ascii_uppercase()) => None,
         Encoding::Hex => hex::decode(text).ok(),
         Encoding::Base64 => base64::engine::general_purpose::STANDARD.decode(text).ok(),
@@ -405,7 +406,7 @@ mod tests {
             ("time of letters", raw(&format!("t=soon,s={SIGNATURE}"))),
         ];
         for (what, webhook) in cases {
-            // Only what the body decides passes by its head.
+            // The head check accepts only what the body decides.
             let head = admit_head(Some(&tiktok()), &ok, &webhook, at(0));
             assert_eq!(head.is_ok(), what == "altered body", "{what}");
             assert!(verify(Some(&tiktok()), &ok, webhook, at(0)).is_err(), "{what}");
@@ -431,7 +432,7 @@ mod tests {
         head.body = Bytes::new();
         assert_eq!(admit(&head, 300), Ok(()));
         assert!(matches!(admit(&head, 301), Err(Forged::Stale { .. })));
-        // Another moment than the signed one can only be told by the body.
+        // Only the body shows that the time is not the signed one.
         let other_time = raw(&format!("t={},s={SIGNATURE}", SIGNED_AT + 1));
         assert_eq!(admit(&other_time, 0), Ok(()));
         assert!(verify(Some(&tiktok()), &ok, other_time, at(0)).is_err());

@@ -1,4 +1,4 @@
-//! Moments, as whole milliseconds: the finest unit that platforms tell and the one our API prints.
+//! Moments in whole milliseconds: the finest unit that platforms report, and the one that the API prints.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,25 +10,26 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// The text is no RFC 3339 moment.
+/// The text is not an RFC 3339 time.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0:?} is not a time like 2026-03-02T10:00:00.000Z")]
 pub struct NotATime(String);
 
 impl Timestamp {
-    /// The last moment that a calendar of the library can print; what lies beyond is brought back to it, so that a number from
-    /// outside can never be a moment that cannot be printed.
+    /// The last moment that the calendar library can print; later ones are clamped to it, so that a number from outside
+    /// can never be a moment that cannot be printed.
     pub const MAX: Self = Self(253_402_128_000_000);
 
-    /// 2015-01-01: an earlier time of a message is a platform's or a connector's mistake, seconds read as milliseconds most of all.
+    /// 2015-01-01: an earlier time of a message is a mistake of a platform or a connector, most often seconds read as
+    /// milliseconds.
     pub const EARLIEST: Self = Self(1_420_070_400_000);
 
-    /// From milliseconds since the epoch, brought between the epoch and [`Self::MAX`].
+    /// From milliseconds since the epoch, clamped between the epoch and [`Self::MAX`].
     pub fn from_millis(ms: i64) -> Self {
         Self(ms.clamp(0, Self::MAX.0))
     }
 
-    /// From what a platform or a guest says; brought into range like [`Self::from_millis`].
+    /// From a platform's or a guest's number; clamped like [`Self::from_millis`].
     pub fn from_unsigned_millis(ms: u64) -> Self {
         Self::from_millis(i64::try_from(ms).unwrap_or(i64::MAX))
     }
@@ -53,9 +54,9 @@ impl Timestamp {
         Self::from_millis(self.0.saturating_sub(millis(span)))
     }
 
-    /// This platform's time of something that was received at `received_at`, as far as it can be: one before
-    /// [`Self::EARLIEST`], or later than the receipt by more than `tolerance`, gives way to the receipt. So one wrong unit
-    /// cannot put a conversation before all others for ever.
+    /// The plausible time of something that a platform dates so and that was received at `received_at`: a time before
+    /// [`Self::EARLIEST`], or later than the receipt by more than `tolerance`, is replaced by the time of receipt. So a
+    /// wrong unit cannot put a conversation before all others forever.
     #[must_use]
     pub fn plausible(self, received_at: Self, tolerance: Duration) -> Self {
         if self < Self::EARLIEST || self > received_at.after(tolerance) {
@@ -65,7 +66,7 @@ impl Timestamp {
         }
     }
 
-    /// How long ago `earlier` was; zero if it is yet to come.
+    /// How long ago `earlier` was; zero if it is in the future.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }

@@ -3,7 +3,7 @@
 use crate::caller::OPERATORS_WORKSPACE;
 use crate::time::Timestamp;
 
-/// Longest name: it stands in URLs and tables.
+/// Longest name: it is used in URLs and tables.
 const NAME_CHARS: usize = 63;
 
 /// A tenant.
@@ -11,7 +11,7 @@ const NAME_CHARS: usize = 63;
 pub struct Workspace {
     /// Its name, which is its id.
     pub id: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
@@ -28,17 +28,17 @@ pub fn is_name(text: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InUse {
     /// It is the operator's.
-    #[error("the workspace {OPERATORS_WORKSPACE:?} is the operator's and is always there")]
+    #[error("the workspace {OPERATORS_WORKSPACE:?} belongs to the operator and cannot be removed")]
     Operators,
-    /// Accounts are connected in it, which only their platforms can end.
+    /// It has connected accounts, which only their platforms can end.
     #[error("it has {channels} channels; delete each of them first, which ends its authorization at the platform")]
     HasChannels {
-        /// How many are not deleted.
+        /// The number of channels that are not deleted.
         channels: u32,
     },
 }
 
-/// Whether a workspace with so many channels may be removed with all that is in it.
+/// Whether a workspace with this many channels may be removed with all its contents.
 ///
 /// # Errors
 /// It is in use.

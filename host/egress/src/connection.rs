@@ -111,8 +111,8 @@ impl Client {
         }
     }
 
-    /// Sends a request and waits for the head of its response. `passage` says afterwards whether it may have left, also if
-    /// the caller stops waiting.
+    /// Sends a request and waits for the head of its response. Afterwards `passage` records whether it may have left, also
+    /// if the caller stops waiting.
     pub(crate) async fn request(
         &self,
         mut request: Request<Outgoing>,
@@ -261,7 +261,7 @@ fn host(uri: &Uri, (scheme, authority): &(Scheme, Authority)) -> Result<HeaderVa
     HeaderValue::from_str(&host).map_err(|_| Refused::NotAUri.into())
 }
 
-/// The target as it stands in a request to the origin itself (RFC 9112, 3.2.1).
+/// The request target in origin form (RFC 9112, 3.2.1).
 fn origin_form(uri: &Uri) -> Uri {
     let path = uri.path_and_query().cloned();
     Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
@@ -298,7 +298,7 @@ impl Gate {
         };
     }
 
-    /// The response to the request that left has begun.
+    /// The response to the request that left has started.
     fn answered(&self) {
         let departure = self.waiting().departure.take();
         if let Some(mut departure) = departure {

@@ -44,7 +44,7 @@ pub enum Refused {
     #[error(transparent)]
     Address(#[from] AddressRefusal),
     /// It would leave this machine unencrypted.
-    #[error("plain http may leave only for this machine, or where the operator says so")]
+    #[error("plain http is allowed only to this machine, or where the operator permits it")]
     PlainText,
     /// The URL cannot be a request target.
     #[error("the URL cannot be written as a request target")]

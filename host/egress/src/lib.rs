@@ -4,14 +4,14 @@
 //! order: the secrets are set at the places that the route declares; the host name is resolved once; every address is
 //! checked, and only checked ones are dialed ([`dial`]); the request's [`Departure`] is polled just before its first byte
 //! is written. Proxies of the environment, redirects, cookies and retries of what has left are not implemented. The
-//! protocol is HTTP/1.1, with TLS wherever the URL says https; plain http is allowed to this machine, or where the operator
-//! says so.
+//! protocol is HTTP/1.1, with TLS for every https URL; plain http is allowed to this machine, or where the operator
+//! permits it.
 //!
 //! A response is bounded in bytes and time. Compression is neither requested nor accepted, so that the bytes counted are
 //! the bytes read. Secret values are removed from it.
 //!
-//! Whether and how often a request may leave, and what its response means, is decided elsewhere. Of a failure this crate
-//! says whether the platform can have seen the request: [`EgressError::may_have_been_seen`].
+//! Whether and how often a request may leave, and what its response means, is decided elsewhere. For a failure this crate
+//! reports whether the platform can have seen the request: [`EgressError::may_have_been_seen`].
 #![forbid(unsafe_code)]
 
 mod body;
@@ -141,7 +141,7 @@ impl Egress {
         })))
     }
 
-    /// Consumes a permit and waits for the complete response, whatever its status. `secrets` are set where the permit says;
+    /// Consumes a permit and waits for the complete response, whatever its status. `secrets` are set where the permit names;
     /// stored media that the request references comes from `bodies`.
     ///
     /// The response of a [`Purpose::Endpoint`] is its status: only the beginning of the body is kept, and a failure after
@@ -149,7 +149,7 @@ impl Egress {
     /// reads it, and a renewed token may equal the old one.
     ///
     /// # Errors
-    /// Each says whether the platform can have seen the request.
+    /// Each reports whether the platform can have seen the request.
     pub async fn send(
         &self,
         permit: EgressPermit,

@@ -186,7 +186,7 @@ pub trait Fence: Send + Sync {
     fn withheld(&self) -> Option<String>;
 }
 
-/// The fence of a host that nobody takes over from.
+/// The fence of a host whose work no other node takes over.
 #[derive(Clone, Copy, Debug)]
 pub struct NoFence;
 

@@ -214,8 +214,8 @@ impl CallError {
         )
     }
 
-    /// Whether the call failed for lack of resources of the host or the platform: that says nothing about the connector,
-    /// and the call may be retried.
+    /// Whether the call failed for lack of resources of the host or the platform: the connector did not cause that, and
+    /// the call may be retried.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Busy { .. } | Self::TimedOut { .. } | Self::NoTurn(_))
     }

@@ -229,7 +229,7 @@ mod tests {
         }
     }
 
-    /// A runtime whose compiler waits until somebody writes into the pipe, and then fails.
+    /// A runtime whose compiler waits until the test writes into the pipe, and then fails.
     fn waiting(folder: &std::path::Path) -> Runtime {
         let made = Command::new("mkfifo").arg(folder.join("gate")).status();
         assert!(made.expect("mkfifo is there").success());

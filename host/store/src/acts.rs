@@ -1,5 +1,5 @@
-//! Acts of the record: what a decision of [`weir_domain::record`] needs is loaded here, and what it changed is applied, in the
-//! transaction that the caller is in.
+//! Acts on the database: each loads what a decision of [`weir_domain::record`] needs, and applies its changes, in the
+//! caller's transaction.
 
 mod apply;
 pub(crate) mod attachments;

@@ -1,12 +1,12 @@
-//! Whole tables, whatever they hold: how a record gets out of one engine and into another.
+//! Whole tables, whatever their contents: for copying a database from one engine to another.
 
 use sha2::{Digest, Sha256};
 
 use crate::db::{Cell, Db, Driver, Kind, Row, Value};
 use crate::{Result, StoreError};
 
-/// Every table of the record. A table stands below those that it refers to, and `removed_events` above `events`, whose deletion it
-/// notes.
+/// Every table of the database. A table comes after those that it references, and `removed_events` before `events`,
+/// whose deletion it notes.
 pub(crate) const TABLES: [&str; 55] = [
     "meta",
     "workspaces",
@@ -65,7 +65,7 @@ pub(crate) const TABLES: [&str; 55] = [
     "erasures",
 ];
 
-/// Tables whose rows are read in the order they came in. It is a column in PostgreSQL, and SQLite's own number of a row.
+/// Tables whose rows are read in insertion order: by a column in PostgreSQL, by the row id in SQLite.
 pub(crate) const IN_ORDER: [&str; 3] = ["versions", "refusals", "claims"];
 
 /// The columns that an engine numbers.
@@ -85,15 +85,15 @@ pub(crate) const NUMBERED: [(&str, &str); 13] = [
     ("messages", "n"),
 ];
 
-/// What `meta` says of the record. Its other rows are about one database: whether deleted rows left remains in the file, which host
-/// used it before schema 4, and what [`moving`](crate::moving) notes.
+/// The rows of `meta` that are copied. Its other rows concern one database: whether deleted rows left remains in the
+/// file, which host used it before schema 4, and the marks of [`moving`](crate::moving).
 pub(crate) const OF_RECORD: &str = "name NOT IN ('clean', 'host', 'move')";
 
-/// Rows of one statement: the most that [`Db::insert_all`] puts into one.
+/// Rows of one statement: the most that [`Db::insert_all`] combines.
 const ROWS: usize = 64;
-/// Bytes after which fewer rows make a statement; a row has at most about one MiB.
+/// Bytes after which a statement ends with fewer rows; a row has at most about one MiB.
 const BYTES: usize = 1 << 20;
-/// Rows of one transaction: few commits, and no transaction that an engine would keep in its log at length.
+/// Rows of one transaction: few commits, and no transaction that would fill an engine's log.
 const COMMIT_EVERY: u64 = 64 * 64;
 
 /// A column as an engine describes it.
@@ -103,29 +103,31 @@ pub(crate) struct Column {
     pub(crate) kind: Kind,
 }
 
-/// A connection that nobody else works beside, as whole tables are read and written over it.
+/// A connection with exclusive use of the database, for reading and writing whole tables.
 pub(crate) trait Bulk {
     fn driver(&self) -> &dyn Driver;
-    /// The columns of a table, by name, with SQLite's number of a row where it counts.
+    /// The columns of a table, by name, with SQLite's row id where it matters.
     fn columns(&self, table: &str) -> Result<Vec<Column>>;
-    /// Begins a transaction that sees one moment of the record.
+    /// Begins a transaction on one snapshot of the database.
     fn begin(&self) -> Result<()>;
     fn commit(&self) -> Result<()>;
-    /// Whether hosts use the database. Of a file the lock of its directory says that.
+    /// Whether hosts use the database. For a file, the lock of its directory answers that.
     fn is_shared(&self) -> Result<bool>;
-    /// Reads what a query finds in pieces, however much it is. `name` is the query's own. Inside a transaction.
+    /// Reads the results of a query in pieces, however many they are. `name` is unique to the query. Requires a
+    /// transaction.
     fn scan(&self, name: &str, query: &str, read: &mut dyn FnMut(&Row<'_>) -> Result<()>) -> Result<()>;
-    /// Removes all rows of [`TABLES`], but those of `meta` that are not [`OF_RECORD`].
+    /// Deletes all rows of [`TABLES`], except those of `meta` that are not [`OF_RECORD`].
     fn clear(&self) -> Result<()>;
-    /// What stands before `VALUES` to write numbers that the engine would give.
+    /// The clause before `VALUES` that allows explicit values for numbered columns.
     fn own_numbers(&self) -> &'static str;
-    /// The last number that was given in a column; none if that is the greatest in the table.
+    /// The last number assigned in a column; `None` if that is the greatest in the table.
     fn last_number(&self, table: &str, column: &str) -> Result<Option<i64>>;
-    /// Sets the last number that was given.
+    /// Sets the last number assigned.
     fn set_last_number(&self, table: &str, column: &str, last: i64) -> Result<()>;
 }
 
-/// How many rows a table has, and a digest of them: the SHA-256 of each, added up modulo 2^256, so that their order does not count.
+/// The number of rows of a table, and a digest of them: the SHA-256 of each, added up modulo 2^256, so that their order
+/// does not matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) rows: u64,
@@ -160,7 +162,7 @@ impl Tally {
     }
 }
 
-/// The columns of a table that two databases have to share.
+/// The columns of a table, which must be the same in both databases.
 pub(crate) fn shared_columns(one: &dyn Bulk, other: &dyn Bulk, table: &str) -> Result<Vec<Column>> {
     let (columns, others) = (one.columns(table)?, other.columns(table)?);
     if columns.is_empty() || columns != others {
@@ -171,7 +173,7 @@ pub(crate) fn shared_columns(one: &dyn Bulk, other: &dyn Bulk, table: &str) -> R
     Ok(columns)
 }
 
-/// Copies a table into one that is empty, in transactions of its own, and says after each piece how many rows are there.
+/// Copies a table into an empty one, in transactions of its own, and reports the number of rows after each piece.
 pub(crate) fn copy(
     from: &dyn Bulk,
     to: &Db<'_>,
@@ -212,7 +214,7 @@ pub(crate) fn copy(
     Ok(tally)
 }
 
-/// Counts a table.
+/// Computes the tally of a table.
 pub(crate) fn tally(of: &dyn Bulk, table: &str, columns: &[Column]) -> Result<Tally> {
     let mut tally = Tally::default();
     read(of, table, columns, &mut |row, _| {
@@ -244,7 +246,7 @@ fn read(
     })
 }
 
-/// What a column holds, and its size.
+/// The value of a column, and its size.
 fn value(cell: Cell<'_>, kind: Kind) -> std::result::Result<(Value, usize), String> {
     match (cell, kind) {
         (Cell::Null, kind) => Ok((Value::Null(kind), 0)),
@@ -252,16 +254,16 @@ fn value(cell: Cell<'_>, kind: Kind) -> std::result::Result<(Value, usize), Stri
         (Cell::Text(bytes), Kind::Text) => {
             let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
             if text.contains('\0') {
-                return Err("it holds a NUL character, which PostgreSQL cannot keep; remove that first".to_owned());
+                return Err("it contains a NUL character, which PostgreSQL cannot store; remove that first".to_owned());
             }
             Ok((Value::Text(text.to_owned()), bytes.len()))
         }
         (Cell::Blob(bytes), Kind::Blob) => Ok((Value::Blob(bytes.to_vec()), bytes.len())),
-        _ => Err("it holds a value of another type".to_owned()),
+        _ => Err("it contains a value of another type".to_owned()),
     }
 }
 
-/// `"a", "b"`: one is named `end`.
+/// `"a", "b"`: quoted, since one is named `end`.
 fn names(columns: &[Column]) -> String {
     let quoted: Vec<String> = columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
     quoted.join(", ")

@@ -1,4 +1,4 @@
-//! The claim that a task works for. It goes with the task, so that a write knows for whom it is without every act handing it on.
+//! The claim that a task works for. It is task-local, so that a write finds it without every act passing it on.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,22 +9,22 @@ tokio::task_local! {
     static CLAIM: Option<Arc<HeldClaim>>;
 }
 
-/// A claim, and the node that works at its request.
+/// A claim, and the node that processes its request.
 #[derive(Clone, Debug)]
 pub struct HeldClaim {
-    /// What is claimed.
+    /// The claim.
     pub claim: Claim,
     /// The node's id.
     pub node: String,
 }
 
-/// Does the work of a claimed request. Each write of it marks the claim in its own transaction, so that it is known after the
-/// process has died whether anything was written for it; once the claim is not the node's any more, none is made.
+/// Processes a claimed request. Each write marks the claim in its own transaction, so that after a crash it is known
+/// whether anything was written for it; a write fails if the claim no longer belongs to the node.
 pub async fn for_claim<F: Future>(held: HeldClaim, work: F) -> F::Output {
     CLAIM.scope(Some(Arc::new(held)), work).await
 }
 
-/// The same work in a task of its own, still for the claim of the task that begins it.
+/// The same in a separate task, still for the claim of the task that starts it.
 pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
     CLAIM.scope(current(), work)
 }

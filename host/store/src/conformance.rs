@@ -1,8 +1,8 @@
-//! The promises of [`Store`](crate::Store), as tests that every backend passes: `store_conformance!(factory)`, where `factory`
-//! is a `fn() -> Made` that makes an empty record.
+//! The guarantees of [`Store`](crate::Store), as tests that every backend passes: `store_conformance!(factory)`, where
+//! `factory` is a `fn() -> Made` that creates an empty database.
 //!
 //! Time is a literal in each of them; nothing sleeps.
-// A name of a promise is its sentence; nothing could be added to it.
+// The name of a test states its guarantee; a comment would repeat it.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 pub mod channels;
@@ -35,18 +35,18 @@ use std::sync::Arc;
 
 use crate::Store;
 
-/// An empty record, and what must live as long as it: a folder, a database.
+/// An empty database, and what must live as long as it: a directory, a server's database.
 pub struct Made {
-    /// The record.
+    /// The database.
     pub store: Arc<dyn Store>,
     /// Dropped after it.
     pub keep: Box<dyn Any + Send>,
 }
 
-/// Makes an empty record.
+/// Creates an empty database.
 pub type Factory = fn() -> Made;
 
-/// Runs one promise to its end.
+/// Runs one test to its end.
 fn run<F: Future>(promise: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread()
         .build()
@@ -54,7 +54,7 @@ fn run<F: Future>(promise: F) -> F::Output {
         .block_on(promise)
 }
 
-/// One test for each promise of the record.
+/// One test for each guarantee of the database.
 #[macro_export]
 macro_rules! store_conformance {
     ($factory:ident) => {

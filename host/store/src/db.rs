@@ -1,6 +1,6 @@
-//! A connection inside a transaction, as the acts of the record see it: parameters, rows and how columns become the domain's
-//! types. Which engine is behind it only its [`Driver`] knows. What cannot be read is [`StoreError::Damaged`] with its place,
-//! never a panic.
+//! A connection inside a transaction, as acts use it: parameters, rows, and the conversion of columns to the domain's
+//! types. Only the [`Driver`] knows the engine. A value that cannot be read is [`StoreError::Damaged`] with its
+//! position, never a panic.
 
 mod params;
 mod rows;
@@ -24,16 +24,17 @@ use crate::{Result, StoreError};
 
 /// A connection of one engine. Statements number their parameters `?1`, `?2`, …; each is prepared once and kept.
 pub(crate) trait Driver {
-    /// Runs a statement; how many rows it changed.
+    /// Runs a statement; returns the number of changed rows.
     fn run(&self, sql: &str, params: &[Param<'_>]) -> Result<usize>;
-    /// Runs a statement that changes rows, whichever. If it fails, a later one of the transaction or its commit may be what says so.
+    /// Runs a statement that changes any number of rows. If it fails, a later statement of the transaction or its
+    /// commit may return the error.
     fn write(&self, sql: &str, params: &[Param<'_>]) -> Result<()> {
         self.run(sql, params).map(drop)
     }
-    /// Runs an `INSERT` of so many rows whose `column` the engine numbers, rising. The numbers, in the order of the rows; no
-    /// number can be read by anybody before all smaller ones can.
+    /// Runs an `INSERT` of `rows` rows whose `column` the engine numbers, rising. Returns the numbers, in the order of
+    /// the rows; no number is visible before all smaller ones are.
     fn numbers(&self, sql: &str, column: &str, rows: usize, params: &[Param<'_>]) -> Result<Vec<i64>>;
-    /// Reads rows until there are no more or `read` breaks off.
+    /// Reads rows until there are no more or `read` stops.
     fn each(
         &self,
         sql: &str,
@@ -42,7 +43,7 @@ pub(crate) trait Driver {
     ) -> Result<()>;
 }
 
-/// A connection inside a transaction, with what goes with each of them.
+/// A connection inside a transaction, with its context.
 pub(crate) struct Db<'c> {
     pub(crate) driver: &'c dyn Driver,
     pub(crate) vault: &'c Vault,
@@ -55,18 +56,18 @@ impl Db<'_> {
         self.driver.run(sql, &[]).map(drop)
     }
 
-    /// Runs a statement; how many rows it changed.
+    /// Runs a statement; returns the number of changed rows.
     pub(crate) fn run(&self, sql: &str, params: impl Params) -> Result<usize> {
         params.with(|params| self.driver.run(sql, params))
     }
 
-    /// Runs a statement that changes rows, whichever. If it fails, a later one of the transaction or its commit may be
-    /// what says so.
+    /// Runs a statement that changes any number of rows. If it fails, a later statement of the transaction or its
+    /// commit may return the error.
     pub(crate) fn write(&self, sql: &str, params: impl Params) -> Result<()> {
         params.with(|params| self.driver.write(sql, params))
     }
 
-    /// Reads rows until there are no more or `read` breaks off.
+    /// Reads rows until there are no more or `read` stops.
     pub(crate) fn each(
         &self,
         sql: &str,
@@ -106,8 +107,8 @@ impl Db<'_> {
         Ok(found)
     }
 
-    /// The rows that a statement finds by keys: it begins after `WITH wanted (…) AS (VALUES …)`, whose columns are `w1`, `w2` and
-    /// so on. `fixed` are its first parameters.
+    /// The rows that a statement finds by keys: `sql` continues after `WITH wanted (…) AS (VALUES …)`, whose columns
+    /// are `w1`, `w2` and so on. `fixed` are its first parameters.
     pub(crate) fn wanted<const N: usize, T>(
         &self,
         keys: impl IntoIterator<Item = [Value; N]>,
@@ -122,7 +123,7 @@ impl Db<'_> {
             let values = placeholders(N, fixed.len(), rows);
             let mut params = fixed.to_vec();
             params.extend(some.iter().flatten().map(Value::to_param));
-            // What is left over is null, which equals nothing.
+            // Unused keys are null, which equals nothing.
             let left_over = some.iter().take(1).cycle().take(rows - some.len());
             params.extend(left_over.flatten().map(Value::null));
             self.each(
@@ -137,7 +138,7 @@ impl Db<'_> {
         Ok(found)
     }
 
-    /// Writes rows by as few statements as there can be of few sizes. `head` ends before `VALUES`.
+    /// Inserts rows with few statements of few sizes. `head` ends before `VALUES`.
     pub(crate) fn insert_all<V: AsRef<[Value]>>(&self, head: &str, values: &[V]) -> Result<()> {
         for (some, rows) in in_steps(values, false) {
             let params: Vec<Param<'_>> = some.iter().flat_map(AsRef::as_ref).map(Value::to_param).collect();
@@ -148,7 +149,7 @@ impl Db<'_> {
         Ok(())
     }
 
-    /// The same for rows that get a number in `column`. Gives each row's.
+    /// The same for rows that get a number in `column`. Returns each row's.
     pub(crate) fn insert_numbered<const N: usize>(
         &self,
         head: &str,
@@ -164,12 +165,12 @@ impl Db<'_> {
         Ok(numbers)
     }
 
-    /// The moment that a statement without parameters finds, if there is one.
+    /// The moment that a statement without parameters finds, if any.
     pub(crate) fn moment(&self, sql: &str) -> Result<Option<Timestamp>> {
         Ok(self.one(sql, [], |row| get_time_if(row, 0))?.flatten())
     }
 
-    /// Whether there is such a row.
+    /// Whether the statement finds a row.
     pub(crate) fn exists(&self, sql: &str, params: impl Params) -> Result<bool> {
         Ok(self.one(sql, params, |_| Ok(()))?.is_some())
     }
@@ -184,21 +185,21 @@ impl Db<'_> {
         self.vault.seal(json(value)?.as_bytes(), place, self.mint)
     }
 
-    /// Opens what [`Db::seal`] made.
+    /// Opens a document that [`Db::seal`] sealed.
     pub(crate) fn open<T: DeserializeOwned>(&self, sealed: &[u8], place: Place<'_>) -> Result<T> {
         let plain = self.vault.open(sealed, place)?;
         serde_json::from_slice(&plain).map_err(|error| StoreError::Damaged {
             place: place.to_string(),
-            // The error's text may quote what it read.
+            // The error's text may quote the document.
             reason: format!("not the document that was sealed ({:?})", error.classify()),
         })
     }
 }
 
-/// How many rows one statement takes: each size is one statement more that is kept prepared.
+/// Rows per statement: each size is one more prepared statement.
 const STEPS: [usize; 4] = [64, 16, 4, 1];
 
-/// Cuts rows into such steps; `padded` ones may be larger than what is left.
+/// Splits rows into these sizes; `padded` steps may be larger than the remaining rows.
 fn in_steps<T>(rows: &[T], padded: bool) -> impl Iterator<Item = (&[T], usize)> {
     let mut rest = rows;
     std::iter::from_fn(move || {

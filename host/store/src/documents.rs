@@ -1,4 +1,4 @@
-//! The documents in the columns of the record, as they are released: a text that is stored must be readable for good.
+//! Tests that the documents in the database's columns stay as released: a stored text must be readable forever.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write as _};
@@ -41,7 +41,7 @@ impl Documents {
         self.mint.id(at(0))
     }
 
-    /// Notes the text of a document, which must read as what was written.
+    /// Adds the text of a document, which must deserialize to what was written.
     fn add<T: Serialize + DeserializeOwned + PartialEq + Debug>(&mut self, place: &str, document: &T) {
         let text = serde_json::to_string(document).expect("JSON");
         let read: T = serde_json::from_str(&text).expect("what was written");
@@ -396,8 +396,8 @@ fn of_the_ledger(of: &mut Documents) {
     of.add("audit.entry", &entry);
 }
 
-/// Run with `WEIR_WRITE_DOCS=1` to write the file anew. A line that changes or goes needs a way to read what older versions
-/// stored.
+/// Run with `WEIR_WRITE_DOCS=1` to regenerate the file. A line that changes or disappears requires code that reads what
+/// older versions stored.
 #[test]
 fn stored_documents_are_as_released() {
     let mut documents = Documents {

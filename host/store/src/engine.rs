@@ -1,4 +1,4 @@
-//! The seam to a database engine. The methods of [`Store`](crate::Store) are written once, over this.
+//! The interface to a database engine. The methods of [`Store`](crate::Store) are written once, over this.
 
 use std::future::Future;
 use std::time::Duration;
@@ -19,8 +19,8 @@ pub(crate) trait Engine: Send + Sync + 'static {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static;
 
-    /// The same for a small write that must not wait for other work, however much of that waits: what keeps this host alive to
-    /// the others.
+    /// The same for a small write that must not wait for other work, however much of it waits: the heartbeat of this
+    /// host.
     fn transact_first<T, E, F>(&self, work: F) -> impl Future<Output = Result<T, E>> + Send
     where
         F: Fn(&Db<'_>) -> Result<T, E> + Send + 'static,
@@ -30,8 +30,8 @@ pub(crate) trait Engine: Send + Sync + 'static {
         self.transact(work)
     }
 
-    /// The same for an act that takes from what all hosts share, and would conflict with theirs again and again: one after another with
-    /// those of all hosts, and with [shared](Self::share) work.
+    /// The same for an act that takes from a resource that all hosts share, and would conflict with theirs repeatedly:
+    /// one after another with those of all hosts, and with [shared](Self::share) work.
     fn transact_serially<T, F>(&self, work: F) -> impl Future<Output = Result<T>> + Send
     where
         F: Fn(&Db<'_>) -> Result<T> + Send + 'static,
@@ -43,7 +43,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// Does work together with waiting work of its kind, and returns when it is durable.
     fn share<W: Shared>(&self, work: W) -> impl Future<Output = Result<W::Done>> + Send;
 
-    /// Reads one moment of the record: lists, searches, whatever grows with what is kept.
+    /// Reads one snapshot of the database: lists, searches, everything that grows with the stored data.
     fn read<T, F>(&self, work: F) -> impl Future<Output = Result<T>> + Send
     where
         F: FnOnce(&Db<'_>) -> Result<T> + Send + 'static,
@@ -55,16 +55,17 @@ pub(crate) trait Engine: Send + Sync + 'static {
         F: FnOnce(&Db<'_>) -> Result<T> + Send + 'static,
         T: Send + 'static;
 
-    /// The end of the event log, which changes after each commit that made the log longer.
+    /// The end of the event log, which changes after each commit that appends events.
     fn log_end(&self) -> watch::Receiver<i64>;
 
-    /// The end of the event log as other hosts on the record made it. Never changes where one host uses the record.
+    /// The end of the event log as other hosts on the database wrote it. Never changes where one host uses the
+    /// database.
     fn log_end_of_others(&self) -> watch::Receiver<i64>;
 
-    /// What the clock of the server shows, as a duration since the Unix epoch; none where the record is in this process.
+    /// The server's time, as a duration since the Unix epoch; `None` without a server.
     fn server_time(&self) -> Option<Duration>;
 
-    /// How many writes wait to be begun.
+    /// The number of waiting writes.
     fn writes_waiting(&self) -> usize;
 
     /// Bytes of the write-ahead log; 0 where a server manages it.
@@ -73,7 +74,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// Truncates the write-ahead log, so that no deleted data is left in it. False if a reader still needs it.
     fn empty_log(&self) -> impl Future<Output = Result<bool>> + Send;
 
-    /// Finishes what waits and closes.
+    /// Finishes waiting work and closes.
     fn shut(&self) -> impl Future<Output = ()> + Send;
 
     /// Runs `work` in a transaction. For a claimed request, the claim is marked in the same transaction.
@@ -96,7 +97,8 @@ pub(crate) trait Engine: Send + Sync + 'static {
         }
     }
 
-    /// Does work together with its kind. For a claimed request it is done alone: the mark of the claim belongs to this piece only.
+    /// Does work together with its kind. For a claimed request it is done alone: the mark of the claim belongs to this
+    /// piece only.
     fn write_shared<W: Shared>(&self, work: W) -> impl Future<Output = Result<W::Done>> + Send {
         async move {
             if claims::current().is_none() {

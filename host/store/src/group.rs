@@ -1,4 +1,4 @@
-//! What shares a commit: work that is done by itself, and work of which much is done as one.
+//! Work that shares a commit: single jobs, and work that is executed in groups.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -17,7 +17,7 @@ pub(crate) enum Task {
     Settle(Piece<Settlement>),
 }
 
-/// Pieces that share a commit, by kind: those of one kind are done as one.
+/// Pieces that share a commit, by kind: those of one kind are executed as one.
 #[derive(Default)]
 pub(crate) struct Group {
     pub(crate) inbound: Vec<Piece<Batch>>,
@@ -38,7 +38,7 @@ impl Group {
         self.inbound.len() + self.accepted.len() + self.settled.len()
     }
 
-    /// Tells those who wait what became of their pieces.
+    /// Sends the results of the pieces to their callers.
     pub(crate) fn answer(self, failed: Option<&StoreError>) {
         answer(self.inbound, failed);
         answer(self.accepted, failed);
@@ -46,24 +46,24 @@ impl Group {
     }
 }
 
-/// Work of one kind, of which much is done as one.
+/// Work of one kind that is executed in groups.
 pub(crate) trait Shared: Clone + Send + 'static {
-    /// What became of a piece of it.
+    /// The result of a piece.
     type Done: Send + 'static;
 
-    /// Does all pieces or none, in their order, and gives what became of each.
+    /// Does all pieces or none, in order, and returns the result of each.
     fn all(db: &Db<'_>, pieces: Vec<Self>) -> Result<Vec<Self::Done>, StoreError>;
 
     /// Does one piece.
     fn one(db: &Db<'_>, piece: Self) -> Result<Self::Done, StoreError> {
         let done = Self::all(db, vec![piece])?.pop();
-        done.ok_or_else(|| StoreError::Database("the write told nothing".to_owned()))
+        done.ok_or_else(|| StoreError::Database("the write returned no result".to_owned()))
     }
 
-    /// To be done together with its kind.
+    /// The task that executes it together with its kind.
     fn task(piece: Piece<Self>) -> Task;
 
-    /// A piece, and the way to its answer.
+    /// A piece, and the receiver of its result.
     fn piece(self) -> (Task, Reply<Self>) {
         let (reply, answer) = oneshot::channel();
         let result = None;
@@ -72,10 +72,10 @@ pub(crate) trait Shared: Clone + Send + 'static {
     }
 }
 
-/// What the one who waits for a piece of work is told.
+/// The receiver of a piece's result.
 pub(crate) type Reply<W> = oneshot::Receiver<Result<<W as Shared>::Done, StoreError>>;
 
-/// One piece of shared work and the one who waits for it.
+/// One piece of shared work, with the sender of its result.
 pub(crate) struct Piece<W: Shared> {
     pub(crate) work: W,
     pub(crate) result: Option<Result<W::Done, StoreError>>,
@@ -118,15 +118,15 @@ impl Shared for Settlement {
     }
 }
 
-/// One piece of work and the one who waits for it.
+/// One job, with the sender of its result.
 pub(crate) trait Job: Send {
-    /// Does the work and keeps its result; false if it must be undone.
+    /// Does the work and keeps its result; returns false if it must be undone.
     fn run(&mut self, db: &Db<'_>) -> bool;
-    /// Tells the one who waits: the result, or that the commit failed.
+    /// Sends the result, or the error of the commit.
     fn answer(self: Box<Self>, failed: Option<StoreError>);
 }
 
-/// Work that is done by itself, and the way to its answer.
+/// A single job, and the receiver of its result.
 pub(crate) fn job<T, E, F>(work: F) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>)
 where
     F: Fn(&Db<'_>) -> Result<T, E> + Send + 'static,
@@ -159,13 +159,13 @@ where
 
     fn answer(self: Box<Self>, failed: Option<StoreError>) {
         let result = match (failed, self.result) {
-            // A no is a no, whatever became of the others.
+            // The work's own error does not depend on the commit.
             (_, Some(Err(error))) => Err(error),
             (None, Some(Ok(value))) => Ok(value),
             (Some(error), _) => Err(error.into()),
             (None, None) => Err(not_begun().into()),
         };
-        // Nobody waits any more when the caller was cancelled; the write stands.
+        // The receiver is gone if the caller was canceled; the write remains.
         let _ = self.reply.send(result);
     }
 }
@@ -173,25 +173,25 @@ where
 fn answer<W: Shared>(pieces: Vec<Piece<W>>, failed: Option<&StoreError>) {
     for piece in pieces {
         let result = match (failed, piece.result) {
-            // A no is a no, whatever became of the others.
+            // The work's own error does not depend on the commit.
             (_, Some(Err(error))) => Err(error),
             (None, Some(Ok(done))) => Ok(done),
             (Some(error), _) => Err(error.clone()),
             (None, None) => Err(not_begun()),
         };
-        // Nobody waits any more when the caller was cancelled; the write stands.
+        // The receiver is gone if the caller was canceled; the write remains.
         let _ = piece.reply.send(result);
     }
 }
 
 fn not_begun() -> StoreError {
     StoreError::Unavailable {
-        reason: "the write was not begun".to_owned(),
+        reason: "the write was not started".to_owned(),
     }
 }
 
-/// A panic of the work is its failure: whatever it had half done is undone with its savepoint, so nothing broken is seen
-/// afterwards.
+/// Turns a panic of the work into an error: its partial writes are undone with its savepoint, so no inconsistent state
+/// is visible afterwards.
 pub(crate) fn caught<T, E: From<StoreError>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         tracing::error!("A write panicked; it was undone");

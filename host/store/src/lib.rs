@@ -1,8 +1,9 @@
-//! What Weir remembers. Each method of [`Store`] is one transaction, and says what it promises when two callers meet in it.
+//! The database of Weir. Each method of [`Store`] is one transaction, and documents its guarantee for concurrent
+//! callers.
 //!
-//! What it promises as a whole: a webhook that was answered is here; a message that was accepted is in the outbox; an event
-//! and what it tells of are written together; a worker that lost its lease can write nothing. What is allowed is judged by
-//! [`weir_domain::policy`], inside the transaction that depends on it.
+//! Its guarantees as a whole: a webhook that was acknowledged is stored; a message that was accepted is in the outbox;
+//! an event and the change that it reports are written together; a worker that lost its lease can write nothing.
+//! [`weir_domain::policy`] decides what is allowed, inside the transaction that depends on it.
 //!
 //! A backend passes the suite in `conformance`; nothing outside this crate knows which one it is.
 #![forbid(unsafe_code)]

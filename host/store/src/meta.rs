@@ -1,4 +1,4 @@
-//! What a record knows of itself.
+//! The database's data about itself.
 
 use serde::{Deserialize, Serialize};
 use weir_domain::time::Timestamp;
@@ -12,17 +12,18 @@ pub(crate) const KEY_CHECK: Place<'static> = Place {
     column: "value",
     row: "key_check",
 };
-/// What is sealed there.
+/// The sealed value.
 pub(crate) const KEY_CHECKED: &[u8] = b"weir";
 
-/// Whether a host may use the record: no act over all of it is unfinished, and the master key is its own.
+/// Checks that a host may use the database: no move or change of the master key is incomplete, and it is sealed with
+/// this master key.
 pub(crate) fn admit(db: &Db<'_>) -> Result<()> {
     check_move(db)?;
     check_reseal(db)?;
     check_key(db)
 }
 
-/// A record that was begun under another master key is noticed now, and not at the first send.
+/// Detects at the start, not at the first send, that the database was created with another master key.
 pub(crate) fn check_key(db: &Db<'_>) -> Result<()> {
     let sealed: Option<Vec<u8>> = db.one("SELECT value FROM meta WHERE name = 'key_check'", [], |row| row.get(0))?;
     match sealed {
@@ -38,20 +39,20 @@ pub(crate) fn check_key(db: &Db<'_>) -> Result<()> {
     }
 }
 
-/// What a database says of a move.
+/// The state of a move, as a database stores it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Mark {
     /// It is being filled.
     Filling(End),
-    /// It is the source of a move that ended.
+    /// It is the source of a completed move.
     Moved(End),
 }
 
 /// The other end of a move.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct End {
-    /// Of the move, in hexadecimal: the same at both ends.
+    /// The move's id, in hexadecimal: the same at both ends.
     pub(crate) id: String,
     /// The other database, for people.
     pub(crate) place: String,
@@ -59,12 +60,12 @@ pub(crate) struct End {
     pub(crate) at: i64,
 }
 
-/// Refuses a record that is half there, or that was moved away.
+/// Rejects a database that is incomplete, or that was moved.
 pub(crate) fn check_move(db: &Db<'_>) -> Result<()> {
     match mark(db)? {
         None => Ok(()),
         Some(Mark::Filling(end)) => Err(StoreError::Closed(format!(
-            "the move from {} to this database, begun {}, did not end; run `weir move` again",
+            "the move from {} to this database, started {}, is incomplete; run `weir move` again",
             end.place,
             Timestamp::from_millis(end.at)
         ))),
@@ -74,7 +75,7 @@ pub(crate) fn check_move(db: &Db<'_>) -> Result<()> {
 
 pub(crate) fn was_moved(end: &End) -> StoreError {
     StoreError::Closed(format!(
-        "it was moved to {}, in a move begun {}; set `store` to that database. To use this one again, as it was then, run \
+        "it was moved to {}, by a move that started {}; set `store` to that database. To use this one again, as it was then, run \
          `weir move --reopen`",
         end.place,
         Timestamp::from_millis(end.at)
@@ -105,26 +106,26 @@ pub(crate) fn remove_mark(db: &Db<'_>) -> Result<()> {
     db.run("DELETE FROM meta WHERE name = 'move'", []).map(drop)
 }
 
-/// Notes that everything is sealed for `to`.
+/// Notes that all values are sealed for `to`.
 pub(crate) fn finish_reseal(db: &Db<'_>, to: &Vault) -> Result<()> {
     let check = to.seal(KEY_CHECKED, KEY_CHECK, db.mint)?;
     db.run("UPDATE meta SET value = ?1 WHERE name = 'key_check'", [check])?;
     db.run("DELETE FROM meta WHERE name = 'reseal'", []).map(drop)
 }
 
-/// Where the intent of another master key stands, for an engine that seals in several transactions.
+/// Where the intent to change the master key is stored, for an engine that reseals in several transactions.
 const RESEAL: Place<'static> = Place {
     table: "meta",
     column: "value",
     row: "reseal",
 };
 
-/// Notes that everything is about to be sealed for `to`; until the end nobody else uses the record.
+/// Notes that resealing for `to` has begun; until its end the database cannot be used otherwise.
 pub(crate) fn begin_reseal(db: &Db<'_>, to: &Vault) -> Result<()> {
     match reseal_intent(db)? {
         Some(begun) if to.open(&begun, RESEAL).is_ok() => Ok(()),
         Some(_) => Err(StoreError::Closed(
-            "a change to another new master key did not end; run `weir reseal` with that key".to_owned(),
+            "a change to another new master key is incomplete; run `weir reseal` with that key".to_owned(),
         )),
         None => {
             let intent = to.seal(KEY_CHECKED, RESEAL, db.mint)?;
@@ -134,12 +135,12 @@ pub(crate) fn begin_reseal(db: &Db<'_>, to: &Vault) -> Result<()> {
     }
 }
 
-/// Refuses a record of which one half may be sealed with another key.
+/// Rejects a database that may be partly sealed with another key.
 pub(crate) fn check_reseal(db: &Db<'_>) -> Result<()> {
     match reseal_intent(db)? {
         None => Ok(()),
         Some(_) => Err(StoreError::Closed(
-            "the change of its master key did not end; run `weir reseal` again, with the same old and new key"
+            "the change of its master key is incomplete; run `weir reseal` again, with the same old and new key"
                 .to_owned(),
         )),
     }

@@ -1,8 +1,8 @@
-//! A record that moves to another database, table by table, while no host uses either.
+//! Moves a database to another engine or place, table by table, while no host uses either.
 //!
-//! The target says from the first row on that it is being filled, and is used by nobody until all of it was compared with the
-//! source. Then the source says that it was moved, and the target that it is whole. Whatever ends the move before, a second run
-//! begins anew.
+//! The target is marked as being filled from the first row on, and cannot be used until all of it was compared with the
+//! source. Then the source is marked as moved, and the target's mark is removed. If the move is interrupted before, a
+//! second run starts over.
 
 #[cfg(test)]
 mod tests;
@@ -20,7 +20,7 @@ use crate::postgres::{must_be_there, on_own_thread};
 use crate::vault::{MasterKey, Vault};
 use crate::{PostgresStore, Result, StoreError, kill_point, sqlite};
 
-/// A database that holds a record, or is to hold one.
+/// The location of a database, or of one to be created.
 #[derive(Clone, Debug)]
 pub enum Location {
     /// A SQLite file.
@@ -29,22 +29,22 @@ pub enum Location {
     Postgres(String),
 }
 
-/// How far a move is, for people who wait.
+/// The progress of a move, for people who wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// What is done to the table.
+    /// The operation on the table.
     pub act: Act,
     /// The table.
     pub table: &'static str,
-    /// Its number, from 1.
+    /// The table's number, from 1.
     pub number: usize,
-    /// How many tables there are.
+    /// The number of tables.
     pub of: usize,
     /// Rows of all tables so far.
     pub rows: u64,
 }
 
-/// What is done to a table.
+/// The operation on a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Its rows are written.
@@ -53,12 +53,12 @@ pub enum Act {
     Verify,
 }
 
-/// A record that was moved.
+/// A completed move.
 #[derive(Clone, Debug)]
 pub struct Moved {
-    /// Where it was, without a password.
+    /// The old location, without a password.
     pub from: String,
-    /// Where it is, without a password.
+    /// The new location, without a password.
     pub to: String,
     /// Its tables.
     pub tables: Vec<MovedTable>,
@@ -69,22 +69,22 @@ pub struct Moved {
 pub struct MovedTable {
     /// Its name.
     pub table: &'static str,
-    /// How many rows it has.
+    /// The number of its rows.
     pub rows: u64,
     /// The SHA-256 of each row, added up modulo 2^256, in hexadecimal.
     pub digest: String,
 }
 
-/// Whether anybody ever used the record: its first host notes the master key.
+/// Whether a host ever used the database: the first one stores the key check.
 pub(crate) fn is_used(db: &Db<'_>) -> Result<bool> {
     db.exists(&format!("SELECT 1 FROM meta WHERE {OF_RECORD}"), [])
 }
 
-/// Moves the record at `from` to `to`, whose database must be empty. No host may use either: the caller holds the locks of the data
-/// directories, the databases are locked here. Both must be sealed with `key`. Blocks.
+/// Moves the database at `from` to `to`, which must be empty. No host may use either: the caller holds the locks of the
+/// data directories, the databases are locked here. Both must be sealed with `key`. Blocks.
 ///
 /// # Errors
-/// One sentence with what is in the way. The source is unchanged, but for its schema, which is brought up to date as a start does.
+/// One sentence with the reason. The source is unchanged, except that its schema is migrated, as a start does.
 pub fn move_record(
     from: &Location,
     to: &Location,
@@ -93,7 +93,7 @@ pub fn move_record(
     now: Timestamp,
     progress: &mut (dyn FnMut(&Progress) + Send),
 ) -> Result<Moved> {
-    // On a thread of its own: the caller's may belong to an async runtime, which must not be blocked on.
+    // On its own thread: the caller's may belong to an async runtime, which must not be blocked.
     on_own_thread(|| {
         let vault = Vault::new(key);
         let source = from.open_source()?;
@@ -114,7 +114,7 @@ pub fn move_record(
         };
         let id = match (marked, filling) {
             (None, _) => new_id(mint),
-            // It ended between the two marks.
+            // It was interrupted between the two marks.
             (Some(moved), Some(filling)) if moved.id == filling.id => moved.id,
             (Some(moved), _) => return Err(was_moved(&moved)),
         };
@@ -195,11 +195,11 @@ fn copy(
     Ok(tables)
 }
 
-/// Lets hosts use the record at `at` again, though it was moved away: what was recorded since is not in it. False if it was not
-/// moved. Blocks.
+/// Allows hosts to use the database at `at` again although it was moved: it lacks what was written since. Returns false
+/// if it was not moved. Blocks.
 ///
 /// # Errors
-/// A move to it did not end, or it cannot be opened.
+/// A move to it is incomplete, or it cannot be opened.
 pub fn reopen(at: &Location, key: &MasterKey, mint: &Mint) -> Result<bool> {
     on_own_thread(|| {
         let vault = Vault::new(key);
@@ -216,7 +216,7 @@ pub fn reopen(at: &Location, key: &MasterKey, mint: &Mint) -> Result<bool> {
 }
 
 impl Location {
-    /// Opens a record that is there, alone.
+    /// Opens an existing database exclusively.
     fn open_source(&self) -> Result<Box<dyn Bulk>> {
         match self {
             Self::Sqlite(path) if !path.is_file() => Err(StoreError::Schema(format!(
@@ -228,7 +228,7 @@ impl Location {
         }
     }
 
-    /// Opens a database that is empty or was half filled, alone, and brings its schema up to date.
+    /// Opens an empty or partly filled database exclusively, and migrates its schema.
     fn open_target(&self, vault: &Vault, mint: &Mint) -> Result<Box<dyn Bulk>> {
         let is_free = |bulk: &dyn Bulk| {
             let db = db(bulk, vault, mint);
@@ -245,7 +245,7 @@ impl Location {
                     is_free(&connection)?;
                 }
                 let connection = sqlite::connect(path)?;
-                // Rows are removed in any order.
+                // Rows are deleted in any order.
                 connection.pragma_update(None, "foreign_keys", false)?;
                 Ok(Box::new(connection))
             }
@@ -259,12 +259,12 @@ impl Location {
 fn not_empty(place: &Location) -> StoreError {
     StoreError::Schema(match place {
         Location::Sqlite(path) => format!(
-            "{} holds a record already; rename or delete it with the files beside it (weir.db-wal, weir.db-shm), or name another \
+            "{} contains a Weir database already; rename or delete it with the files beside it (weir.db-wal, weir.db-shm), or name another \
              directory",
             path.display()
         ),
         Location::Postgres(_) => {
-            format!("{place} holds a record already; create a new database with `createdb`, or name another one")
+            format!("{place} contains a Weir database already; create a new database with `createdb`, or name another one")
         }
     })
 }

@@ -1,11 +1,13 @@
-//! The record in PostgreSQL: connections with a thread each, one transaction for each write. Webhooks, messages to be accepted and
-//! answers of sends that wait together share one.
+//! The PostgreSQL store: connections with a thread each, one transaction for each write. Webhooks, messages to be
+//! accepted and results of sends that wait at the same time share one.
 //!
-//! Writes run SERIALIZABLE, and again after a conflict, so that the promises of a single writer hold without locks in the
-//! statements. Those that take from what all nodes share run one after another; see [`Order`]. Events are the exception: their places in the log are assigned under a lock that is held until the commit, so that no
-//! place becomes visible before a smaller one (see [`Driver::numbers`](crate::db::Driver)).
+//! Writes run SERIALIZABLE, and are retried after a conflict, so that the guarantees of a single writer are kept
+//! without locks in the statements. Writes that take from a resource that all nodes share run one after another; see
+//! [`Order`]. Events are the exception: their positions in the log are assigned under a lock that is held until the
+//! commit, so that no position becomes visible before a smaller one (see [`Driver::numbers`](crate::db::Driver)).
 //!
-//! Several nodes use a database at once; see [`Nodes`](crate::store::Nodes). Of those that start together one migrates it.
+//! Several nodes use a database at once; see [`Nodes`](crate::store::Nodes). Of those that start together, one migrates
+//! it.
 
 mod bulk;
 mod clock;
@@ -43,14 +45,14 @@ use settings::Settings;
 /// Connections of one node: enough to overlap the server's round trips, and a sixth of the 100 that a server allows by default.
 const CONNECTIONS: usize = 16;
 
-/// How far the clocks of host and server may be apart before a person should know, in milliseconds: what a network and NTP leave is
-/// far less.
+/// The difference between the clocks of host and server that is logged, in milliseconds: networks and NTP leave far
+/// less.
 const CLOCKS_APART: i64 = 1_000;
 
-/// The record in PostgreSQL.
+/// The PostgreSQL store.
 pub struct PostgresStore {
     connections: Connections,
-    /// One more, of which heartbeats alone make use.
+    /// One more connection, used only for heartbeats.
     heartbeats: Connections,
     groups: Arc<Groups>,
     log_end: watch::Receiver<i64>,
@@ -60,12 +62,13 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Opens the record at `url` (`postgres://…`), and makes it if it is not there. `mint` makes ids and nonces. Blocks.
+    /// Opens the database at `url` (`postgres://…`), and creates its schema if it does not exist. `mint` generates ids
+    /// and nonces. Blocks.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the server cannot be reached or takes no writes, [`StoreError::Schema`] when the URL cannot
-    /// be read, the server is too old, or the record was written by a newer Weir, [`StoreError::WrongKey`] when it was sealed with
-    /// another key.
+    /// [`StoreError::Unavailable`] when the server cannot be reached or accepts no writes, [`StoreError::Schema`] when
+    /// the URL is invalid, the server is too old, or the database was written by a newer Weir, [`StoreError::WrongKey`]
+    /// when it was sealed with another key.
     pub fn open(url: &str, key: &MasterKey, mint: Arc<Mint>) -> Result<Self> {
         Self::open_with(url, CONNECTIONS, key, mint)
     }
@@ -110,22 +113,22 @@ impl PostgresStore {
         })
     }
 
-    /// Reads the facts of the server and the record at `url`. Changes nothing. Blocks.
+    /// Reads the facts of the server and the database at `url`. Changes nothing. Blocks.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the server cannot be reached, [`StoreError::Schema`] when the URL cannot be read.
+    /// [`StoreError::Unavailable`] when the server cannot be reached, [`StoreError::Schema`] when the URL is invalid.
     pub fn inspect(url: &str) -> Result<ServerFacts> {
         let settings = Settings::read(url)?;
         on_own_thread(|| facts::inspect(&Connection::open(&settings)?, &settings))
     }
 
-    /// Opens everything sealed in the record at `url` with `from` and seals it with `to`; how many values, none if that was done
-    /// already. No host may use it. It takes several transactions: one that was cut off is finished by the next run, and no host
-    /// starts before. Blocks.
+    /// Reseals all sealed values of the database at `url` from the key `from` to the key `to`; returns their number, or
+    /// `None` if that was done already. No host may use the database. It takes several transactions: an interrupted run
+    /// is completed by the next one, and no host starts before. Blocks.
     ///
     /// # Errors
-    /// [`StoreError::WrongKey`] when the record opens with neither key, [`StoreError::Closed`] when an earlier run had another new
-    /// key, [`StoreError::Unavailable`] when a host uses it or it cannot be written.
+    /// [`StoreError::WrongKey`] when neither key opens the database, [`StoreError::Closed`] when an earlier run had a
+    /// different new key, [`StoreError::Unavailable`] when a host uses the database or it cannot be written.
     pub fn reseal(url: &str, from: &MasterKey, to: &MasterKey, mint: &Mint) -> Result<u64> {
         on_own_thread(|| {
             let connection = Self::open_alone(url, must_be_there)?;
@@ -144,8 +147,8 @@ impl PostgresStore {
         })
     }
 
-    /// Opens the database at `url` for an act over all of it, while no host uses it. `check` is given the number of its schema (0 if
-    /// there is none) before that is brought up to date. Blocks, and not on a thread of an async runtime.
+    /// Opens the database at `url` for exclusive use, while no host uses it. `check` receives the number of its schema
+    /// (0 without a schema) before the migration. Blocks, so it must not run on a thread of an async runtime.
     pub(crate) fn open_alone(url: &str, check: impl FnOnce(i64, &Connection) -> Result<()>) -> Result<Connection> {
         let settings = Settings::read(url)?;
         let connection = Connection::open(&settings)?;
@@ -153,14 +156,14 @@ impl PostgresStore {
         connection.be_alone()?;
         check(schema::made(&connection)?, &connection)?;
         schema::migrate(&connection)?;
-        // It takes as long as there are rows, and reads them all.
+        // The duration depends on the number of rows, all of which are read.
         connection.execute(
             "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET enable_seqscan = on",
         )?;
         Ok(connection)
     }
 
-    /// The database and its server, for people: without the password of the URL.
+    /// The database and its server, for people: without the URL's password.
     pub(crate) fn place(url: &str) -> String {
         Settings::read(url).map_or_else(|_| "a PostgreSQL database".to_owned(), |settings| settings.place())
     }
@@ -184,7 +187,7 @@ impl PostgresStore {
         connections.ask(Box::new(move |connection, vault, mint| {
             let done = connection.map(|connection| work(connection, vault, mint));
             Done {
-                // Nobody waits any more when the caller was cancelled; what was written stands.
+                // The receiver is gone if the caller was canceled; the write remains.
                 answer: Box::new(move || drop(reply.send(done))),
                 next: None,
             }
@@ -193,14 +196,14 @@ impl PostgresStore {
     }
 }
 
-/// The thread ended with the work in its hands.
+/// The thread ended before it finished the work.
 fn lost() -> StoreError {
     StoreError::Unknown {
         reason: "the connection's thread ended before it answered".to_owned(),
     }
 }
 
-/// Whether a record can be kept over this connection.
+/// Checks whether the server can store a database over this connection.
 fn admit(connection: &Connection, settings: &Settings) -> Result<()> {
     if facts::is_pooled(connection, settings)? {
         return Err(StoreError::Schema(
@@ -229,10 +232,10 @@ pub(crate) fn on_own_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) ->
     })
 }
 
-/// Refuses a database without a record, for [`PostgresStore::open_alone`].
+/// Rejects a database without a schema, for [`PostgresStore::open_alone`].
 pub(crate) fn must_be_there(schema: i64, _: &Connection) -> Result<()> {
     if schema == 0 {
-        return Err(StoreError::Schema("the database contains no record of Weir".to_owned()));
+        return Err(StoreError::Schema("the database contains no Weir schema".to_owned()));
     }
     Ok(())
 }
@@ -321,7 +324,7 @@ impl Engine for PostgresStore {
         for connections in [&self.connections, &self.heartbeats] {
             connections.close();
             let threads = connections.threads();
-            // That it is interrupted means that the process ends, and what was not committed was not answered.
+            // An interruption means that the process ends; uncommitted writes were not confirmed to their callers.
             let _ = tokio::task::spawn_blocking(move || threads.join()).await;
         }
     }

@@ -1,4 +1,4 @@
-//! The rows that are not rules: plain data, as the methods of [`crate::Store`] take and give them.
+//! Plain data without rules, as the methods of [`crate::Store`] take and return it.
 
 mod connecting;
 mod endpoints;
@@ -30,23 +30,23 @@ use weir_domain::id::ChannelId;
 /// One page of a list.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// How many at most.
+    /// The most rows to return.
     pub limit: u32,
-    /// Where to go on: a cursor that a list gave. One that cannot be read begins anew.
+    /// Where to continue: a cursor that a list returned. An invalid one starts at the beginning.
     pub cursor: Option<String>,
 }
 
-/// Which conversations.
+/// A filter of conversations.
 #[derive(Clone, Debug, Default)]
 pub struct ConversationFilter {
     /// Of these channels; of all if empty.
     pub channels: BTreeSet<ChannelId>,
-    /// Whose contact's name or handle contains this, in ASCII whatever its case.
+    /// Whose contact's name or handle contains this; ASCII case is ignored.
     pub name: Option<String>,
 }
 
 impl ConversationFilter {
-    /// Whether a conversation has the name that is looked for.
+    /// Whether a conversation matches the name.
     pub fn wants(&self, conversation: &Conversation) -> bool {
         let Some(words) = &self.name else { return true };
         let words = words.to_ascii_lowercase();
@@ -58,11 +58,11 @@ impl ConversationFilter {
     }
 }
 
-/// What a list gives.
+/// One page of results.
 #[derive(Clone, Debug)]
 pub struct Listed<T> {
     /// The rows.
     pub rows: Vec<T>,
-    /// Where to go on; none at the end.
+    /// Where to continue; `None` at the end.
     pub next: Option<String>,
 }

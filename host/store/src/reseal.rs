@@ -1,4 +1,4 @@
-//! Another master key: whatever is sealed is opened with the old one and sealed with the new.
+//! Changing the master key: opens all sealed values with the old key and seals them with the new one.
 
 #[cfg(test)]
 mod tests;
@@ -10,18 +10,18 @@ use crate::db::{Db, Row, ToParam, Value, get_id};
 use crate::tables::{channels, connect, endpoints, keys};
 use crate::vault::{Place, Vault};
 
-/// Values of one step, each with its row: a secret has some hundred bytes.
+/// Values per step, each with its row: a secret has some hundred bytes.
 const STEP: i64 = 100;
 
 /// A column of sealed values.
 struct Sealed {
-    /// A step after a key, with the keys rising.
+    /// A query for a step after a key, in rising order.
     read: &'static str,
     write: &'static str,
     /// Below every key.
     first: Value,
     key: fn(&Row<'_>) -> Result<Value>,
-    /// The row as its place names it.
+    /// The row id, as its place names it.
     row: fn(&Row<'_>) -> Result<String>,
     place: fn(&str) -> Place<'_>,
 }
@@ -80,13 +80,14 @@ fn named<I: Id + std::fmt::Display>(row: &Row<'_>) -> Result<String> {
 /// Work of one transaction.
 pub(crate) type Step<'s> = &'s dyn Fn(&Db<'_>) -> Result<Stepped>;
 
-/// What a step did: how many values it sealed, and the key after which the next one begins, if there is one.
+/// The result of a step: the number of values that it sealed, and the key after which the next one continues, if any.
 pub(crate) struct Stepped {
     sealed: u64,
     next: Option<Value>,
 }
 
-/// Seals everything for `to`, in steps that `run` runs; how many values. What is sealed for it already stays.
+/// Seals all values for `to`, in steps that `run` executes; returns their number. Values that are sealed for it already
+/// stay.
 pub(crate) fn all(to: &Vault, mut run: impl FnMut(Step<'_>) -> Result<Stepped>) -> Result<u64> {
     let mut count = 0;
     for column in SEALED {

@@ -1,7 +1,7 @@
-//! The record in one SQLite file: one writer with group commit, a few readers, write-ahead log, `synchronous=FULL`.
+//! The SQLite store: one file, one writer with group commit, a few readers, write-ahead log, `synchronous=FULL`.
 //!
-//! An answer means that the write is on the disk. A full disk or a lock is [`StoreError::Unavailable`] and heals by itself; a
-//! row that cannot be read is [`StoreError::Damaged`] and takes nothing else with it.
+//! A returned write is on the disk. A full disk or a lock is [`StoreError::Unavailable`] and temporary; a row that
+//! cannot be read is [`StoreError::Damaged`] and affects no other row.
 
 mod bulk;
 mod driver;
@@ -29,19 +29,20 @@ use crate::{Result, StoreError, kill_point, meta, reseal};
 use readers::Readers;
 use writer::Writer;
 
-/// The oldest SQLite that may be used: before it, a checkpoint that met a write could lose that write
+/// The oldest supported SQLite: in older ones, a checkpoint concurrent with a write could lose that write
 /// (sqlite.org/wal.html, "The WAL-Reset Bug").
 const OLDEST: i32 = 3_051_003;
-/// How long a statement waits for somebody else's lock. Only a person's tool can hold one; the writes behind it wait too.
+/// How long a statement waits for another process's lock. Only a person's tool can hold one; the writes behind it wait
+/// too.
 const BUSY: Duration = Duration::from_millis(250);
 /// Page cache of the writer, in KiB: the hot ends of the tables and their indexes.
 const WRITER_CACHE_KIB: i64 = 32 << 10;
 /// Page cache of each reader, in KiB.
 const READER_CACHE_KIB: i64 = 4 << 10;
-/// Statements that each connection keeps prepared: more than there are, so that none is prepared twice.
+/// Statements that each connection keeps prepared: more than exist, so that none is prepared twice.
 const STATEMENTS: usize = 512;
 
-/// The record in a SQLite file.
+/// The SQLite store.
 pub struct SqliteStore {
     writer: Arc<Writer>,
     readers: Readers,
@@ -49,12 +50,13 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the record at `path`, makes it if it is not there, and brings its schema up to date. `mint` makes ids and nonces.
+    /// Opens the database at `path`, creates it if it does not exist, and migrates its schema. `mint` generates ids and
+    /// nonces.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the file cannot be opened, [`StoreError::Schema`] when it was written by a newer Weir
-    /// or cannot be migrated, [`StoreError::WrongKey`] when it was sealed with another key, [`StoreError::Damaged`] when it is no record,
-    /// [`StoreError::Database`] when SQLite is too old.
+    /// [`StoreError::Unavailable`] when the file cannot be opened, [`StoreError::Schema`] when it was written by a
+    /// newer Weir or cannot be migrated, [`StoreError::WrongKey`] when it was sealed with another key,
+    /// [`StoreError::Damaged`] when it is not a database, [`StoreError::Database`] when SQLite is too old.
     pub fn open(path: impl AsRef<Path>, key: &MasterKey, mint: Arc<Mint>) -> Result<Self> {
         Self::open_with(path.as_ref(), key, mint, |_| Ok(()))
     }
@@ -88,48 +90,51 @@ impl SqliteStore {
         })
     }
 
-    /// The number of the schema of the record at `path`, and of the newest that this Weir knows. Changes nothing.
+    /// The schema numbers of the database at `path`, and of the newest that this Weir knows. Changes nothing.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the file cannot be opened, [`StoreError::Damaged`] when it is no record.
+    /// [`StoreError::Unavailable`] when the file cannot be opened, [`StoreError::Damaged`] when it is not a database.
     pub fn schema_of(path: &Path) -> Result<(i64, i64)> {
         Ok((schema::number_of(path)?, schema::NEWEST))
     }
 
-    /// How many transactions were committed since it was opened: writes that share one are counted once.
+    /// The number of committed transactions since the start: writes that share one are counted once.
     pub fn commits(&self) -> u64 {
         self.writer.commits()
     }
 
-    /// How many writes wait for the writer; at [`limits::WRITE_QUEUE`] one more is refused.
+    /// The number of writes that wait for the writer; at [`limits::WRITE_QUEUE`] further ones are refused.
     pub fn writes_waiting(&self) -> usize {
         self.writer.waiting()
     }
 
-    /// Writes a copy of one moment of the record at `path` to `to`, which must not be there yet. A host may be at work on it:
-    /// it goes on reading and writing meanwhile. Secrets stay sealed in the copy. Blocks until it is on the disk.
+    /// Writes a consistent copy of the database at `path` to `to`, which must not exist yet. A host may use the
+    /// database: it continues to read and write meanwhile. Secrets stay sealed in the copy. Blocks until it is on the
+    /// disk.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when either file cannot be opened or the disk is full, [`StoreError::Database`] when `to` is
-    /// there already.
+    /// [`StoreError::Unavailable`] when either file cannot be opened or the disk is full, [`StoreError::Database`] when
+    /// `to` exists already.
     pub fn copy_of(path: &Path, to: &Path) -> Result<()> {
         let source = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         prepare(&source, READER_CACHE_KIB)?;
-        // The one moment is a read transaction, which no writer waits for (sqlite.org/lang_vacuum.html, VACUUM INTO).
+        // The copy is made in a read transaction, which blocks no writer (sqlite.org/lang_vacuum.html, VACUUM INTO).
         source.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
         Ok(())
     }
 
-    /// Opens everything sealed in the record at `path` with `from` and seals it with `to`, all of it or nothing; how many
-    /// values, none if that was done already. No host may be at work on it. Nothing sealed with `from` is left in the file.
+    /// Reseals all sealed values of the database at `path` from the key `from` to the key `to`, in one transaction;
+    /// returns their number, or `None` if that was done already. No host may use the database. Nothing sealed with
+    /// `from` is left in the file.
     ///
     /// # Errors
-    /// [`StoreError::WrongKey`] when the record opens with neither key, [`StoreError::Unavailable`] when it cannot be written.
+    /// [`StoreError::WrongKey`] when neither key opens the database, [`StoreError::Unavailable`] when it cannot be
+    /// written.
     pub fn reseal(path: &Path, from: &MasterKey, to: &MasterKey, mint: &Mint) -> Result<u64> {
         let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         prepare(&connection, WRITER_CACHE_KIB)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        // What is written over is overwritten (sqlite.org/pragma.html, secure_delete), and the log is emptied below.
+        // Old values are overwritten (sqlite.org/pragma.html, secure_delete), and the log is truncated below.
         connection.pragma_update_and_check(None, "secure_delete", true, |row| row.get::<_, i64>(0))?;
         let (from, to) = (Vault::new(from), Vault::new(to));
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -203,8 +208,8 @@ impl Engine for SqliteStore {
         std::fs::metadata(log).map_or(0, |log| log.len())
     }
 
-    /// Our own readings that have begun are waited for, and none begins meanwhile. Another process that reads, as a backup does, is
-    /// not.
+    /// Waits for this process's own readers, and starts none meanwhile. It does not wait for other processes that read,
+    /// such as a backup.
     async fn empty_log(&self) -> Result<bool> {
         if self.writer.empty_log().await? {
             return Ok(true);
@@ -216,20 +221,20 @@ impl Engine for SqliteStore {
     async fn shut(&self) {
         self.readers.close();
         let writer = Arc::clone(&self.writer);
-        // The writer's last commit is waited for off the executor's threads. That it is interrupted means that the process
-        // ends, and what was not committed was not answered.
+        // Waits for the writer's last commit off the executor's threads. An interruption means that the process ends;
+        // uncommitted writes were not confirmed to their callers.
         let _ = tokio::task::spawn_blocking(move || writer.close()).await;
     }
 }
 
-/// Opens the file to look at it; none if there is nothing in it.
+/// Opens the file read-only; `None` if it is empty.
 pub(crate) fn look(path: &Path) -> Result<Option<Connection>> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     schema::admit(&connection)?;
     Ok((schema::number_of(path)? > 0).then_some(connection))
 }
 
-/// Opens the file for writing, makes it if it is not there, and brings its schema up to date.
+/// Opens the file for writing, creates it if it does not exist, and migrates its schema.
 pub(crate) fn connect(path: &Path) -> Result<Connection> {
     admit(rusqlite::version_number())?;
     make_private(path)?;
@@ -239,18 +244,18 @@ pub(crate) fn connect(path: &Path) -> Result<Connection> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // What is deleted is overwritten, and pages that become free with it: an erased person is in no corner of the file.
-    // Costs one more page written for each page that becomes free (sqlite.org/pragma.html, secure_delete).
+    // Deleted rows are overwritten, and so are the pages that they free: no data of an erased person remains in the
+    // file. Costs one more page write for each freed page (sqlite.org/pragma.html, secure_delete).
     connection.pragma_update_and_check(None, "secure_delete", true, |row| row.get::<_, i64>(0))?;
-    // The log gives back what a long reader made it grow by, once that has ended.
+    // The log shrinks again after a long read that made it grow.
     connection.pragma_update_and_check(None, "journal_size_limit", limits::LOG_KEPT, |row| row.get::<_, i64>(0))?;
     schema::migrate(&mut connection)?;
     clean(&connection)?;
     Ok(connection)
 }
 
-/// Records that were begun before deleted rows were overwritten hold remains of them in free places: the file is written
-/// anew, once. Without room for that it is tried again at the next start.
+/// Databases from before deleted rows were overwritten contain remains of them in free space: the file is rebuilt once.
+/// If the disk lacks space, the next start tries again.
 fn clean(connection: &Connection) -> Result<()> {
     let done: i64 = connection.query_row("SELECT count(*) FROM meta WHERE name = 'clean'", [], |row| row.get(0))?;
     if done > 0 {
@@ -262,9 +267,9 @@ fn clean(connection: &Connection) -> Result<()> {
         |row| row.get(0),
     )?;
     if is_used {
-        tracing::info!("Writing the record anew, once, without remains of deleted rows");
+        tracing::info!("Rebuilding the database file once, without remains of deleted rows");
         if let Err(error) = connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)") {
-            tracing::warn!(%error, "The record could not be written anew: deleted words may still lie in free places of the file");
+            tracing::warn!(%error, "The database file could not be rebuilt: it may contain remains of deleted rows");
             return Ok(());
         }
         kill_point("migration.cleaned");
@@ -273,7 +278,8 @@ fn clean(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// SQLite gives its files the rights that the umask leaves, and the log those of the file: so the file is there before it.
+/// SQLite creates files with the permissions of the umask, and the log with those of the database file: so the file is
+/// created first, with private permissions.
 fn make_private(path: &Path) -> Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(false);
@@ -299,8 +305,8 @@ fn admit(version: i32) -> Result<()> {
 fn prepare(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // One plan for each statement, whatever is bound: else SQLite plans some of ours anew at every call
-    // (sqlite.org/queryplanner-ng.html, section 4).
+    // One plan for each statement, whatever is bound: otherwise SQLite plans some of Weir's statements again at every
+    // call (sqlite.org/queryplanner-ng.html, section 4).
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Negative means KiB (sqlite.org/pragma.html, cache_size).
     connection.pragma_update(None, "cache_size", -cache_kib)?;

@@ -1,6 +1,6 @@
-//! What is asked of a record, by noun; [`Store`] is all of it. Each method is one transaction, and says what it promises when two
-//! callers meet in it. Below each noun its methods are handed to the [tables](crate::tables) and [acts](crate::acts), the same for
-//! every [`Engine`](crate::engine::Engine).
+//! The database's interface, by noun; [`Store`] is all of it. Each method is one transaction, and documents its
+//! guarantee for concurrent callers. Below each noun its methods delegate to the [tables](crate::tables) and
+//! [acts](crate::acts), the same for every [`Engine`](crate::engine::Engine).
 
 mod apps;
 mod attachments;
@@ -58,7 +58,7 @@ pub use versions::Versions;
 pub use work::ChannelWork;
 pub use workspaces::Workspaces;
 
-/// The record: all of its nouns.
+/// The database: all of its nouns.
 pub trait Store:
     Workspaces
     + Keys

@@ -1,5 +1,5 @@
-//! The tables of the record: the statements that read and write each, in SQL that every engine takes. What several of them hang
-//! on is an [act](crate::acts); none is called from here.
+//! The tables of the database: the statements that read and write each, in SQL that every engine accepts. A change that
+//! spans several tables is an [act](crate::acts); tables never call acts.
 
 pub(crate) mod canary_runs;
 pub(crate) mod channels;
@@ -34,5 +34,5 @@ pub(crate) mod transcripts;
 pub(crate) mod work;
 pub(crate) mod workspaces;
 
-/// The channel `?1` of the workspace `?2`, for rows that hang on a channel and have no workspace of their own.
+/// The channel `?1` of the workspace `?2`, for rows that belong to a channel and have no workspace column.
 const CHANNEL: &str = "(SELECT id FROM channels WHERE id = ?1 AND workspace_id = ?2)";

@@ -1,4 +1,4 @@
-//! What may not stand in the record as plain text: sealed here, with the place it belongs to.
+//! Encryption at rest: values that must not be stored as plain text are sealed, bound to their place.
 //!
 //! XChaCha20-Poly1305 with the table, the column and the row's id as associated data: bytes moved to another row do not
 //! open. Nonces are 192 random bits, so that no counter has to survive a restart (draft-irtf-cfrg-xchacha, section 3).
@@ -12,7 +12,7 @@ use weir_domain::id::Mint;
 use crate::StoreError;
 
 const NONCE: usize = 24;
-/// Stands first in what is sealed, so that another cipher can be told apart one day.
+/// The first byte of a sealed value, so that another cipher can be distinguished later.
 const VERSION: u8 = 1;
 
 /// The key that seals secrets at rest. Its `Debug` shows nothing.
@@ -32,7 +32,7 @@ impl fmt::Debug for MasterKey {
     }
 }
 
-/// Where a sealed value stands.
+/// The place of a sealed value.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) table: &'static str,
@@ -42,7 +42,7 @@ pub(crate) struct Place<'a> {
 
 impl Place<'_> {
     fn associated(&self) -> Vec<u8> {
-        // Table and column are ours and hold no zero byte, so the three cannot be cut differently.
+        // Table and column are constants without a zero byte, so the encoding is unambiguous.
         [self.table, self.column, self.row].join("\0").into_bytes()
     }
 }
@@ -81,7 +81,7 @@ impl Vault {
         };
         let (version, rest) = sealed.split_first().ok_or_else(|| damaged("it is empty"))?;
         if *version != VERSION {
-            return Err(damaged("it was sealed by a later Weir"));
+            return Err(damaged("it was sealed by a newer Weir"));
         }
         let (nonce, cipher) = rest
             .split_first_chunk::<NONCE>()

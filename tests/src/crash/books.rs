@@ -1,6 +1,6 @@
-//! The three records of a run, side by side: what the platform sent and received, what Weir says, what the endpoint got.
+//! The three logs of a run: what the platform sent and received, what Weir reports, what the endpoint received.
 //!
-//! Pure: what is looked up is put in, and [`Books::breaches`] says what does not agree.
+//! Pure: the logs are inputs, and [`Books::breaches`] returns the inconsistencies.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -21,7 +21,7 @@ pub(crate) struct Told {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Posted {
     pub(crate) id: String,
-    /// As Weir says now.
+    /// The current status in Weir.
     pub(crate) status: String,
     pub(crate) platform_id: Option<String>,
     /// Each try, oldest first: its outcome, and whether a request of it got no answer.
@@ -33,7 +33,7 @@ impl Posted {
         self.is_sent() || matches!(self.status.as_str(), "failed" | "cancelled")
     }
 
-    /// Whether how a try of it ended is still to be written. An echo may say that a message was sent before the answer does.
+    /// Whether the result of an attempt is not written yet. An echo may report a message as sent before the response does.
     pub(crate) fn has_open_try(&self) -> bool {
         self.tries.iter().any(|(outcome, _)| outcome == "open")
     }
@@ -43,25 +43,25 @@ impl Posted {
     }
 }
 
-/// Everything that is known of a run.
+/// All data of a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Books {
     /// The platform's ids of what customers wrote.
     pub(crate) written: BTreeSet<String>,
     /// Those of them whose webhook Weir answered with 200.
     pub(crate) answered: BTreeSet<String>,
-    /// What the phones show from the business: text and the platform's id.
+    /// The business's messages on the phones: text and the platform's id.
     pub(crate) shown: Vec<(String, String)>,
-    /// What Weir accepted, by text; each text is posted once.
+    /// The messages that Weir accepted, by text; each text is posted once.
     pub(crate) posted: BTreeMap<String, Posted>,
-    /// Weir's log since the endpoint was made, in its order.
+    /// Weir's event log since the endpoint was created, in its order.
     pub(crate) log: Vec<Told>,
-    /// What the endpoint got, in order: the event's id and its sequence.
+    /// The deliveries to the endpoint, in order: the event's id and its sequence.
     pub(crate) handed: Vec<(String, i64)>,
 }
 
 impl Books {
-    /// What is still on its way.
+    /// The work still in flight.
     pub(crate) fn open(&self) -> Vec<String> {
         let handed: BTreeSet<&str> = self.handed.iter().map(|(id, _)| id.as_str()).collect();
         let events = self.owed().filter(|told| !handed.contains(told.id.as_str()));
@@ -77,7 +77,7 @@ impl Books {
         messages.chain(events).chain(unheard).collect()
     }
 
-    /// What is wrong, once nothing is on its way any more.
+    /// The inconsistencies, once nothing is in flight any more.
     pub(crate) fn breaches(&self) -> Vec<String> {
         let mut breaches = self.open();
         self.inbound(&mut breaches);
@@ -109,11 +109,11 @@ impl Books {
             }
         }
         for id in heard.keys().filter(|id| !self.written.contains(**id)) {
-            breaches.push(format!("the log has a message {id} that nobody wrote"));
+            breaches.push(format!("the log has a message {id} that no customer wrote"));
         }
     }
 
-    /// No message is on the phone twice; what Weir says was sent is there, and what it says was not is not.
+    /// No message is on the phone twice; messages that Weir reports as sent are there, and the others are not.
     fn outbound(&self, breaches: &mut Vec<String>) {
         let mut shown: HashMap<&str, Vec<&str>> = HashMap::new();
         for (text, id) in &self.shown {
@@ -155,7 +155,7 @@ impl Books {
         }
     }
 
-    /// A send without a known answer is uncertain, and is sent again only after that was told.
+    /// A send without a known result is uncertain, and is repeated only after the event that reports that.
     fn tries(&self, breaches: &mut Vec<String>) {
         let mut doubts: HashMap<&str, usize> = HashMap::new();
         for told in self.log.iter().filter(|told| told.kind == "message.uncertain") {
@@ -174,7 +174,7 @@ impl Books {
             let unsure = before.iter().filter(|(outcome, _)| outcome == "uncertain").count();
             if unsure > doubts.get(posted.id.as_str()).copied().unwrap_or(0) {
                 breaches.push(format!(
-                    "{text:?} was sent again without a word of doubt: {:?}",
+                    "{text:?} was sent again without an uncertain event: {:?}",
                     posted.tries
                 ));
             }
@@ -232,7 +232,7 @@ mod tests {
         }
     }
 
-    /// A run in which all went well: one message in, one out that was in doubt first.
+    /// A run without errors: one message in, one out that was uncertain first.
     fn good() -> Books {
         let answer = Posted {
             id: "msg_1".to_owned(),
@@ -275,7 +275,7 @@ mod tests {
             ("in the log 2 times", |books| {
                 books.log.push(told(5, "message.received", "P1"));
             }),
-            ("that nobody wrote", |books| {
+            ("that no customer wrote", |books| {
                 books.log.push(told(5, "message.received", "P9"));
             }),
             ("is not answered 200", |books| books.answered.clear()),
@@ -293,7 +293,7 @@ mod tests {
             ("is uncertain", |books| posted(books).status = "uncertain".to_owned()),
             ("and not both", |books| drop(books.log.remove(1))),
             ("over an open try", |books| posted(books).tries[1].0 = "open".to_owned()),
-            ("without a word of doubt", |books| drop(books.log.remove(2))),
+            ("without an uncertain event", |books| drop(books.log.remove(2))),
             ("over a silence", |books| posted(books).tries[0].0 = "retry".to_owned()),
             ("after 4 of the same", |books| books.handed.swap(2, 3)),
         ];

@@ -1,4 +1,4 @@
-//! Channels, as events tell of them.
+//! Channels, as events carry them.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 pub struct Channel {
     /// Its id.
     pub id: ChannelId,
-    /// The tenant that owns it.
+    /// The workspace that owns it.
     pub workspace_id: String,
     /// The app that it was connected through.
     pub app: String,
@@ -29,29 +29,29 @@ pub struct Channel {
     pub platform_id: String,
     /// The operator's name for it; never sent to the platform.
     pub name: String,
-    /// The operator's own words, for sorting.
+    /// The operator's own labels, for sorting.
     pub labels: BTreeMap<String, String>,
     /// The handle, without @.
     pub username: Option<String>,
-    /// The name that people see.
+    /// The display name.
     pub display_name: Option<String>,
-    /// A picture; most platforms' links expire.
+    /// The URL of the profile picture; most platforms' links expire.
     pub avatar_url: Option<String>,
     /// ISO 3166-1 alpha-2, when known.
     pub country: Option<String>,
     /// Whether it works.
     pub status: ChannelStatus,
-    /// Whether the operator holds it.
+    /// Whether the operator paused it.
     pub paused: bool,
-    /// What the operator tightened.
+    /// The operator's tightening of the policy.
     pub policy: PolicyOverride,
     /// Scopes that the person granted.
     pub scopes: Vec<String>,
-    /// When its credential must be renewed by a person at the latest.
+    /// The latest time by which a person must renew its credential.
     pub reauthorize_by: Option<Timestamp>,
     /// When it was first connected.
     pub created_at: Timestamp,
-    /// When anything of it last changed.
+    /// When it last changed.
     pub updated_at: Timestamp,
     /// When it was deleted; its history stays.
     pub deleted_at: Option<Timestamp>,
@@ -59,7 +59,7 @@ pub struct Channel {
 
 impl EventData for Channel {}
 
-/// What the operator changed of the platform's rules for one channel. Unset means: as the connector declares.
+/// The operator's changes of the platform's rules for one channel. Unset members have the connector's value.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = event::PolicyOverride)]
@@ -73,12 +73,12 @@ pub struct PolicyOverride {
     /// Fewer requests in the rate's span.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_permits: Option<u32>,
-    /// A shorter longest text.
+    /// A smaller limit of text length.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_max_chars: Option<u32>,
 }
 
-/// A channel, and why it is told of.
+/// A channel, and the reason for its event.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ChannelTold {
     /// The channel.
@@ -87,21 +87,21 @@ pub struct ChannelTold {
     /// Why its status changed, for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Days until a person must have authorized it again.
+    /// Days until a person must have reauthorized it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub days_left: Option<u32>,
 }
 
 impl EventData for ChannelTold {}
 
-/// The platform's word about a channel.
+/// A platform's notice about a channel.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ChannelNotice {
-    /// What it is about: `inbound_withheld`.
+    /// The notice: `inbound_withheld`.
     pub notice: String,
     /// The platform's own document.
     pub detail: serde_json::Value,
-    /// The platform's time of it.
+    /// The platform's time.
     pub at: Timestamp,
 }
 

@@ -1,4 +1,4 @@
-//! Versions of connectors, as events tell of them.
+//! Versions of connectors, as events carry them.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::event::EventData;
 use crate::rollout::VersionStage;
 
-/// A version of a connector, as events tell of it.
+/// A version of a connector, as events carry it.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ToldVersion {
     /// The connector's name.
@@ -17,26 +17,26 @@ pub struct ToldVersion {
     pub release: u32,
     /// SHA-256 of its bytes.
     pub digest: String,
-    /// Where it stands.
+    /// Its stage.
     #[schema(value_type = String)]
     pub state: VersionStage,
-    /// Who signed it.
+    /// Its signature.
     #[schema(value_type = Value)]
     pub signature: ToldSignature,
-    /// Why it came to stand there; absent if a person wanted it and gave no reason.
+    /// Why it has this stage; absent if a person changed it and gave no reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Of a canary, how many of a hundred accounts it serves; absent from all others.
+    /// For a canary, the percentage of accounts that it serves; absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percent: Option<u8>,
 }
 
 impl EventData for ToldVersion {}
 
-/// Who signed a version.
+/// The signature of a version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ToldSignature {
-    /// What became of checking it.
+    /// The result of verifying it.
     pub status: String,
     /// The public key that verified it.
     pub key: Option<String>,

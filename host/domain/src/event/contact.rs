@@ -1,4 +1,4 @@
-//! Contacts, as events tell of them.
+//! Contacts, as events carry them.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -9,61 +9,61 @@ use crate::event::EventData;
 use crate::id::{ChannelId, ContactId};
 use crate::time::Timestamp;
 
-/// A person that a channel talks to.
+/// A person who exchanges messages with a channel.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[schema(as = event::Contact)]
 pub struct Contact {
     /// Its id.
     pub id: ContactId,
-    /// The account it writes to.
+    /// The channel that they write to.
     pub channel_id: ChannelId,
     /// The platform's id of the person.
     pub platform_id: String,
     /// The handle, without @.
     pub username: Option<String>,
-    /// The name that people see.
+    /// The display name.
     pub display_name: Option<String>,
-    /// A picture; most platforms' links expire.
+    /// The URL of the profile picture; most platforms' links expire.
     pub avatar_url: Option<String>,
-    /// When we first heard of them.
+    /// When the contact was created.
     pub created_at: Timestamp,
 }
 
 impl EventData for Contact {}
 
-/// A contact that is new, and what brought it.
+/// A new contact, and the reason of its creation.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ContactCreated {
     /// The contact.
     #[serde(flatten)]
     pub contact: Contact,
-    /// What brought it: a click on an ad is `referral`, with no message.
+    /// The reason: a click on an ad is `referral`, without a message.
     pub reason: OpenedBy,
 }
 
 impl EventData for ContactCreated {}
 
-/// A contact that is gone.
+/// An erased contact.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ErasedContact {
     /// Its id.
     pub id: ContactId,
-    /// The account it wrote to.
+    /// The channel that they wrote to.
     pub channel_id: ChannelId,
-    /// What went with it.
+    /// What was deleted with it.
     #[serde(default)]
     pub removed: Removed,
 }
 
 impl EventData for ErasedContact {}
 
-/// What was removed with a contact.
+/// The numbers of rows deleted with a contact.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[schema(as = event::Removed)]
 pub struct Removed {
     /// Conversations that were only with this contact.
     pub conversations: u32,
-    /// Messages, of the contact and to it.
+    /// Messages, from and to the contact.
     pub messages: u32,
     /// Events, with their deliveries.
     pub events: u32,

@@ -1,4 +1,4 @@
-//! Conversations, as events tell of them.
+//! Conversations, as events carry them.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -9,25 +9,25 @@ use crate::id::{ChannelId, ContactId, ConversationId};
 use crate::policy;
 use crate::time::Timestamp;
 
-/// A conversation, and whether it can be written in now.
+/// A conversation, and whether the business can write in it now.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[schema(as = event::ConversationView)]
 pub struct Conversation {
     /// Its id.
     pub id: ConversationId,
-    /// The account it goes through.
+    /// The channel.
     pub channel_id: ChannelId,
-    /// The person on the other side.
+    /// The contact.
     pub contact: ConversationContact,
     /// The platform's id of the thread.
     pub platform_id: String,
     /// Open, unless its channel was deleted.
     pub status: ConversationStatus,
-    /// What brought it about.
+    /// What opened it.
     pub opened_by: OpenedBy,
     /// Whether a message would be accepted now.
     pub can_reply: bool,
-    /// Why not.
+    /// Why not; null if it would.
     pub refusal: Option<Refusal>,
     /// The messaging window; null until the contact writes, or if the platform has none.
     pub window: Option<Window>,
@@ -38,16 +38,16 @@ pub struct Conversation {
     /// Messages of the contact since the business answered or marked them read.
     #[serde(default)]
     pub unread: u32,
-    /// How the contact last came, by an ad or a link; null if they came by themselves.
+    /// How the contact last arrived, by an ad or a link; null if they wrote on their own.
     #[serde(default)]
     pub referral: Option<Referral>,
-    /// When it entered the record.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
 impl EventData for Conversation {}
 
-/// The person on the other side.
+/// The contact of a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[schema(as = event::ContactView)]
 pub struct ConversationContact {
@@ -57,13 +57,13 @@ pub struct ConversationContact {
     pub platform_id: String,
     /// The handle, without @.
     pub username: Option<String>,
-    /// The name that people see.
+    /// The display name.
     pub display_name: Option<String>,
-    /// A picture.
+    /// The URL of the profile picture.
     pub avatar_url: Option<String>,
 }
 
-/// Why nothing can be written now.
+/// Why the business cannot write now.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[schema(as = event::RefusalView)]
 pub struct Refusal {
@@ -79,7 +79,7 @@ pub struct Refusal {
 pub struct Window {
     /// When the contact last wrote.
     pub opened_at: Timestamp,
-    /// From this moment on it is closed.
+    /// The window is closed from this moment on.
     pub closes_at: Timestamp,
 }
 
@@ -89,48 +89,48 @@ pub struct Window {
 pub struct Budget {
     /// Messages until the contact writes again.
     pub limit: u32,
-    /// Counted already, those in the outbox among them.
+    /// Messages counted so far, including those in the outbox.
     pub used: u32,
-    /// What is left.
+    /// The number left.
     pub left: u32,
-    /// What gives it back: `contact_message`.
+    /// What resets it: `contact_message`.
     pub resets_on: String,
 }
 
-/// A conversation, and what brought it about.
+/// A conversation, and what opened it.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ConversationOpened {
     /// The conversation.
     #[serde(flatten)]
     pub conversation: Conversation,
-    /// What brought it about.
+    /// What opened it.
     pub reason: OpenedBy,
 }
 
 impl EventData for ConversationOpened {}
 
-/// A conversation in which nothing can pass any more.
+/// A conversation that ended.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ClosedConversation {
     /// Its id.
     pub id: ConversationId,
-    /// The account it went through.
+    /// The channel.
     pub channel_id: ChannelId,
-    /// Who it was with.
+    /// The contact.
     pub contact_id: ContactId,
-    /// What closed it.
+    /// What ended it.
     pub reason: ClosedBy,
 }
 
 impl EventData for ClosedConversation {}
 
-/// What closed a conversation.
+/// What ended a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClosedBy {
-    /// Its channel was deleted. The history stays; connected again, the next message opens it.
+    /// Its channel was deleted. The history stays; after the channel is connected again, the next message reopens it.
     ChannelDeleted,
-    /// Its contact was erased, and the conversation with them.
+    /// Its contact was erased, together with the conversation.
     ContactErased,
 }
 

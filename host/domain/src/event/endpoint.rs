@@ -1,4 +1,4 @@
-//! Endpoints, as events tell of them.
+//! Endpoints, as events carry them.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -7,29 +7,30 @@ use crate::event::EventData;
 use crate::id::EndpointId;
 use crate::time::Timestamp;
 
-/// An endpoint, as events tell of it.
+/// An endpoint, as events carry it.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ToldEndpoint {
     /// Its id.
     pub id: EndpointId,
-    /// Where.
+    /// The URL.
     #[schema(value_type = Option<String>)]
     pub url: String,
-    /// What it is for.
+    /// The operator's description.
     #[schema(value_type = Option<String>)]
     pub description: String,
-    /// Whether it gets any.
+    /// Whether it receives events.
     #[schema(value_type = Option<bool>)]
     pub enabled: bool,
-    /// Why not.
+    /// Why the host disabled it; null if it did not.
     pub disabled_reason: Option<String>,
-    /// Since when nothing goes through.
+    /// Since when deliveries have failed without a success.
     pub failing_since: Option<Timestamp>,
 }
 
 impl EventData for ToldEndpoint {}
 
-/// What an endpoint is sent to try it out while the log is empty: it tells nothing that could be mistaken for a contact's.
+/// The data of an example event, sent to test an endpoint while the log is empty: nothing in it can be mistaken for a
+/// contact's.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ExampleEndpoint {
     /// The endpoint's id.

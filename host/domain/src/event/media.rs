@@ -1,4 +1,4 @@
-//! What became of attachments, as events tell it.
+//! The results of fetching attachments, as events carry them.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -6,17 +6,17 @@ use utoipa::ToSchema;
 use crate::event::{Attachment, EventData};
 use crate::id::{ConversationId, MessageId};
 
-/// What became of an attachment that was with the platform.
+/// The result of fetching an attachment from the platform.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct MediaFetched {
     /// The attachment, as the message has it now.
     #[serde(flatten)]
     pub media: Attachment,
-    /// The message that carries it.
+    /// The message that contains it.
     pub message_id: MessageId,
     /// The conversation of the message.
     pub conversation_id: ConversationId,
-    /// Why the bytes cannot be had, in the words of fallback content; only `media.failed` says it.
+    /// Why it could not be fetched, as in fallback content; only in `media.failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

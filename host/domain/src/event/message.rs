@@ -1,6 +1,6 @@
 //! Messages, as their events carry them.
 //!
-//! The record keeps these documents, so they are read again: a member that is new has a default.
+//! The database stores these documents and reads them back: a new member has a default.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,50 +17,50 @@ use crate::time::Timestamp;
 pub struct Message {
     /// Its id.
     pub id: MessageId,
-    /// The account it went through.
+    /// The channel.
     pub channel_id: ChannelId,
-    /// The thread it belongs to.
+    /// The conversation.
     pub conversation_id: ConversationId,
-    /// The person on the other side.
+    /// The contact.
     pub contact_id: ContactId,
-    /// Which way it went.
+    /// The direction.
     pub direction: Direction,
-    /// Which surface made it.
+    /// The surface that created it.
     pub origin: Origin,
-    /// Where it stands.
+    /// The status.
     pub status: Status,
-    /// What it carries.
+    /// The content.
     pub content: Content,
     /// The platform's id, once known.
     pub platform_id: Option<String>,
-    /// The message that it quotes.
+    /// The message that it quotes; null without a quote.
     pub reply_to: Option<MessageId>,
-    /// How the contact came, on the first message after they did.
+    /// How the contact arrived, on their first message after that.
     pub referral: Option<Referral>,
     /// The caller's own reference, unique in the channel.
     pub client_ref: Option<String>,
     /// Why it failed or is uncertain.
     pub error: Option<MessageError>,
-    /// What the sender should know: `links_not_clickable`.
+    /// Warnings for the sender: `links_not_clickable`.
     pub warnings: Vec<String>,
-    /// Which button of a card it answers.
+    /// The button of a card that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<String>,
-    /// Platform fields without a place here.
+    /// Platform fields that have no member here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform_data: Option<serde_json::Value>,
-    /// The platform's time of it, or ours until then.
+    /// The platform's time of it, or the host's until then.
     pub sent_at: Timestamp,
-    /// When it entered the record.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// The order in which the messages of the conversation entered the record. The conversation itself is in the order of
-    /// `sent_at`, and of this where two are of the same moment.
+    /// The order in which the conversation's messages were stored. The conversation itself is ordered by `sent_at`, and
+    /// by this for equal times.
     pub sequence: i64,
 }
 
 impl EventData for Message {}
 
-/// What a message carries.
+/// The content of a message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[schema(as = event::Content)]
@@ -72,58 +72,58 @@ pub enum Content {
     },
     /// A picture.
     Image {
-        /// Its bytes.
+        /// The attachment.
         media: Attachment,
-        /// What is written with it.
+        /// The text that accompanies it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caption: Option<String>,
     },
-    /// A film.
+    /// A video.
     Video {
-        /// Its bytes.
+        /// The attachment.
         media: Attachment,
-        /// What is written with it.
+        /// The text that accompanies it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caption: Option<String>,
     },
-    /// Sound.
+    /// An audio recording.
     Audio {
-        /// Its bytes.
+        /// The attachment.
         media: Attachment,
     },
     /// Any other file.
     File {
-        /// Its bytes.
+        /// The attachment.
         media: Attachment,
-        /// What is written with it.
+        /// The text that accompanies it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         caption: Option<String>,
     },
     /// A sticker.
     Sticker {
-        /// Its bytes.
+        /// The attachment.
         media: Attachment,
     },
     /// A post of the platform.
     SharedPost {
         /// The platform's id of it.
         post_id: Option<String>,
-        /// Where it can be seen.
+        /// Its URL.
         url: Option<String>,
     },
-    /// A question with things to tap.
+    /// A message with buttons.
     Card {
         /// `buttons`, `links`, `list`, `quick_replies`.
         card: String,
-        /// The question.
+        /// The title.
         title: String,
         /// More text.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<String>,
-        /// What can be tapped.
+        /// The buttons.
         buttons: Vec<Button>,
     },
-    /// A place.
+    /// A location.
     Location {
         /// Degrees north.
         latitude: f64,
@@ -134,30 +134,30 @@ pub enum Content {
         /// Its address.
         address: Option<String>,
     },
-    /// A text that the platform approved beforehand.
+    /// A template that the platform approved.
     Template {
         /// Its name at the platform.
         name: String,
         /// Its language.
         language: Option<String>,
-        /// What is filled in.
+        /// The values of its parameters.
         parameters: serde_json::Value,
     },
-    /// What stands in for something that cannot be shown.
+    /// A replacement for content that cannot be shown.
     Fallback {
-        /// The platform's own word for it.
+        /// The platform's name of the content's type.
         original_type: String,
-        /// What a person reads instead.
+        /// The text that is shown instead.
         text: String,
-        /// Where it may be seen.
+        /// A URL where it may be seen.
         url: Option<String>,
-        /// Why: `type_unsupported`, `too_large`, `region_blocked`, `deleted`, `download_failed`, `malformed`.
+        /// The reason: `type_unsupported`, `too_large`, `region_blocked`, `deleted`, `download_failed`, `malformed`.
         reason: String,
-        /// The bytes behind it, where there are any.
+        /// The original attachment, if there is one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         media: Option<Attachment>,
     },
-    /// A kind that the connector knows and we do not.
+    /// A kind of content that only the connector knows.
     Custom {
         /// The kind.
         kind: String,
@@ -166,24 +166,24 @@ pub enum Content {
     },
 }
 
-/// Something to tap.
+/// A button.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::Button)]
 pub struct Button {
-    /// Comes back when it is tapped.
+    /// Returned when it is tapped.
     pub id: String,
-    /// What it says.
+    /// Its label.
     pub title: String,
-    /// The page it opens.
+    /// The URL that it opens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
 
-/// Stored bytes, as a message names them. The link is added when an event is shown.
+/// Stored media, as a message references them. The URL is added when an event is shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::Attachment)]
 pub struct Attachment {
-    /// What `POST /v1/media` returned, or what the host gave to inbound bytes.
+    /// The id that `POST /v1/media` returned, or that the host assigned to inbound media.
     pub id: MediaId,
     /// As sniffed from the bytes.
     #[serde(default)]
@@ -191,31 +191,31 @@ pub struct Attachment {
     /// In bytes.
     #[serde(default)]
     pub size: Option<u64>,
-    /// A signed link that works for a day.
+    /// A signed URL, valid for a day.
     #[serde(default)]
     pub url: Option<String>,
-    /// Whether the bytes are here.
+    /// Whether the media are stored.
     #[serde(default)]
     pub status: Option<MediaStatus>,
 }
 
-/// Why a message did not, or may not have, arrived.
+/// Why a message was not, or may not have been, delivered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::MessageError)]
 pub struct MessageError {
-    /// Our stable code.
+    /// Weir's stable code.
     pub code: String,
     /// One sentence for a person.
     pub detail: String,
-    /// Whose fault it is.
+    /// Who is at fault.
     pub fault: Fault,
-    /// Whether trying again can help.
+    /// Whether a retry can help.
     pub retryable: bool,
-    /// The platform's own words.
+    /// The platform's own error.
     pub platform: Option<PlatformWords>,
 }
 
-/// What the platform said, verbatim.
+/// The platform's error, verbatim.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::PlatformWords)]
 pub struct PlatformWords {
@@ -223,7 +223,7 @@ pub struct PlatformWords {
     pub code: Option<String>,
     /// Its message.
     pub message: Option<String>,
-    /// What its support asks for.
+    /// The id that its support asks for.
     pub request_id: Option<String>,
 }
 

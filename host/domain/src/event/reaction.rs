@@ -8,24 +8,24 @@ use crate::id::{ContactId, ConversationId, MessageId};
 use crate::message::Direction;
 use crate::time::Timestamp;
 
-/// Somebody reacted to a message, or took that back.
+/// A person added or removed a reaction.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Reaction {
-    /// The conversation; none if the record does not have it.
+    /// The conversation; null if it is not stored.
     pub conversation_id: Option<ConversationId>,
     /// The platform's id of it.
     pub conversation_platform_id: String,
-    /// The message; none if the record does not have it.
+    /// The message; null if it is not stored.
     pub message_id: Option<MessageId>,
     /// The platform's id of it.
     pub message_platform_id: String,
-    /// The reaction; none if it is a picture.
+    /// The emoji; null if the reaction is a picture.
     pub emoji: Option<String>,
-    /// The picture.
+    /// The picture's URL.
     pub url: Option<String>,
     /// Who reacted: `inbound` is the contact.
     pub direction: Direction,
-    /// The person on the other side.
+    /// The contact.
     pub contact: ReactionContact,
     /// The platform's time of it.
     pub at: Timestamp,
@@ -33,17 +33,17 @@ pub struct Reaction {
 
 impl EventData for Reaction {}
 
-/// The person on the other side of a reaction.
+/// The contact of a reaction.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ReactionContact {
-    /// Its id; none if the record does not have them.
+    /// Its id; null if they are not stored.
     pub id: Option<ContactId>,
     /// The platform's id of the person.
     pub platform_id: String,
     /// The handle, without @.
     pub username: Option<String>,
-    /// The name that people see.
+    /// The display name.
     pub display_name: Option<String>,
-    /// A picture.
+    /// The URL of the profile picture.
     pub avatar_url: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! How contacts came, as events tell it.
+//! Referrals, as events carry them.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,11 +8,11 @@ use crate::id::{ConversationId, ReferralId};
 use crate::message;
 use crate::time::Timestamp;
 
-/// How a contact came.
+/// How a contact arrived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::Referral)]
 pub struct Referral {
-    /// Its id; none while it is not yet stored.
+    /// Its id; null until it is stored.
     #[serde(default)]
     pub id: Option<ReferralId>,
     /// `ad`, `link`, `post`, `profile`.
@@ -21,32 +21,32 @@ pub struct Referral {
     pub ad_id: Option<String>,
     /// The ad's name.
     pub ad_name: Option<String>,
-    /// Who paid for it.
+    /// The advertiser.
     pub advertiser_id: Option<String>,
-    /// The creative that was shown; absent for campaigns that mix creatives by themselves.
+    /// The creative that was shown; absent for campaigns that mix creatives automatically.
     pub creative_id: Option<String>,
-    /// Where the ad or post may be seen.
+    /// The URL of the ad or post.
     pub url: Option<String>,
     /// The operator's own value.
     #[serde(rename = "ref")]
     pub reference: Option<String>,
-    /// The text that the link put into the composer.
+    /// The link's prefilled text.
     pub prefilled_text: Option<String>,
     /// `pending`, `passed`, `rejected`.
     pub prefill_audit: Option<String>,
-    /// When the contact came.
+    /// When the contact arrived.
     pub at: Option<Timestamp>,
 }
 
-/// How a contact came, and who it is.
+/// A referral, with its contact.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ReferralReceived {
-    /// How.
+    /// The referral.
     #[serde(flatten)]
     pub referral: Referral,
-    /// Where.
+    /// The conversation.
     pub conversation_id: ConversationId,
-    /// Who.
+    /// The contact.
     pub contact: Contact,
 }
 

@@ -1,4 +1,4 @@
-//! The document of each type of event, as endpoints get it.
+//! The document of each type of event, as endpoints receive it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -116,7 +116,7 @@ fn referral() -> message::Referral {
     }
 }
 
-/// From the record's message, whose conversion is tried with it.
+/// Converts from the domain's message, which tests the conversion.
 fn message(content: message::Content) -> Message {
     let known = message::Message {
         id: id(3),
@@ -257,7 +257,7 @@ fn media(reason: Option<&str>) -> MediaFetched {
     }
 }
 
-/// One document of each shape that a type has.
+/// One document of each form that a type has.
 fn documents(kind: EventType) -> Vec<Value> {
     use EventType as T;
     match kind {
@@ -366,7 +366,7 @@ fn json(document: &impl Serialize) -> Value {
     serde_json::to_value(document).expect("JSON")
 }
 
-/// Run with `WEIR_WRITE_DOCS=1` to write the file anew. Members may come; none may go or change.
+/// Run with `WEIR_WRITE_DOCS=1` to regenerate the file. Members may be added; none may be removed or changed.
 #[test]
 fn documents_of_events_are_as_released() {
     let mut lines = String::new();

@@ -1,11 +1,11 @@
-//! Of two versions' policies: whether the one's bound messages as tightly as the other's.
+//! Compares two versions' policies: whether one limits messages at least as tightly as the other.
 
 use std::fmt::Write as _;
 
 use crate::manifest::{Policy, RateScope, RegionSubject};
 
-/// Whether each bound that was consented to is kept by what is asked for: by the same or by a narrower one. A bound that nobody set
-/// before is none to ask about.
+/// Whether every limit that was granted is kept by the requested policies, with an equal or a tighter one. A limit that
+/// did not exist before needs no grant.
 pub(super) fn are_within(asked: &[Policy], given: &[Policy]) -> bool {
     given.iter().all(|policy| is_kept(policy, asked))
 }
@@ -35,7 +35,7 @@ fn is_kept(policy: &Policy, asked: &[Policy]) -> bool {
                 scope: wider,
                 classes: more,
             } => {
-                // What all channels of an app keep together, each of them keeps.
+                // A limit for all channels of an app together applies to each of them.
                 let is_for_all = wider == scope || *wider == RateScope::App;
                 fewer <= permits && longer >= per_ms && is_for_all && classes.iter().all(|class| more.contains(class))
             }
@@ -68,13 +68,13 @@ fn is_kept(policy: &Policy, asked: &[Policy]) -> bool {
     }
 }
 
-/// Whether there are policies of a kind, and each of them keeps a bound.
+/// Whether policies of a kind exist, and each of them keeps a limit.
 fn each(asked: &[Policy], keeps: impl Fn(&Policy) -> Option<bool>) -> bool {
     let mut kept = asked.iter().filter_map(keeps).peekable();
     kept.peek().is_some() && kept.all(|keeps| keeps)
 }
 
-/// A policy for a person.
+/// A policy, described for a person.
 pub(super) fn in_words(policy: &Policy) -> String {
     match policy {
         Policy::Window { length_ms } => format!("a messaging window of {}", span(*length_ms)),
@@ -111,8 +111,8 @@ pub(super) fn in_words(policy: &Policy) -> String {
         }
         Policy::Initiation { allowed: true } => "a business may write first".to_owned(),
         Policy::Initiation { allowed: false } => "only the contact may write first".to_owned(),
-        Policy::Broadcast { allowed: true } => "one message may go to many".to_owned(),
-        Policy::Broadcast { allowed: false } => "no message to many".to_owned(),
+        Policy::Broadcast { allowed: true } => "one message may have several recipients".to_owned(),
+        Policy::Broadcast { allowed: false } => "no message to several recipients".to_owned(),
     }
 }
 
@@ -158,7 +158,7 @@ mod tests {
         }
     }
 
-    /// Each kind as it was granted, what narrows it, and what widens it; that it falls away widens it too.
+    /// Each kind as it was granted, with changes that narrow it and that widen it; removing it widens it too.
     #[test]
     fn only_what_widens_is_not_within() {
         use RateScope::{App, Channel};

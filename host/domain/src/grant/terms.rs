@@ -1,4 +1,4 @@
-//! On which terms something is granted: what widens although nobody asks for another request.
+//! The terms of a grant: changes of these can widen it although the request itself stays the same.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,25 +8,25 @@ use crate::manifest::{
     Challenge, Encoding, Located, Parameter, ParameterValue, Policy, Proof, Route, SignedPart, Webhook,
 };
 
-/// On which terms something is asked for or granted.
+/// The terms on which a permission is requested or granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Terms {
-    /// Requests that fit the route too and go by another one, which stands before it: of several, the first decides. Where one of
-    /// these falls away, the route takes more.
+    /// Requests that match the route too but belong to an earlier one: of several matching routes, the first decides.
+    /// If one of these is removed, the route covers more.
     pub except: Vec<String>,
     /// Permissions that the account's owner is asked for.
     pub scopes: Vec<String>,
-    /// What is fixed, in words: what a webhook's signature covers, a parameter of the platform's page.
+    /// Fixed values, described: what a webhook's signature covers, a parameter of the platform's page.
     pub fixed: Vec<String>,
-    /// How many seconds a webhook's time may be from now; none for a proof without a time.
+    /// The tolerance for a webhook's time, in seconds; `None` for a scheme without a time.
     pub tolerance_s: Option<u32>,
-    /// The policies that bound what is sent, as the manifest has them.
+    /// The policies that limit messages, as in the manifest.
     pub policies: Vec<Policy>,
 }
 
 impl Terms {
-    /// Whether a yes on these terms is one on those: the same, or narrower.
+    /// Whether a grant on these terms covers the `asked` ones: equal, or narrower.
     pub(super) fn allow(&self, asked: &Self) -> bool {
         let within = |narrow: &[String], wide: &[String]| narrow.iter().all(|one| wide.contains(one));
         let tolerance = match (self.tolerance_s, asked.tolerance_s) {
@@ -48,7 +48,7 @@ impl Terms {
         }
     }
 
-    /// Secrets are named with the grant itself, and what the host fills in is the same of every version.
+    /// The grant itself names secrets, and values that the host fills in are the same in every version.
     pub(super) fn of_parameters(parameters: &[Parameter]) -> Self {
         let fixed = parameters.iter().filter_map(|parameter| match &parameter.value {
             ParameterValue::Literal(value) => Some(format!("{} = {value}", parameter.name)),
@@ -110,7 +110,7 @@ impl Terms {
 }
 
 impl Proof {
-    /// The name of the app's secret that it is checked with, and the header that it stands in.
+    /// The name of the app's secret for the check, and the header with the signature.
     pub(super) fn secret_and_header(&self) -> (&str, &str) {
         match self {
             Self::Hmac { secret, signature, .. } => (secret, &signature.header),
@@ -124,7 +124,7 @@ impl Proof {
     }
 }
 
-/// A route by what fits it.
+/// A route, described by the requests that match it.
 fn in_words(route: &Route) -> String {
     let members: Vec<_> = route
         .body_has

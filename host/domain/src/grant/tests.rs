@@ -1,10 +1,10 @@
-//! What a new version may do without being asked, and what not.
+//! Which changes of a new version need a new grant, and which do not.
 
 use super::*;
 use crate::manifest::tests::manifest;
 use crate::manifest::{BodyMember, Encoding, Located, Proof, Route, Scope, SignedPart};
 
-/// Each way in which a new version could widen a route under its old name.
+/// Each way in which a new version could widen a route under its existing name.
 #[test]
 fn a_yes_covers_nothing_that_was_changed_behind_its_name() {
     let grants = Grants::to(Grants::wanted_by(&manifest()));
@@ -81,7 +81,7 @@ fn a_new_token_endpoint_or_a_secret_more_needs_a_new_yes() {
     assert!(!grants.allow_authorization(&moved));
 }
 
-/// What a new version asks for that `before` was not granted, by what is new about it.
+/// The requests of a new version that were not granted to `before`, each with its changes.
 fn asked_anew(before: &Manifest, next: &Manifest) -> Vec<(String, Vec<String>)> {
     let grants = Grants::to(Grants::wanted_by(before));
     let asked = Asked::all(grants.missing_for(next), &grants);
@@ -96,7 +96,7 @@ fn anew(route: &str, member: &str) -> Vec<(String, Vec<String>)> {
     vec![(route.to_owned(), vec![member.to_owned()])]
 }
 
-/// A manifest with a narrow route for messages, and behind it a wide one that reads.
+/// A manifest with a narrow route for messages, followed by a wide one for reads.
 fn narrow_before_wide() -> Manifest {
     let mut manifest = manifest();
     let wide = Route {
@@ -116,17 +116,17 @@ fn a_route_that_takes_more_by_its_place_needs_a_new_yes() {
     let mut turned = manifest.clone();
     turned.routes.reverse();
     assert_eq!(asked_anew(&manifest, &turned), anew("everything", "except"));
-    // So does one that takes more since the other is gone, or fits less.
+    // The same applies to a route that covers more since an earlier one was removed, or matches less.
     let mut without = manifest.clone();
     without.routes.remove(0);
     assert_eq!(asked_anew(&manifest, &without), anew("everything", "except"));
-    // Taking less, since something stands before it now, is nothing to ask about.
+    // Covering less, since another route precedes it now, needs no grant.
     assert_eq!(
         asked_anew(&turned, &manifest).first().map(|(route, _)| route.as_str()),
         Some("send")
     );
     assert_eq!(asked_anew(&turned, &manifest).len(), 1);
-    // Routes that no request fits both may stand anywhere.
+    // Routes that no request matches both may be in any order.
     let mut apart = manifest.clone();
     apart.routes[1].method = "GET".into();
     let mut apart_turned = apart.clone();
@@ -182,7 +182,7 @@ fn another_proof_of_webhooks_needs_a_new_yes() {
     assert_eq!(asked_anew(&before, &with("webhook_secret", "s", &whole, 60)), []);
     let shared = asked_anew(&before, &manifest());
     assert_eq!(shared.first().map(|(route, _)| route.as_str()), Some("proof"));
-    // Without a yes nothing is believed.
+    // Without a grant no webhook is accepted.
     let webhook = before.webhook.as_ref().expect("webhooks");
     assert!(!Grants::default().allow_webhook(webhook));
     assert!(Grants::to(Grants::wanted_by(&before)).allow_webhook(webhook));
@@ -213,7 +213,7 @@ fn more_scopes_need_a_new_yes_and_fewer_do_not() {
         anew("authorize", "scopes")
     );
     assert_eq!(asked_anew(&before, &with(&["send"], "online")), []);
-    // A permission may hide in a fixed parameter.
+    // A fixed parameter may contain a permission.
     assert_eq!(
         asked_anew(&before, &with(&["read", "send"], "offline")),
         anew("authorize", "fixed")
@@ -277,7 +277,7 @@ fn a_narrower_version_leaves_the_way_back_open() {
     assert_eq!(grants.missing_for(&narrower), []);
     assert_eq!(grants.missing_for(&before), []);
     assert_eq!(grants.missing_for(&limited(11, 48)).len(), 1);
-    // Again and again, it is one yes to each.
+    // Repeating it keeps one grant of each.
     let again = grants.clone().answered(&narrower, Grants::wanted_by(&narrower));
     assert_eq!(again, grants);
     let back = again.answered(&before, Grants::wanted_by(&before));
@@ -303,7 +303,7 @@ fn grants_of_before_are_a_yes_to_what_served() {
         .granted
         .retain(|grant| !matches!(grant.capability.as_str(), "webhook" | "policy"));
     of_before.granted.iter_mut().for_each(|grant| grant.terms = None);
-    // As they were written then.
+    // In the format of that time.
     let kept = serde_json::to_string(&of_before).expect("JSON");
     assert!(!kept.contains("terms"), "{kept}");
     let read: Grants = serde_json::from_str(&kept).expect("the same form");
@@ -325,7 +325,7 @@ fn origin(text: &str) -> Origin {
     text.parse().expect("an origin")
 }
 
-/// A manifest whose first route covers all hosts below a name.
+/// A manifest whose first route covers all subdomains of a name.
 fn wide() -> Manifest {
     let mut manifest = manifest();
     manifest.routes[0].origin = "https://*.example.com".parse().expect("an origin");
@@ -367,7 +367,7 @@ fn what_was_withheld_is_decided_and_refused_as_such() {
         Grants::to(granted).admit(route, &[], &at).expect_err("unasked").rule(),
         "not_granted"
     );
-    // Given later, it is withheld no more.
+    // A request that is granted later is no longer withheld.
     let grants = grants.answered(&manifest, Grants::wanted_by(&manifest));
     assert_eq!(grants.withheld, []);
     assert_eq!(grants.admit(route, &[], &at), Ok(()));

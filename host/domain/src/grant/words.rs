@@ -1,4 +1,4 @@
-//! A grant as it is put before a person: what it lets happen, and what is new about it.
+//! The description of a grant for a person: what it permits, and what changed.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -6,35 +6,35 @@ use utoipa::ToSchema;
 use super::{Grant, Grants, Terms, policies};
 use crate::manifest::RouteClass;
 
-/// A grant that is asked for. Read back, only the grant itself counts: the words are for whoever decides.
+/// A requested grant. When read back, only the grant itself counts: the descriptions are for the person who decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Asked {
-    /// What is asked for.
+    /// The requested grant.
     #[serde(flatten)]
     pub grant: Grant,
-    /// What a yes lets happen, in a sentence or two.
+    /// What a grant permits, in a sentence or two.
     #[serde(default)]
     #[schema(required)]
     pub words: String,
-    /// What differs from the grant of the same name that was given before; empty if there is none.
+    /// The differences from the existing grant with the same name; empty if none exists.
     #[serde(default)]
     #[schema(required)]
     pub changes: Vec<Change>,
 }
 
-/// One thing that a new version asks for otherwise.
+/// One difference between a request and its existing grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Change {
     /// The member of the grant.
     pub member: String,
     /// What was granted.
     pub before: String,
-    /// What is asked for.
+    /// What is requested.
     pub after: String,
 }
 
 impl Asked {
-    /// As it stands against what was granted.
+    /// Compares a request with the existing grants.
     pub fn of(grant: Grant, grants: &Grants) -> Self {
         Self {
             words: grant.in_words(),
@@ -45,14 +45,14 @@ impl Asked {
         }
     }
 
-    /// Each of several.
+    /// Does this for several requests.
     pub fn all(wanted: Vec<Grant>, grants: &Grants) -> Vec<Self> {
         wanted.into_iter().map(|grant| Self::of(grant, grants)).collect()
     }
 }
 
 impl Grant {
-    /// What a yes lets happen, for a person who knows neither the platform nor this program.
+    /// What a grant permits, for a person who knows neither the platform nor Weir.
     pub fn in_words(&self) -> String {
         let terms = self.terms.clone().unwrap_or_default();
         if self.capability == "webhook" {
@@ -114,7 +114,7 @@ impl Grant {
         )
     }
 
-    /// What differs, the reason included: it is part of what was said yes to.
+    /// The differences, including the reason: it was part of the grant.
     fn changes_from(&self, before: &Self) -> Vec<Change> {
         let list = |items: &[String]| items.join(", ");
         let (was, is) = (

@@ -1,4 +1,4 @@
-//! How a channel's credential is had: the platform's OAuth as data, or fields to fill in.
+//! How a channel's credential is obtained: the platform's OAuth as data, or fields to fill in.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -6,11 +6,11 @@ use utoipa::ToSchema;
 
 use super::{ManifestError, Origin, OriginPattern};
 
-/// How a channel's credential is had.
+/// How a channel's credential is obtained.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "by", rename_all = "kebab-case")]
 pub enum Authorization {
-    /// OAuth 2, made by the host.
+    /// OAuth 2, performed by the host.
     Oauth(Box<Oauth>),
     /// A person enters it.
     Fields {
@@ -22,71 +22,71 @@ pub enum Authorization {
 /// The platform's OAuth, as data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Oauth {
-    /// Where the person consents.
+    /// The URL of the consent page.
     pub authorize_url: String,
     /// The parameters of that page.
     pub authorize_parameters: Vec<Parameter>,
-    /// Code for token.
+    /// The exchange of the code.
     pub token: TokenCall,
-    /// Refresh token for token.
+    /// The renewal.
     pub refresh: Option<TokenCall>,
-    /// The end of a token.
+    /// The revocation.
     pub revoke: Option<TokenCall>,
-    /// How the answers are read.
+    /// How token responses are parsed.
     pub answer: TokenAnswer,
-    /// What is asked for.
+    /// The requested scopes.
     pub scopes: Vec<Scope>,
-    /// What joins them.
+    /// The separator of scopes.
     pub scope_separator: String,
 }
 
 /// A parameter of an OAuth request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Parameter {
-    /// Its name on the wire.
+    /// Its name in the request.
     pub name: String,
-    /// Where its value comes from.
+    /// The source of its value.
     pub value: ParameterValue,
 }
 
-/// Where the value of a parameter comes from.
+/// The source of a parameter's value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ParameterValue {
-    /// As written.
+    /// A fixed text.
     Literal(String),
     /// One of the app's secrets.
     Secret(String),
-    /// Our callback.
+    /// Weir's redirect URI.
     RedirectUri,
-    /// The state that binds callback to session.
+    /// The state that binds the callback to the session.
     State,
     /// The scopes, joined.
     Scopes,
-    /// The code that came back.
+    /// The code from the callback.
     Code,
     /// The channel's access token.
     AccessToken,
     /// The channel's refresh token.
     RefreshToken,
-    /// RFC 7636, S256.
+    /// The PKCE challenge (RFC 7636, S256).
     PkceChallenge,
-    /// RFC 7636.
+    /// The PKCE verifier (RFC 7636).
     PkceVerifier,
 }
 
 /// One call of the token endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenCall {
-    /// Where.
+    /// The URL.
     pub url: String,
-    /// How the body is written.
+    /// How the body is encoded.
     pub encoding: BodyEncoding,
-    /// What it holds.
+    /// The parameters of the body.
     pub parameters: Vec<Parameter>,
 }
 
-/// How a token request's body is written.
+/// How a token request's body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BodyEncoding {
@@ -96,28 +96,28 @@ pub enum BodyEncoding {
     Form,
 }
 
-/// JSON pointers into a token answer.
+/// JSON pointers into a token response.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenAnswer {
     /// The access token.
     pub access_token: String,
     /// The refresh token.
     pub refresh_token: Option<String>,
-    /// Seconds of life.
+    /// The lifetime in seconds.
     pub expires_in: Option<String>,
-    /// Seconds of life of the refresh token.
+    /// The refresh token's lifetime in seconds.
     pub refresh_expires_in: Option<String>,
-    /// The scopes given.
+    /// The granted scopes.
     pub scope: Option<String>,
-    /// The platform's name of the account.
+    /// The platform's id of the account.
     pub platform_id: Option<String>,
-    /// Where success is said, and the text or number that says it.
+    /// The member that indicates success, and the text or number that it then has.
     pub success: Option<(String, String)>,
     /// The platform's error code.
     pub error_code: Option<String>,
-    /// The platform's words.
+    /// The platform's error message.
     pub error_message: Option<String>,
-    /// Codes that mean the grant is gone.
+    /// Error codes that mean that the authorization was revoked.
     pub revoked_codes: Vec<String>,
 }
 
@@ -125,9 +125,9 @@ pub struct TokenAnswer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = PlatformScope)]
 pub struct Scope {
-    /// The platform's word.
+    /// The platform's name of it.
     pub name: String,
-    /// Whether a channel is of use without it.
+    /// Whether a channel is useless without it.
     pub required: bool,
     /// What it is for.
     pub why: String,
@@ -138,18 +138,18 @@ pub struct Scope {
 pub struct Setting {
     /// Its name.
     pub name: String,
-    /// What a person reads.
+    /// The label that is shown.
     pub label: String,
     /// Whether it is write-only.
     pub secret: bool,
-    /// Whether the app works without it.
+    /// Whether the app needs it.
     pub required: bool,
     /// Where a person finds it.
     pub help: String,
 }
 
 impl Oauth {
-    /// Whether secrets can be sent to each of its URLs at all: https, a name, nobody's credentials in it.
+    /// Whether secrets may be sent to each of its URLs: https, a host name, no user in the URL.
     pub(super) fn check(&self) -> Result<(), ManifestError> {
         let calls = [
             ("token", Some(&self.token)),
@@ -166,8 +166,8 @@ impl Oauth {
             if !parsed.username().is_empty() || parsed.password().is_some() {
                 return Err(refused("it names a user".to_owned()));
             }
-            let origin = Origin::of(&parsed).ok_or_else(|| refused("it is no https URL".to_owned()))?;
-            // The rule for routes: https only, and a name rather than an address.
+            let origin = Origin::of(&parsed).ok_or_else(|| refused("it is not an https URL".to_owned()))?;
+            // The rule for routes: https only, and a host name instead of an address.
             origin
                 .to_string()
                 .parse::<OriginPattern>()

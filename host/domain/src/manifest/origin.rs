@@ -1,4 +1,4 @@
-//! Origins and paths, and the patterns that routes cover them with.
+//! Origins and paths, and the patterns by which routes cover them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::{Host, Url};
 
-/// Scheme, host and port: where a request goes, and whom a secret is for.
+/// Scheme, host and port: a request's destination, and the recipient of a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {
     scheme: String,
@@ -27,7 +27,7 @@ impl Origin {
         })
     }
 
-    /// The host's name, or its address as the URL standard writes it.
+    /// The host's name, or its address as the URL standard serializes it.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -63,9 +63,9 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The text is no origin.
+/// The text is not an origin.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{text:?} is no origin: {reason}")]
+#[error("{text:?} is not an origin: {reason}")]
 pub struct NotAnOrigin {
     text: String,
     reason: &'static str,
@@ -92,10 +92,10 @@ impl FromStr for Origin {
     }
 }
 
-/// The origins that a route covers: one, or all below a name.
+/// The origins that a route covers: one, or all subdomains of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginPattern {
-    /// With the wildcard's label taken off.
+    /// Without the wildcard's label.
     origin: Origin,
     below: bool,
 }
@@ -151,10 +151,10 @@ impl FromStr for OriginPattern {
         match Host::parse(&origin.host) {
             Ok(Host::Domain(name)) if name.ends_with('.') => Err(fail("its host ends in a dot")),
             Ok(Host::Domain(name)) if below && !name.contains('.') => {
-                Err(fail("the wildcard stands for a whole top-level name"))
+                Err(fail("the wildcard covers a whole top-level domain"))
             }
             Ok(Host::Domain(name)) if name.contains('*') => Err(fail("only the first label may be *")),
-            Ok(Host::Domain(_)) if origin.scheme != "https" => Err(fail("a connector speaks https only")),
+            Ok(Host::Domain(_)) if origin.scheme != "https" => Err(fail("a connector uses https only")),
             Ok(Host::Domain(_)) => Ok(Self { origin, below }),
             Ok(Host::Ipv4(_) | Host::Ipv6(_)) => Err(fail("a connector names hosts, not addresses")),
             Err(_) => Err(fail("its host cannot be read")),
@@ -167,8 +167,9 @@ impl FromStr for OriginPattern {
 pub struct PathPattern(String);
 
 impl PathPattern {
-    /// Whether `path` is covered. Segments are compared as they stand in the URL, after the URL standard has resolved dot
-    /// segments; what servers disagree on, or decode into a path that another route covers, never matches a wildcard.
+    /// Whether `path` is covered. Segments are compared as written in the URL, after the URL standard has resolved dot
+    /// segments; a segment that servers interpret differently, or decode into a path that another route covers, never
+    /// matches a wildcard.
     pub fn covers(&self, path: &str) -> bool {
         let mut segments = path.split('/');
         for want in self.0.split('/') {
@@ -196,8 +197,8 @@ impl PathPattern {
     }
 }
 
-/// Whether every server reads a segment as it stands: no encoded slash, dot, percent sign or control character, no letter
-/// encoded that needs no encoding, and no parameter after a semicolon, which some servers cut off.
+/// Whether every server interprets a segment literally: no encoded slash, dot, percent sign or control character, no
+/// needlessly encoded letter, and no parameter after a semicolon, which some servers remove.
 fn plain(segment: &str) -> bool {
     let mut bytes = segment.bytes();
     while let Some(byte) = bytes.next() {
@@ -239,7 +240,7 @@ impl FromStr for PathPattern {
         let segments: Vec<&str> = rest.split('/').collect();
         for (i, segment) in segments.iter().enumerate() {
             match *segment {
-                "**" if i + 1 < segments.len() => return Err(fail("** stands only at the end")),
+                "**" if i + 1 < segments.len() => return Err(fail("** is allowed only at the end")),
                 "*" | "**" => {}
                 literal if literal.contains(['*', '?', '#']) => {
                     return Err(fail("a segment is literal, * or **"));

@@ -17,22 +17,22 @@ pub struct Route {
     pub id: String,
     /// Upper-case HTTP method.
     pub method: String,
-    /// Which origins it covers.
+    /// The origins that it covers.
     pub origin: OriginPattern,
-    /// Which paths it covers.
+    /// The paths that it covers.
     pub path: PathPattern,
-    /// What such a request does.
+    /// The class of such requests.
     pub class: RouteClass,
-    /// Members the JSON body must have.
+    /// Members that the JSON body must have.
     pub body_has: Vec<BodyMember>,
-    /// Which secrets the host sets, and where.
+    /// The secrets that the host sets, and their places.
     pub secrets: Vec<SecretUse>,
     /// Why the connector needs it.
     pub why: String,
 }
 
 impl Route {
-    /// Whether some request may fit both: the first of them in the manifest then decides.
+    /// Whether a request may match both: the first of them in the manifest then decides.
     pub fn overlaps(&self, other: &Self) -> bool {
         let excludes = |one: &BodyMember| {
             let is_other = |other: &BodyMember| one.pointer == other.pointer && one.value != other.value;
@@ -45,28 +45,28 @@ impl Route {
     }
 }
 
-/// A member of a JSON body that tells two uses of one URL apart.
+/// A member of a JSON body that distinguishes two uses of one URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BodyMember {
     /// JSON pointer, RFC 6901.
     pub pointer: String,
-    /// The text that must stand there.
+    /// The text that it must have.
     pub value: String,
 }
 
-/// What a request does to the world.
+/// The effect of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RouteClass {
-    /// Asks and changes nothing.
+    /// Reads, and changes nothing.
     Read,
-    /// Puts a message before a person; needs a permit.
+    /// Sends a message to a person; needs a permit.
     MessageSend,
-    /// Typing and read marks.
+    /// Typing indicators and read receipts.
     Signal,
-    /// Bytes up or down.
+    /// Uploads and downloads of media.
     Media,
-    /// Webhook subscriptions and settings of the account.
+    /// Webhook subscriptions and account settings.
     Setup,
 }
 
@@ -87,9 +87,9 @@ impl fmt::Display for RouteClass {
 pub struct SecretUse {
     /// A name among the app's secrets, or `access_token`.
     pub secret: String,
-    /// Where it goes.
+    /// Its place.
     pub place: SecretPlace,
-    /// What stands before it.
+    /// The text before it.
     pub prefix: String,
 }
 

@@ -1,4 +1,4 @@
-//! The platform's rules, and what each kind of content may be.
+//! The platform's rules, and the limits of each kind of content.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,54 +19,54 @@ pub enum Policy {
     Budget {
         /// Messages until the contact writes again.
         limit: u32,
-        /// Origins counted besides ours.
+        /// Origins that count besides Weir's.
         counts: Vec<String>,
     },
-    /// Requests in a span, waited for.
+    /// A rate limit; requests wait for it.
     Rate {
-        /// How many.
+        /// The number of requests.
         permits: u32,
-        /// In how many milliseconds.
+        /// The span in milliseconds.
         per_ms: u32,
-        /// Counted for whom.
+        /// What is counted together.
         scope: RateScope,
-        /// Which requests count.
+        /// The classes of requests that count.
         classes: Vec<RouteClass>,
     },
-    /// Countries in which something cannot be had.
+    /// Countries in which something is not available.
     Region {
         /// Its name.
         id: String,
-        /// What.
+        /// What is not available.
         what: RegionSubject,
         /// ISO 3166-1 alpha-2.
         countries: Vec<String>,
-        /// Where and when the platform said so.
+        /// Where and when the platform documented it.
         source: String,
     },
     /// Whether a business may write first.
     Initiation {
-        /// The answer.
+        /// Whether it is allowed.
         allowed: bool,
     },
-    /// Whether one message may go to many.
+    /// Whether one message may have several recipients.
     Broadcast {
-        /// The answer.
+        /// Whether it is allowed.
         allowed: bool,
     },
 }
 
-/// For whom a rate counts.
+/// What a rate limit counts together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RateScope {
     /// All channels of an app together.
     App,
-    /// Each channel by itself.
+    /// Each channel separately.
     Channel,
 }
 
-/// What a region rule takes away.
+/// What a region rule excludes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RegionSubject {
@@ -76,24 +76,24 @@ pub enum RegionSubject {
     Images,
 }
 
-/// What a kind of content may be.
+/// The limits of a kind of content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ContentRule {
     /// The kind.
     pub kind: ContentKind,
-    /// On the way in.
+    /// Support for receiving it.
     pub inbound: Support,
-    /// On the way out.
+    /// Support for sending it.
     pub outbound: Support,
-    /// Longest text; 0 for no limit.
+    /// The longest text in characters; 0 for no limit.
     pub max_chars: u32,
-    /// Largest file; 0 for no limit.
+    /// The largest file in bytes; 0 for no limit.
     pub max_bytes: u64,
-    /// Types of file; empty for any.
+    /// The file types; empty for any.
     pub mime_types: Vec<String>,
-    /// What a person should know.
+    /// Notes for a person.
     pub notes: Vec<String>,
-    /// Must the connector be asked about each conversation?
+    /// Whether the connector must be queried for each conversation.
     pub probed: bool,
 }
 
@@ -101,13 +101,13 @@ pub struct ContentRule {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Support {
-    /// Wholly.
+    /// Full support.
     Full,
     /// It arrives as fallback content.
     Fallback,
-    /// Not at all.
+    /// Not supported.
     Rejected,
-    /// Off until the operator switches it on.
+    /// Off until the operator enables it.
     OptIn,
 }
 
@@ -115,20 +115,20 @@ pub enum Support {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Knowledge {
-    /// The platform says it.
+    /// The platform reports it.
     Native,
-    /// It follows from something else.
+    /// It is inferred from other reports.
     Inferred,
-    /// It does not.
+    /// It is not known.
     None,
 }
 
-/// Which statuses can be known.
+/// The statuses that can be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Statuses {
-    /// The platform took the message.
+    /// The platform accepted the message.
     pub sent: Knowledge,
-    /// It reached the phone.
+    /// It was delivered to the device.
     pub delivered: Knowledge,
     /// It was read.
     pub read: Knowledge,

@@ -1,62 +1,63 @@
-//! How a platform's webhooks prove where they come from.
+//! The signature schemes of webhooks.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How a platform's webhooks prove themselves.
+/// A platform's signature scheme for webhooks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Webhook {
-    /// The proof of each webhook.
+    /// The signature of each webhook.
     pub proof: Proof,
-    /// The question asked by GET before the first one.
+    /// The verification request by GET before the first webhook.
     pub challenge: Option<Challenge>,
 }
 
-/// The proof that a webhook carries.
+/// The signature scheme.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "scheme", rename_all = "kebab-case")]
 pub enum Proof {
     /// HMAC-SHA-256 over declared parts.
     Hmac {
-        /// Which of the app's secrets is the key.
+        /// The app's secret that is the key.
         secret: String,
-        /// Where the signature stands.
+        /// The place of the signature.
         signature: Located,
-        /// How it is written.
+        /// The encoding of the signature.
         encoding: Encoding,
-        /// Where the timestamp stands.
+        /// The place of the timestamp.
         timestamp: Option<Located>,
-        /// What is signed, in order.
+        /// The signed parts, in order.
         signed: Vec<SignedPart>,
-        /// How far the timestamp may be from now, in seconds.
+        /// The largest difference of the timestamp from now, in seconds.
         tolerance_s: u32,
     },
-    /// A secret repeated in a header.
+    /// A secret that is repeated in a header.
     SharedSecret {
         /// The header.
         header: String,
-        /// Which of the app's secrets.
+        /// The app's secret.
         secret: String,
     },
     /// Ed25519 over declared parts; the key is one of the app's secrets, in hex.
     Ed25519 {
-        /// Which of the app's secrets is the public key.
+        /// The app's secret that is the public key.
         public_key_secret: String,
-        /// Where the signature stands, in hex.
+        /// The place of the signature, in hex.
         signature: Located,
-        /// Where the timestamp stands.
+        /// The place of the timestamp.
         timestamp: Option<Located>,
-        /// What is signed, in order.
+        /// The signed parts, in order.
         signed: Vec<SignedPart>,
-        /// How far the timestamp may be from now, in seconds.
+        /// The largest difference of the timestamp from now, in seconds.
         tolerance_s: u32,
     },
 }
 
 impl Webhook {
-    /// How far the platform's clock and ours may be apart for a webhook to be taken; none if its proof has no time.
+    /// The largest difference between the platform's clock and the host's at which a webhook is accepted; `None` if its
+    /// scheme has no time.
     pub fn tolerance(&self) -> Option<Duration> {
         match &self.proof {
             Proof::Hmac { tolerance_s, .. } | Proof::Ed25519 { tolerance_s, .. } => {
@@ -74,11 +75,11 @@ pub struct Located {
     pub header: String,
     /// The name of a `name=value` part.
     pub part: Option<String>,
-    /// What stands before the value.
+    /// The text before the value.
     pub prefix: String,
 }
 
-/// How bytes are written in a header.
+/// The encoding of bytes in a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encoding {
@@ -88,11 +89,11 @@ pub enum Encoding {
     Base64,
 }
 
-/// A part of what is signed.
+/// A signed part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SignedPart {
-    /// The timestamp as it was written.
+    /// The timestamp as sent.
     Timestamp,
     /// The raw body.
     Body,
@@ -100,10 +101,10 @@ pub enum SignedPart {
     Literal(String),
 }
 
-/// A question by GET.
+/// A verification request by GET.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Challenge {
-    /// The parameter whose value is the answer.
+    /// The parameter whose value is the response.
     pub answer_with: String,
     /// A parameter, and the app's secret that it must equal.
     pub verify: Option<(String, String)>,

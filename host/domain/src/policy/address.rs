@@ -1,30 +1,30 @@
-//! Which addresses a connection may go to. Judged on every address that a name resolves to, and on addresses written as
-//! such; what is dialed is what was judged.
+//! The addresses that a connection may use. Checked for every address that a name resolves to, and for literal
+//! addresses; exactly the checked address is dialed.
 //!
-//! IPv4 is judged by what may not be dialed, IPv6 by what may: so many ways exist to carry an IPv4 address inside an IPv6
-//! one (NAT64, 6to4, Teredo, site-local, compatible) that a list of them is never whole. Source: the IANA registries of
+//! IPv4 has a deny list, IPv6 an allow list: there are so many ways to embed an IPv4 address in an IPv6 one (NAT64,
+//! 6to4, Teredo, site-local, compatible) that a deny list would never be complete. Source: the IANA registries of
 //! special-purpose addresses (RFC 6890 and its updates), and Microsoft's page on 168.63.129.16.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::policy::Reach;
 
-/// An address that may not be dialed, and why.
+/// Why an address may not be dialed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{address} may not be dialed: it is {what}")]
 pub struct AddressRefusal {
     /// The address, in its canonical form.
     pub address: IpAddr,
-    /// What kind of address it is.
+    /// The kind of address.
     pub what: &'static str,
 }
 
-/// Whether `address` may be dialed by a request that may reach `reach`.
+/// Whether a request with this `reach` may dial `address`.
 ///
 /// # Errors
-/// The address is not among those.
+/// The address is outside of the reach.
 pub fn admit(address: IpAddr, reach: Reach) -> Result<(), AddressRefusal> {
-    // ::ffff:a.b.c.d is the IPv4 address, to the kernel as to us.
+    // ::ffff:a.b.c.d is the IPv4 address, for the kernel too.
     let address = address.to_canonical();
     let refusal = match reach {
         Reach::OperatorSet => None,
@@ -38,7 +38,7 @@ pub fn admit(address: IpAddr, reach: Reach) -> Result<(), AddressRefusal> {
     refusal.map_or(Ok(()), |what| Err(AddressRefusal { address, what }))
 }
 
-/// Networks by their first address and the number of bits that all of a network's addresses share.
+/// Networks by first address and prefix length.
 type Networks<A> = &'static [(A, u32, &'static str)];
 
 const fn v4(a: u8, b: u8, c: u8, d: u8) -> Ipv4Addr {
@@ -79,7 +79,7 @@ fn not_public_v4(address: Ipv4Addr) -> Option<&'static str> {
         .map(|(_, _, what)| *what)
 }
 
-/// What is not public of 2000::/3.
+/// The part of 2000::/3 that is not public.
 const NOT_PUBLIC_V6: Networks<Ipv6Addr> = &[
     (
         Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0),
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn each_network_is_refused_from_its_first_address_to_its_last_and_no_further() {
-        // First, last; the neighbors before and after are public unless they belong to another such network.
+        // First, last; the adjacent addresses are public unless they belong to another such network.
         for (first, last) in [
             ("0.0.0.0", "0.255.255.255"),
             ("10.0.0.0", "10.255.255.255"),
@@ -242,7 +242,7 @@ mod tests {
             let special = v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_broadcast()
                 || v4.is_documentation() || v4.is_unspecified() || v4.is_multicast();
             prop_assert!(!(special && admit(v4.into(), Reach::Public).is_ok()));
-            // Written as IPv6, it is judged as what it is.
+            // As an IPv4-mapped address, it gets the same result.
             prop_assert_eq!(
                 admit(v4.to_ipv6_mapped().into(), Reach::Public),
                 admit(v4.into(), Reach::Public)

@@ -1,16 +1,18 @@
-//! The message budget: how many messages the business may write until the contact writes again.
+//! The message budget: how many messages the business may send until the contact writes again.
 
 use crate::conversation::Conversation;
 use crate::policy::{Refusal, Rules, Stage};
 
-/// How many messages the business may write until the contact writes again; none if there is no bound, or none any more.
+/// How many messages the business may send until the contact writes again; `None` without a bound, or once the bound
+/// has ended.
 pub fn limit(rules: &Rules, conversation: &Conversation) -> Option<u32> {
     rules
         .budget
         .filter(|_| !(rules.budget_until_reply && conversation.replied))
 }
 
-/// Whether the budget has one left. At dispatch the message's own share is among the used, so the last one may still go.
+/// Whether the budget has one left. At dispatch the message's own share is among the used, so the last one may still be
+/// sent.
 ///
 /// # Errors
 /// The budget is used up.

@@ -1,14 +1,14 @@
-//! What a draft may carry.
+//! The content of a draft.
 
 use crate::channel::Channel;
 use crate::manifest::{ContentRule, Support};
 use crate::message::{Attachment, Content, ContentKind, Draft, MediaStatus};
 use crate::policy::{Refusal, Rules};
 
-/// Whether the platform takes this content. `images_allowed` is what it said of this conversation when last asked.
+/// Whether the platform accepts this content. `images_allowed` is its last report about this conversation.
 ///
 /// # Errors
-/// The kind, the length, the file's type or size, or the country says no.
+/// The kind, the length, the file's type or size, or the country is not allowed.
 pub fn admit(rules: &Rules, channel: &Channel, images_allowed: Option<bool>, draft: &Draft) -> Result<(), Refusal> {
     let kind = draft
         .content
@@ -33,14 +33,14 @@ pub fn admit(rules: &Rules, channel: &Channel, images_allowed: Option<bool>, dra
     Ok(())
 }
 
-/// The length of a text as the strictest platform would count it: Unicode scalar values or UTF-16 units, whichever is more.
-/// Platforms do not say which they mean.
+/// The length of a text by the strictest count: Unicode scalar values or UTF-16 units, whichever is more. Platforms do
+/// not document which they use.
 pub fn length(text: &str) -> u32 {
-    // UTF-16 never needs fewer units than there are scalar values.
+    // UTF-16 never needs fewer units than scalar values.
     u32::try_from(text.encode_utf16().count()).unwrap_or(u32::MAX)
 }
 
-/// What a sender should know of a text that may be sent.
+/// Warnings for the sender of a text that may be sent.
 pub fn warnings(rules: &Rules, content: &Content) -> Vec<String> {
     let Content::Text { text } = content else {
         return Vec::new();
@@ -55,9 +55,9 @@ pub fn warnings(rules: &Rules, content: &Content) -> Vec<String> {
     }
 }
 
-/// The messages that `content` becomes when its sender lets it be several: a text that is longer than the rule in pieces, cut
-/// at white space where there is any, and what is written with a picture in a message of its own, where the platform does not
-/// carry the two together. Each costs one of the budget.
+/// The messages that `content` is split into if its sender allows it: a text beyond the limit in pieces, cut at white
+/// space if possible, and a caption as a separate message if the platform does not support captions. Each takes one
+/// share of the budget.
 pub fn split(rules: &Rules, content: Content) -> Vec<Content> {
     let kind = content.kind();
     let rule = kind.and_then(|kind| rules.content(kind));
@@ -79,7 +79,7 @@ pub fn split(rules: &Rules, content: Content) -> Vec<Content> {
     }
 }
 
-/// The text in pieces of at most `max` characters, as [`length`] counts them. No character is lost but white space at a cut.
+/// The text in pieces of at most `max` characters, as [`length`] counts them. Only white space at a cut is dropped.
 fn pieces(text: &str, max: u32) -> Vec<String> {
     if max == 0 || length(text) <= max {
         return vec![text.to_owned()];
@@ -104,7 +104,8 @@ fn pieces(text: &str, max: u32) -> Vec<String> {
         } else {
             space.filter(|at| *at > 0).unwrap_or(cut)
         };
-        // A rule of one unit cannot hold a character of two: it is cut all the same, and the judge refuses the piece.
+        // A limit of one unit cannot contain a character of two: it is cut anyway, and the policy check refuses the
+        // piece.
         let at = if at == 0 {
             rest.chars().next().map_or(rest.len(), char::len_utf8)
         } else {
@@ -116,7 +117,7 @@ fn pieces(text: &str, max: u32) -> Vec<String> {
     pieces.push(rest.to_owned());
     pieces.retain(|piece| !piece.is_empty());
     if pieces.is_empty() {
-        // Nothing but white space: the judge refuses it as it is.
+        // Only white space: the policy check refuses it unchanged.
         pieces.push(text.to_owned());
     }
     pieces
@@ -127,7 +128,7 @@ fn has_link(text: &str) -> bool {
 }
 
 const LINKS: &str = "links_not_clickable";
-/// A note of a kind of content that cannot have words in the same message.
+/// The note of a kind of content that cannot have a caption in the same message.
 const NO_CAPTION: &str = "no_caption";
 
 fn admit_text(rule: &ContentRule, text: &str) -> Result<(), Refusal> {
@@ -167,10 +168,10 @@ fn admit_file(rule: &ContentRule, media: &Attachment) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether pictures may go in a conversation. `images_allowed` is what the platform said of it when last asked.
+/// Whether pictures may be sent in a conversation. `images_allowed` is the platform's last report about it.
 ///
 /// # Errors
-/// The account's country has none, or the platform said no.
+/// The account's country does not allow them, or the platform refused.
 pub fn admit_images(rules: &Rules, channel: &Channel, images_allowed: Option<bool>) -> Result<(), Refusal> {
     if let Some(country) = channel.country.as_deref().filter(|country| {
         rules
@@ -184,7 +185,7 @@ pub fn admit_images(rules: &Rules, channel: &Channel, images_allowed: Option<boo
     }
     if images_allowed == Some(false) {
         return Err(Refusal::MediaNotAllowedInRegion {
-            reason: "the platform says so of this contact".to_owned(),
+            reason: "the platform reports it for this contact".to_owned(),
         });
     }
     Ok(())

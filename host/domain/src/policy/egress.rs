@@ -1,8 +1,9 @@
-//! The judge of what leaves: each request of the process becomes an [`EgressPermit`] here, or a [`CallRefusal`].
+//! The policy check of outgoing requests: each request of the process becomes an [`EgressPermit`] here, or a
+//! [`CallRefusal`].
 //!
-//! A connector's request is judged in the platform's own form, whatever the operator mapped its origin to, and what was
-//! judged is what is sent: where a rule reads the body, the host writes it anew. Addresses are judged when a name has
-//! resolved, by [`super::address::admit`]; the permit says which may be reached.
+//! A connector's request is checked in the platform's own form, whatever the operator mapped its origin to, and exactly
+//! the checked request is sent: if a rule reads the body, the host serializes it again. Addresses are checked when a
+//! name has resolved, by [`super::address::admit`]; the permit states which may be reached.
 
 use std::fmt;
 
@@ -24,36 +25,36 @@ mod tests;
 pub use call::{Call, CallKind};
 pub use origins::OriginMap;
 
-/// A request that nobody has judged.
+/// A request that has not been checked.
 #[derive(Clone)]
 pub struct Request {
     /// The method.
     pub method: Method,
     /// Absolute.
     pub url: Url,
-    /// Without what the host sets.
+    /// Without those that the host sets.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// What it carries.
+    /// The body.
     pub body: RequestBody,
 }
 
-/// Only where it goes: path and query may hold ids of people, the rest tokens, and what people wrote.
+/// Shows the destination only: path and query may contain ids of people, the rest tokens and messages.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.url.origin().ascii_serialization())
     }
 }
 
-/// What a request carries.
+/// The body of a request.
 #[derive(Clone)]
 pub enum RequestBody {
     /// Nothing.
     Empty,
     /// Bytes.
     Bytes(Bytes),
-    /// A JSON document, written by the host: what was judged is what is sent.
+    /// A JSON document, serialized by the host: exactly the checked document is sent.
     Json(Value),
-    /// Stored bytes, streamed.
+    /// Stored media, streamed.
     Stored(MediaId),
     /// `multipart/form-data`, RFC 7578.
     Multipart(Vec<Part>),
@@ -64,40 +65,40 @@ pub enum RequestBody {
 pub struct Part {
     /// The field's name.
     pub name: String,
-    /// What it holds.
+    /// The part's content.
     pub content: PartContent,
 }
 
-/// What a part holds.
+/// The content of a part.
 #[derive(Clone)]
 pub enum PartContent {
     /// Text.
     Text(String),
-    /// Stored bytes, with their file name and type.
+    /// Stored media, with their file name and type.
     Stored(MediaId),
 }
 
-/// For what a request leaves; decides who may answer for it, and what the log calls it.
+/// The purpose of a request; decides who is responsible for it, and its name in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// A connector's call of its platform.
     Connector {
         /// The route that covers it.
         route: String,
-        /// What it does.
+        /// The route's class.
         class: RouteClass,
     },
     /// The host's own call of a token endpoint.
     Authorization,
-    /// Bytes that a message names.
+    /// Fetching media that a message references.
     Media,
-    /// An event for an operator's endpoint.
+    /// Delivering an event to an operator's endpoint.
     Endpoint,
-    /// The operator's own: the command line, the clock that is followed.
+    /// The operator's own: the command line, a followed clock.
     Operator,
 }
 
-/// Which addresses a request may be dialed at.
+/// The addresses at which a request may be dialed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// Public addresses only.
@@ -108,7 +109,7 @@ pub enum Reach {
     OperatorSet,
 }
 
-/// One judged request. Made only in this module, spent by the egress crate.
+/// A checked request. Constructed only in this module, consumed by the egress crate.
 #[derive(Debug)]
 pub struct EgressPermit {
     request: Request,
@@ -118,12 +119,12 @@ pub struct EgressPermit {
 }
 
 impl EgressPermit {
-    /// What may leave.
+    /// The request.
     pub fn request(&self) -> &Request {
         &self.request
     }
 
-    /// For what.
+    /// The purpose.
     pub fn purpose(&self) -> &Purpose {
         &self.purpose
     }
@@ -133,18 +134,18 @@ impl EgressPermit {
         &self.secrets
     }
 
-    /// The addresses it may be dialed at.
+    /// The addresses that may be dialed.
     pub fn reach(&self) -> Reach {
         self.reach
     }
 
-    /// Everything, for the one who sends it.
+    /// Everything, for the sender.
     pub fn into_parts(self) -> (Request, Purpose, Vec<SecretUse>, Reach) {
         (self.request, self.purpose, self.secrets, self.reach)
     }
 }
 
-/// Why a request may not leave.
+/// Why a request may not be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallRefusal {
     /// A pure call.
@@ -153,27 +154,27 @@ pub enum CallRefusal {
         /// The call.
         call: &'static str,
     },
-    /// The URL is not one that may leave.
+    /// The URL is not allowed.
     #[error("the URL is refused: {reason}")]
     BadUrl {
-        /// Which rule.
+        /// The rule.
         reason: &'static str,
     },
-    /// A header that the host sets, or that nobody may.
+    /// A header that the host sets, or that is forbidden.
     #[error("the header {name} may not be set: {reason}")]
     BadHeader {
         /// The header.
         name: String,
-        /// Which rule.
+        /// The rule.
         reason: &'static str,
     },
-    /// The body cannot be judged.
+    /// The body cannot be checked.
     #[error("the body is refused: {reason}")]
     BadBody {
-        /// Which rule.
+        /// The rule.
         reason: &'static str,
     },
-    /// No declared route covers it.
+    /// No declared route matches it.
     #[error("no route of the manifest covers {method} {origin}{path}")]
     NoRoute {
         /// The method.
@@ -189,23 +190,23 @@ pub enum CallRefusal {
         /// The route.
         route: String,
     },
-    /// The operator was asked, and said no.
+    /// The operator refused the route.
     #[error("the operator withholds the route {route} from this connector")]
     Withheld {
         /// The route.
         route: String,
     },
-    /// The operator gave fewer hosts than were asked for.
+    /// The operator granted fewer origins than were requested.
     #[error("the operator grants the route {route} for {} only, and this request is for {origin}", granted.join(", "))]
     Narrowed {
         /// The route.
         route: String,
-        /// Where the request would go.
+        /// The request's origin.
         origin: String,
-        /// Where it may.
+        /// The granted origins.
         granted: Vec<String>,
     },
-    /// The route's class does not belong to this call.
+    /// The route's class is not allowed in this call.
     #[error("`{call}` may make no {class} request (route {route})")]
     WrongCall {
         /// The call.
@@ -215,7 +216,7 @@ pub enum CallRefusal {
         /// The route.
         route: String,
     },
-    /// The permit is spent, or there never was one.
+    /// The permit is used, or did not exist.
     #[error("the permit of this call is spent: one message-send request was already made (route {route})")]
     NoPermitLeft {
         /// The route.
@@ -230,7 +231,7 @@ pub enum CallRefusal {
 }
 
 impl CallRefusal {
-    /// The rule's name, for metrics and the record.
+    /// The rule's name, for metrics and the database.
     pub fn rule(&self) -> &'static str {
         match self {
             Self::NoNetwork { .. } => "no_network",
@@ -248,14 +249,14 @@ impl CallRefusal {
     }
 }
 
-/// Whether a connector may make this request in this call. A message-send request that is let through spends the call's
-/// permit at once, whatever becomes of it: what left cannot be called back.
+/// Whether a connector may make this request in this call. An admitted message-send request uses the call's permit
+/// immediately, whatever its result: a request that was sent cannot be recalled.
 ///
-/// Of several routes that cover a request, the first of the manifest is meant, and it alone: its grant, its class, its
-/// secrets. Where a URL serves two uses, told apart by the body, the one without a condition stands last, or it takes all.
+/// If several routes match a request, only the manifest's first applies: its grant, its class, its secrets. If a URL
+/// has two uses that the body distinguishes, the route without a condition must be last, or it matches all.
 ///
 /// # Errors
-/// The first rule that says no: the call, the headers, the URL, the route, the body, the grant, the class, the permit.
+/// The first rule that refuses: the call, the headers, the URL, the route, the body, the grant, the class, the permit.
 pub fn may_call(
     call: &mut Call,
     routes: &[Route],
@@ -288,17 +289,17 @@ pub fn may_call(
     })
 }
 
-/// What a route covers of a request.
+/// A request as its route matches it.
 struct Covered<'r> {
     route: &'r Route,
     /// In the platform's own form.
     url: Url,
     origin: Origin,
-    /// The body, where a rule reads it.
+    /// The body, if a rule reads it.
     document: Option<Value>,
 }
 
-/// The route of the first of the platform's forms of the URL that one covers.
+/// The route of the first of the URL's platform forms that a route matches.
 fn find_route<'r>(routes: &'r [Route], origins: &OriginMap, request: &Request) -> Result<Covered<'r>, CallRefusal> {
     let mut first_no = None;
     for url in origins.platform_forms(&request.url) {
@@ -319,10 +320,10 @@ fn find_route<'r>(routes: &'r [Route], origins: &OriginMap, request: &Request) -
     }))
 }
 
-/// The permit for the host's own call of a token endpoint that the manifest names. The values are already in the body.
+/// The permit for the host's own call of a token endpoint in the manifest. The values are already in the body.
 ///
 /// # Errors
-/// The URL is not one that may leave.
+/// The URL is not allowed.
 pub fn may_authorize(origins: &OriginMap, request: Request) -> Result<EgressPermit, CallRefusal> {
     rules::admit_connector_url(&request.url)?;
     let (url, reach) = origins.target(&request.url);
@@ -335,10 +336,10 @@ pub fn may_authorize(origins: &OriginMap, request: Request) -> Result<EgressPerm
     })
 }
 
-/// The permit to fetch bytes that a caller of the API named by URL.
+/// The permit to fetch media from a URL that a caller of the API provided.
 ///
 /// # Errors
-/// The URL is not one that may leave, or names a port: a picture is served where the web is.
+/// The URL is not allowed, or has a port: media are served on the default port.
 pub fn may_fetch(url: Url) -> Result<EgressPermit, CallRefusal> {
     rules::admit_url(&url)?;
     if url.port().is_some() {
@@ -360,11 +361,11 @@ pub fn may_fetch(url: Url) -> Result<EgressPermit, CallRefusal> {
     })
 }
 
-/// The permit to hand an event to an operator's endpoint, at whatever port it listens. `reach` is what the configuration
-/// allows such URLs; plain http is only for those beyond the public.
+/// The permit to deliver an event to an operator's endpoint, at any port. `reach` is what the configuration allows for
+/// such URLs; plain http is only for non-public ones.
 ///
 /// # Errors
-/// The URL is not one that may leave, or is neither http nor https, or carries a user.
+/// The URL is not allowed, or is neither http nor https, or contains a user.
 pub fn may_deliver(request: Request, reach: Reach) -> Result<EgressPermit, CallRefusal> {
     match reach {
         Reach::Public => rules::admit_url(&request.url)?,
@@ -378,12 +379,12 @@ pub fn may_deliver(request: Request, reach: Reach) -> Result<EgressPermit, CallR
     })
 }
 
-/// The permit to fetch a component, or what leads to it, for the command line. `named` is what the operator wrote: its host may
-/// be anywhere, and is spoken to in the clear only if they wrote that. Whoever else an answer names (where to go on, who gives
-/// out tokens) is a stranger's word, and is public or nowhere.
+/// The permit to fetch a component, or a document that leads to it, for the command line. `named` is the URL that the
+/// operator entered: its host may have any address, and is contacted without TLS only if the URL is http. Other hosts
+/// come from responses (redirects, token endpoints): they are untrusted and must be public.
 ///
 /// # Errors
-/// The URL is not one that may leave.
+/// The URL is not allowed.
 pub fn may_obtain(named: &Url, request: Request) -> Result<EgressPermit, CallRefusal> {
     let url = &request.url;
     let reach = if url.host() == named.host() && (url.scheme() == named.scheme() || url.scheme() == "https") {
@@ -401,7 +402,7 @@ pub fn may_obtain(named: &Url, request: Request) -> Result<EgressPermit, CallRef
     })
 }
 
-/// The permit of the operator's own programs: the command line's calls of the API, and the sandbox's clock.
+/// The permit of the operator's own programs: the command line's API calls, and the sandbox's clock.
 pub fn may_follow_clock(request: Request) -> EgressPermit {
     EgressPermit {
         request,

@@ -1,8 +1,9 @@
-//! Rates, paced: turns by the generic cell rate algorithm, as one moment of state for each bucket, and what left in them.
+//! Rate limiting: pacing by the generic cell rate algorithm, as one moment of state for each bucket, and the departures
+//! in it.
 //!
-//! Turns are spaced evenly: a burst would spend the next span's share. But a request may leave later than its turn, when the
-//! machine is busy or a connection takes its time, and then more of them leave within a span than had their turns in it. So what
-//! counts is asked once more at the last moment, of the requests that did leave: [`Departures`].
+//! Turns are spaced evenly: a burst would spend the next span's share. But a request may be sent later than its turn,
+//! when the machine is busy or a connection is slow, and then more of them are sent within a span than had their turns
+//! in it. So a second check follows at the last moment, on the requests that were actually sent: [`Departures`].
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,7 +18,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Takes the next turn: when the request may leave, at `now` or later. None if that is further away than `patience`; the
+    /// Takes the next turn and returns its time, at `now` or later. `None` if that is more than `patience` ahead; the
     /// turn is then not taken.
     pub fn take(&mut self, permits: u32, per: Duration, now: Duration, patience: Duration) -> Option<Duration> {
         let turn = self.next.max(now);
@@ -28,7 +29,7 @@ impl Pace {
         Some(turn)
     }
 
-    /// How many turns are left up to `until`.
+    /// The number of turns left until `until`.
     pub fn room(&self, permits: u32, per: Duration, now: Duration, until: Duration) -> u32 {
         let spacing = spacing(permits, per).as_nanos().max(1);
         let Some(left) = until.checked_sub(self.next.max(now)) else {
@@ -39,48 +40,48 @@ impl Pace {
             .saturating_add(1)
     }
 
-    /// Nothing leaves before `until`: the platform asked for a pause.
+    /// No request is sent before `until`: the platform requested a pause.
     pub fn hold(&mut self, until: Duration) {
         self.next = self.next.max(until);
         self.held = self.held.max(until);
     }
 
-    /// Whether `turn`, which was taken before, went by so long ago that a request which left in it now would be one too many
-    /// beside those whose turn it is: by more than the turns of a span are further apart than the rule asks for.
+    /// Whether `turn`, which was taken before, is so long ago that a request sent in it now would exceed the rule
+    /// together with those whose turn it is: by more than the spacing's margin over a span.
     pub fn is_missed(turn: Duration, permits: u32, per: Duration, now: Duration) -> bool {
         let spare = (spacing(permits, per) * permits.max(1)).saturating_sub(per);
         now > turn + spare
     }
 
-    /// Gives a turn back that was not used, if none was taken after it.
+    /// Returns a turn that was not used, if none was taken after it.
     pub fn give_back(&mut self, turn: Duration, permits: u32, per: Duration) {
         if self.next == turn + spacing(permits, per) {
             self.next = turn;
         }
     }
 
-    /// Whether `turn`, which was taken before, fell into a pause that the platform asked for since: it must be taken anew.
+    /// Whether `turn`, which was taken before, is in a pause that the platform requested since: it must be taken again.
     pub fn is_void(&self, turn: Duration) -> bool {
         turn < self.held
     }
 
-    /// Until when nothing leaves: the end of the last pause that the platform asked for.
+    /// The end of the last pause that the platform requested; nothing is sent before.
     pub fn held(&self) -> Duration {
         self.held
     }
 }
 
-/// What left of one bucket lately, and what is leaving, each counted when it arrived at the latest. Never are there more than a
-/// rule's permits in any span that is longer than the rule's by a percent.
+/// The recent departures of one bucket, and the requests being sent, each counted at its latest possible arrival. Any
+/// span that is one percent longer than the rule's has at most the rule's permits.
 ///
-/// When a request arrived is not known: after it was written, and before its response by at least as long as the quickest response
-/// takes. So whatever delays one on its way, a network or a platform that waits for its processor, the platform never sees one too
-/// many beside it; where all take equally long, nothing is lost to that.
+/// The exact arrival of a request is unknown: it is after the write, and before the response by at least the duration
+/// of the fastest response. So whatever delays a request in transit, a network or an overloaded platform, the platform
+/// never receives one too many; if all take equally long, this costs no throughput.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Departures {
-    /// In the order in which they were let go.
+    /// In the order of admission.
     lately: VecDeque<Departed>,
-    /// When the last one was let go.
+    /// When the last one was admitted.
     last: Option<Duration>,
     next: u64,
     #[serde(skip)]
@@ -98,15 +99,15 @@ struct Departed {
 enum Moment {
     /// It is being written.
     Leaving,
-    /// It was written then, and no response has come.
+    /// It was written then, and has no response.
     Written(Duration),
-    /// It arrived by then.
+    /// It arrived no later than this.
     Arrived(Duration),
 }
 
 impl Moment {
-    /// When a request arrived at the latest, if a response takes `quickest` at least. One without a response is given a span of
-    /// its rule: requests that hang must not stop all others for as long as a response is waited for.
+    /// The latest arrival of a request, if a response takes at least `quickest`. A request without a response is given
+    /// one span of its rule: hanging requests must not block all others until their timeout.
     fn arrived_by(self, per: Duration, now: Duration, quickest: Duration) -> Duration {
         match self {
             Self::Leaving => now,
@@ -116,11 +117,11 @@ impl Moment {
     }
 }
 
-/// Departures that are remembered of one bucket. A rule with more permits is kept by as many parts of its span.
+/// Departures stored of one bucket. A rule with more permits is split into as many parts of its span.
 const REMEMBERED: u32 = 4_096;
 
 impl Departures {
-    /// When the next request may leave: `now`, or later. To be asked again then, since others ask too.
+    /// When the next request may be sent: `now`, or later. Must be checked again then, since other requests compete.
     pub fn free_at(&self, permits: u32, per: Duration, now: Duration) -> Duration {
         let apart = self.last.map_or(now, |last| now.max(last + apart(permits, per)));
         let (permits, span) = remembered(permits, per);
@@ -131,12 +132,12 @@ impl Departures {
         let past_at = |departed: &Departed| departed.at.arrived_by(per, now, quickest) + span;
         let mut past_at: Vec<Duration> = self.lately.iter().map(past_at).collect();
         let nth = past_at.len() - permits;
-        // With this one past, fewer than the permits are not.
+        // Once this one is past, fewer than the permits remain.
         let (_, at, _) = past_at.select_nth_unstable(nth);
         (*at).max(apart)
     }
 
-    /// Lets a request go that is free to at `now`. Its number, for the methods below.
+    /// Admits a request that may be sent at `now`. Returns its number, for the methods below.
     pub fn leave(&mut self, permits: u32, per: Duration, now: Duration) -> u64 {
         let (permits, span) = remembered(permits, per);
         let is_past = |at: Moment| matches!(at, Moment::Arrived(at) if at + span <= now);
@@ -159,7 +160,8 @@ impl Departures {
         }
     }
 
-    /// The response to a request has begun. When the request arrived at the latest; none if it is known no more.
+    /// The response to a request has begun. Returns the request's latest arrival; `None` if its departure is no longer
+    /// stored.
     pub fn answered(&mut self, number: u64, per: Duration, now: Duration) -> Option<Duration> {
         if let Some(Moment::Written(at)) = self.find(number).map(|departed| departed.at) {
             self.quickest.add(now.saturating_sub(at));
@@ -167,12 +169,12 @@ impl Departures {
         self.end_by(number, per, now, self.quickest.get())
     }
 
-    /// No response to a request will come, or it will not leave any more. When it arrived at the latest, as above.
+    /// A request will have no response, or will not be sent. Returns its latest arrival, as above.
     pub fn end(&mut self, number: u64, per: Duration, now: Duration) -> Option<Duration> {
         self.end_by(number, per, now, Duration::ZERO)
     }
 
-    /// A request arrived at `by` at the latest, as another who counts it says.
+    /// A request arrived no later than `by`, as another host that counts it reports.
     pub fn arrived(&mut self, number: u64, by: Duration) {
         if let Some(departed) = self.find(number) {
             departed.at = Moment::Arrived(by);
@@ -187,12 +189,12 @@ impl Departures {
     }
 
     fn find(&mut self, number: u64) -> Option<&mut Departed> {
-        // Most often one of the last.
+        // Usually one of the last.
         self.lately.iter_mut().rev().find(|one| one.number == number)
     }
 }
 
-/// The time from a request to its response, of the quickest lately: since the block before the current one began.
+/// The shortest recent time from a request to its response: since the start of the previous block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Quickest {
     before: Option<Duration>,
@@ -200,8 +202,8 @@ struct Quickest {
     seen: u32,
 }
 
-/// Responses in a block: at ten a second some minutes, so that one quick answer is long in use and a platform that became slower is
-/// not held against its past for good.
+/// Responses in a block: some minutes at ten per second, so that one fast response is used long, but not forever if the
+/// platform becomes slower.
 const BLOCK: u32 = 1_024;
 
 impl Quickest {
@@ -222,8 +224,8 @@ impl Quickest {
     }
 }
 
-/// How many departures a rule is judged by, and the span that those and one more must be longer than: by one percent than the
-/// rule's, for what the quickest response does not tell of a way.
+/// How many departures a rule compares, and the span that those and one more must exceed: one percent longer than the
+/// rule's, for what the fastest response does not show about the network.
 fn remembered(permits: u32, per: Duration) -> (usize, Duration) {
     let permits = permits.max(1);
     let kept = permits / permits.div_ceil(REMEMBERED);
@@ -231,15 +233,15 @@ fn remembered(permits: u32, per: Duration) -> (usize, Duration) {
     (usize::try_from(kept).unwrap_or(usize::MAX), (even + even / 100) * kept)
 }
 
-/// The span between two turns. One and a half percent wider than the rule's: half a percent more than what left is judged by, so
-/// that responses which take a little longer than others hold nothing up.
+/// The interval between two turns. One and a half percent longer than the rule's: half a percent more than the check of
+/// departures, so that slightly slower responses delay nothing.
 fn spacing(permits: u32, per: Duration) -> Duration {
     let even = per / permits.max(1);
     even + even * 3 / 200
 }
 
-/// The least time between two that leave: half of that between two turns. What was held up may catch up, and still arrives in the
-/// order in which it left. None where it is finer than timers are.
+/// The minimum interval between two departures: half of that between two turns. Delayed requests may catch up, and
+/// still arrive in the order in which they were sent. Zero if it is below the timers' resolution.
 fn apart(permits: u32, per: Duration) -> Duration {
     const FINEST: Duration = Duration::from_millis(2);
     Some(spacing(permits, per) / 2)
@@ -311,7 +313,7 @@ mod tests {
         assert!(anew == 2 * SECOND && !pace.is_void(anew));
     }
 
-    /// A request on its way: what it does next, and when.
+    /// The next step of a request in transit, and its time.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     enum Act {
         Asks(usize),
@@ -320,12 +322,12 @@ mod tests {
         Ends(usize, u64),
     }
 
-    /// What delays a request: until it asks, between the yes and the write, from there until that is known, on its way to the
-    /// platform, and on the way back.
+    /// The delays of a request: before it asks, between admission and the write, from there until the write is known,
+    /// in transit to the platform, and on the way back.
     type Late = (u64, u64, u64, u64, Option<u64>);
 
-    /// The moments at which the platform sees requests, each late in its own way; in microseconds. Each way takes at least
-    /// `least`, and the first request, which is before these, takes no longer.
+    /// The times at which the platform receives requests, each with its own delays; in microseconds. Each way takes at
+    /// least `least`, and the first request, which precedes these, takes no longer.
     fn arrivals(permits: u32, least: u64, late: &[Late]) -> Vec<u64> {
         let micros = |at: u64| Duration::from_micros(at);
         let mut departures = Departures::default();
@@ -375,15 +377,15 @@ mod tests {
         let mut departures = Departures::default();
         let first = departures.leave(2, SECOND, at(0));
         let second = departures.leave(2, SECOND, at(100));
-        // What is leaving may do so now.
+        // A request being sent may be sent now.
         assert_eq!(departures.free_at(2, SECOND, at(5_000)), at(6_010));
         departures.left(second, at(5_000));
         departures.left(first, at(5_001));
-        // What is on its way may arrive now.
+        // A request in transit may arrive now.
         assert_eq!(departures.free_at(2, SECOND, at(5_200)), at(6_210));
         departures.answered(first, SECOND, at(5_201));
         departures.answered(second, SECOND, at(5_300));
-        // The first, the quickest yet, took 200 ms; the second may have arrived 100 ms after it was written.
+        // The first, the fastest yet, took 200 ms; the second may have arrived 100 ms after it was written.
         assert_eq!(departures.free_at(2, SECOND, at(5_301)), at(6_011));
         assert_eq!(departures.free_at(1, SECOND, at(5_301)), at(6_110));
         assert_eq!(departures.free_at(2, SECOND, at(6_011)), at(6_011));
@@ -434,7 +436,7 @@ mod tests {
         for permits in [1, 10, 4_096, 4_097, 100_000, u32::MAX] {
             let (kept, span) = remembered(permits, SECOND);
             assert!((1..=REMEMBERED as usize).contains(&kept), "{permits}");
-            // So many spans in a row hold no more than the permits within the rule's own.
+            // That many consecutive spans contain at most the permits within the rule's own.
             let spans = u32::try_from(permits as usize / kept).expect("fewer than the permits");
             assert!(permits > 1_000_000 || span * spans >= SECOND, "{permits}");
         }

@@ -1,4 +1,4 @@
-//! Every no to a message, with the rule that decided and both sides of it.
+//! Refusals of messages, with the rule that decided and the facts on both sides.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 pub struct Finding {
     /// JSON pointer (RFC 6901) into the content.
     pub pointer: String,
-    /// A word for programs.
+    /// A code for programs.
     pub code: String,
     /// A sentence for people.
     pub detail: String,
@@ -29,14 +29,14 @@ pub enum Refusal {
         closed_at: Timestamp,
     },
     /// The message budget.
-    #[error("{used} of the {limit} messages of this window are used; the contact's next message gives {limit} more")]
+    #[error("{used} of the {limit} messages of this window are used; the contact's next message restores {limit}")]
     MessageBudgetExhausted {
-        /// The rule's number.
+        /// The limit.
         limit: u32,
-        /// What was counted.
+        /// The number of counted messages.
         used: u32,
     },
-    /// The contact has never written.
+    /// The contact has never written, and the business may not write first.
     #[error("the contact has not written yet, and the platform does not let a business write first")]
     ConversationInitiationNotAllowed,
     /// A country that the platform excludes.
@@ -44,71 +44,71 @@ pub enum Refusal {
     RegionNotEligible {
         /// ISO 3166-1 alpha-2.
         country: String,
-        /// Where the platform said so.
+        /// Where the platform documents it.
         #[serde(rename = "source")]
         source_note: String,
     },
-    /// The channel is gone.
+    /// The channel was deleted.
     #[error("the channel was deleted; its history can be read, and nothing can be sent")]
     ChannelDeleted,
-    /// The operator holds the channel.
+    /// The operator paused the channel.
     #[error("the channel is paused; PATCH it with paused: false to resume")]
     ChannelPaused,
-    /// A person must authorize the channel again.
+    /// A person must reauthorize the channel.
     #[error("the channel's authorization has ended; reauthorize the channel")]
     ReauthorizationRequired,
-    /// Nothing in the text.
+    /// The text is empty.
     #[error("the text is empty")]
     TextEmpty,
-    /// Too much text.
+    /// The text is too long.
     #[error("the text has {actual} characters; the platform accepts {max}")]
     TextTooLong {
-        /// The rule's number.
+        /// The limit.
         max: u32,
-        /// What was counted: Unicode scalar values or UTF-16 units, whichever is more.
+        /// The length: Unicode scalar values or UTF-16 units, whichever is more.
         actual: u32,
     },
-    /// A link, where the operator refuses them.
+    /// The text has a link, and the operator refuses links.
     #[error("the text has a link that the platform does not make clickable, and the app refuses such texts")]
     LinkNotAllowed,
-    /// A kind of content that this platform does not take.
+    /// A kind of content that this platform does not support.
     #[error("the platform does not accept {kind} from a business")]
     ContentTypeNotSupported {
         /// The kind's name.
         kind: String,
     },
-    /// A type of file that the platform does not take.
+    /// A file type that the platform does not support.
     #[error("the platform does not accept {actual}; it accepts {}", allowed.join(", "))]
     MediaTypeNotSupported {
         /// As sniffed from the bytes.
         actual: String,
-        /// What it takes.
+        /// The supported types.
         allowed: Vec<String>,
     },
-    /// A file too large.
+    /// The file is too large.
     #[error("the file has {actual} bytes; the platform accepts {max}")]
     MediaTooLarge {
-        /// The rule's number.
+        /// The limit.
         max: u64,
-        /// The file's.
+        /// The file's size.
         actual: u64,
     },
-    /// The bytes named by the draft are not here.
+    /// The attachment is not stored.
     #[error("the media {id} is not stored here; upload it with POST /v1/media first")]
     MediaNotStored {
-        /// As the caller wrote it.
+        /// The id, as the caller wrote it.
         id: String,
     },
-    /// Pictures cannot go to this contact.
+    /// Pictures cannot be sent to this contact.
     #[error("pictures cannot be exchanged in this conversation: {reason}")]
     MediaNotAllowedInRegion {
-        /// What decided.
+        /// The reason.
         reason: String,
     },
-    /// One message to many.
-    #[error("the platform does not carry broadcasts; send to each conversation in its own window")]
+    /// One message to several recipients.
+    #[error("the platform does not support broadcasts; send to each conversation in its own window")]
     BroadcastNotSupported,
-    /// What the connector found.
+    /// The connector found faults.
     #[error("{}", findings.first().map_or("the connector refuses the draft", |f| f.detail.as_str()))]
     DraftInvalid {
         /// Each fault.
@@ -163,8 +163,8 @@ impl Refusal {
         }
     }
 
-    /// Whether a limit that the operator tightened for the channel decided: what `policy` sets is never looser than the
-    /// platform's own.
+    /// Whether a limit that the operator tightened for the channel refused: `policy` never exceeds the platform's own
+    /// limits.
     pub fn is_set_by(&self, policy: &PolicyOverride) -> bool {
         match self {
             Self::MessageBudgetExhausted { limit, .. } => policy.budget_limit == Some(*limit),
@@ -174,7 +174,7 @@ impl Refusal {
         }
     }
 
-    /// What has to happen before the same message may go.
+    /// What must happen before the same message may be sent.
     pub fn changes(&self) -> &'static str {
         match self {
             Self::ReplyWindowClosed { .. }
@@ -187,7 +187,7 @@ impl Refusal {
             Self::ChannelPaused => "when an operator resumes the channel",
             Self::ReauthorizationRequired => "when the channel is reauthorized",
             Self::MediaNotStored { .. } => "when the file is uploaded",
-            Self::BroadcastNotSupported => "never: the platform has no broadcasts",
+            Self::BroadcastNotSupported => "never: the platform does not support broadcasts",
             Self::TextEmpty
             | Self::TextTooLong { .. }
             | Self::ContentTypeNotSupported { .. }

@@ -1,14 +1,14 @@
-//! Countries: where the platform's rules let an account be used.
+//! Countries: where the platform's rules allow an account to be used.
 
 use crate::policy::{Refusal, Rules};
 
-/// A country as the lists have it: ISO 3166-1 alpha-2 in capitals; none for anything else.
+/// A country in the form of the lists: ISO 3166-1 alpha-2 in upper case; `None` for anything else.
 pub fn country(text: &str) -> Option<String> {
     let is_code = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
     is_code.then(|| text.to_ascii_uppercase())
 }
 
-/// Whether an account of this country may be connected and used. An unknown country passes: the platform decides.
+/// Whether an account of this country may be connected and used. An unknown country is allowed: the platform decides.
 ///
 /// # Errors
 /// The country is on the platform's list.

@@ -1,4 +1,4 @@
-//! The rules that hold for one channel: what the connector declares, tightened by the operator.
+//! The rules of one channel: the connector's policies, tightened by the operator.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use crate::message::{ContentKind, Origin};
 use crate::policy::AppSettings;
 use crate::time::Timestamp;
 
-/// A connector's rules and its app's settings, from which each channel's [`Rules`] follow. Copies of it share what it holds.
+/// A connector's rules and its app's settings, from which each channel's [`Rules`] are computed. Clones share their
+/// contents.
 #[derive(Clone, Debug)]
 pub struct RuleBook {
     manifest: Arc<Manifest>,
@@ -22,7 +23,7 @@ pub struct RuleBook {
 }
 
 impl RuleBook {
-    /// The rules that `manifest` declares under the operator's `settings` for the app.
+    /// The rules of `manifest` under the operator's `settings` for the app.
     pub fn new(manifest: Arc<Manifest>, settings: serde_json::Value) -> Self {
         Self {
             untightened: Arc::new(Rules::of(&manifest, &settings, &PolicyOverride::default())),
@@ -31,7 +32,7 @@ impl RuleBook {
         }
     }
 
-    /// The same rules, judged by a platform's clock that is so far from ours.
+    /// The same rules, evaluated with this offset of the platform's clock.
     pub fn with_clock(mut self, clock: ClockOffset) -> Self {
         if self.untightened.clock != clock {
             self.untightened = Arc::new(Rules {
@@ -42,22 +43,22 @@ impl RuleBook {
         self
     }
 
-    /// How far the platform's clock is from ours.
+    /// The offset of the platform's clock from the host's.
     pub fn clock(&self) -> ClockOffset {
         self.untightened.clock
     }
 
-    /// What the serving version declares.
+    /// The manifest of the serving version.
     pub fn manifest(&self) -> &Arc<Manifest> {
         &self.manifest
     }
 
-    /// The rules of an account that nothing was tightened for, or that is no channel yet.
+    /// The rules of an account without tightening, or that is not a channel yet.
     pub fn untightened(&self) -> &Arc<Rules> {
         &self.untightened
     }
 
-    /// The rules under an operator's hand.
+    /// The rules with an operator's tightening.
     pub fn tightened(&self, policy: &PolicyOverride) -> Arc<Rules> {
         if *policy == PolicyOverride::default() {
             return Arc::clone(&self.untightened);
@@ -74,64 +75,63 @@ impl RuleBook {
     }
 }
 
-/// What a conversation was found to carry when the platform was asked.
+/// The platform's report of the content that a conversation supports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Probed {
-    /// Whether pictures may go both ways; none if nobody asked.
+    /// Whether pictures are supported both ways; `None` if it was not queried.
     pub images: Option<bool>,
 }
 
-/// The rules for one channel. Plain data: the judges are beside it.
+/// The rules of one channel. Plain data: the checks are in the sibling modules.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
-    /// The messaging window; none if the platform has none.
+    /// The messaging window; `None` if the platform has none.
     pub window: Option<Duration>,
-    /// The message budget; none if the platform has none.
+    /// The message budget; `None` if the platform has none.
     pub budget: Option<u32>,
-    /// Whether the budget holds only until the contact first answers the business.
+    /// Whether the budget applies only until the contact first replies.
     pub budget_until_reply: bool,
-    /// Origins counted against the budget besides our own.
+    /// Origins whose messages count against the budget, besides Weir's.
     pub counts: Vec<Origin>,
     /// Whether a business may write first.
     pub initiation: bool,
-    /// Whether one message may go to many.
+    /// Whether one message may have several recipients.
     pub broadcast: bool,
-    /// What each kind of content may be.
+    /// The limits of each kind of content.
     pub contents: Vec<ContentRule>,
-    /// Countries that cannot use the channel, and where the platform said so.
+    /// Countries that cannot use the channel, and where the platform documents it.
     pub denied: Vec<(String, String)>,
     /// Countries without pictures.
     pub without_images: Vec<String>,
-    /// Requests in a span.
+    /// Rate limits.
     pub rates: Vec<Rate>,
     /// Whether a text with a link is refused.
     pub refuse_links: bool,
-    /// How far the platform's clock is from ours: what the contact did is dated by the platform, and its windows close by its
-    /// clock.
+    /// The offset of the platform's clock from the host's: the platform dates the contact's messages, and windows close
+    /// by its clock.
     pub clock: ClockOffset,
-    /// How far a time of the platform may lie from ours beside that, and still be the same moment: what the platform allows
-    /// between the two clocks.
+    /// How far the platform's time and the host's may differ beyond the offset for the same moment.
     pub clock_margin: Duration,
 }
 
-/// So many requests in a span.
+/// A rate limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How many.
+    /// The number of requests.
     pub permits: u32,
-    /// In which span.
+    /// The span.
     pub per: Duration,
-    /// Counted for whom.
+    /// What is counted together.
     pub scope: RateScope,
-    /// Which requests count.
+    /// The classes of requests that count.
     pub classes: Vec<RouteClass>,
 }
 
 impl Rules {
-    /// The manifest's rules under the operator's hand: `settings` are the app's, which [`AppSettings`] reads. An override can
-    /// only tighten; one that would loosen has no effect here.
+    /// The manifest's rules under the operator's control: `settings` are the app's, parsed as [`AppSettings`]. An
+    /// override can only tighten; one that would loosen has no effect here.
     pub fn of(manifest: &Manifest, settings: &serde_json::Value, tightened: &PolicyOverride) -> Self {
-        // Judged when the app was put; what an older host let pass changes nothing.
+        // Validated when the app was stored; invalid settings from an older host have no effect.
         let settings = AppSettings::deserialize(settings).unwrap_or_default();
         let mut rules = Self {
             window: None,
@@ -233,18 +233,18 @@ impl Rules {
         rules
     }
 
-    /// From when on a message that the platform dates so is taken for one that left us at `left_at`.
+    /// The earliest platform time at which a message is taken for one that was sent at `left_at`.
     pub fn likely_since(&self, left_at: Timestamp) -> Timestamp {
         self.clock.platform(left_at).before(clock::PRECISION)
     }
 
-    /// The earliest time that the platform can have given to a message that left us at `left_at`, as far apart as the two
-    /// clocks can be unnoticed.
+    /// The earliest time that the platform can have assigned to a message that was sent at `left_at`, given the largest
+    /// unnoticed difference of the clocks.
     pub fn possible_since(&self, left_at: Timestamp) -> Timestamp {
         self.clock.platform(left_at).before(self.clock_margin)
     }
 
-    /// The rule for a kind of content; what is not listed is not supported.
+    /// The rule for a kind of content; a kind that is not listed is not supported.
     pub fn content(&self, kind: ContentKind) -> Option<&ContentRule> {
         self.contents.iter().find(|rule| rule.kind == kind)
     }

@@ -1,4 +1,4 @@
-//! Each rule at both sides of its edge, and the laws that hold whatever happens.
+//! Each rule on both sides of its limit, and properties that always apply.
 
 mod content;
 
@@ -234,7 +234,7 @@ fn a_platform_clock_ahead_of_ours_does_not_lengthen_the_window() {
     assert_eq!(window::opened_at(&rules(), at(WROTE), at(CLOSES)), at(WROTE));
 }
 
-/// Our clock is wrong by minutes, and known to be.
+/// The host's clock is wrong by minutes, and the offset is known.
 #[test]
 fn windows_close_by_the_platforms_clock() {
     for offset_ms in [-600_000, -8_000, 1_000, 600_000] {
@@ -251,7 +251,7 @@ fn windows_close_by_the_platforms_clock() {
         );
         let closing = phase(&rules, Some(at(WROTE)), last);
         assert_eq!(closing, Some(Phase::Closing { closes_at: closes }), "{offset_ms}");
-        // A word of this moment opens the window now, whatever our clock shows.
+        // A message of this moment opens the window now, whatever the host's clock shows.
         assert_eq!(window::opened_at(&rules, at(WROTE), clock.ours(at(WROTE))), at(WROTE));
     }
 }
@@ -353,7 +353,7 @@ fn an_app_moves_what_the_platform_moved() {
     assert_eq!(moved.budget, Some(4));
     assert_eq!(moved.counts, [crate::message::Origin::Automation]);
     assert!(moved.refuse_links && !published.refuse_links);
-    // What is tightened for a channel holds on top of it.
+    // A channel's tightening applies on top of it.
     let tight = PolicyOverride {
         budget_limit: Some(3),
         ..PolicyOverride::default()

@@ -1,4 +1,4 @@
-//! What the rules make of a conversation now, beside the record's facts of it.
+//! A conversation as the rules evaluate it now, with its stored facts.
 
 use crate::channel::Channel;
 use crate::conversation::{Contact, Conversation, ConversationStatus, OpenedBy};
@@ -7,20 +7,20 @@ use crate::message::Referral;
 use crate::policy::{Refusal, Rules, Stage, budget, may_use, may_write};
 use crate::time::Timestamp;
 
-/// A conversation, and whether it can be written in now.
+/// A conversation, and whether the business can write in it now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConversationView {
     /// Its id.
     pub id: ConversationId,
-    /// The account it goes through.
+    /// The channel.
     pub channel_id: ChannelId,
-    /// The person on the other side.
+    /// The contact.
     pub contact: ContactView,
     /// The platform's id of the thread.
     pub platform_id: String,
     /// Open, unless its channel was deleted.
     pub status: ConversationStatus,
-    /// What brought it about.
+    /// What opened it.
     pub opened_by: OpenedBy,
     /// Whether a message would be accepted now.
     pub can_reply: bool,
@@ -34,13 +34,13 @@ pub struct ConversationView {
     pub last_message_at: Option<Timestamp>,
     /// Messages of the contact since the business answered or marked them read.
     pub unread: u32,
-    /// How the contact last came, by an ad or a link; null if they came by themselves.
+    /// How the contact last arrived, by an ad or a link; null if they wrote on their own.
     pub referral: Option<Referral>,
-    /// When it entered the record.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
-/// The person on the other side.
+/// The contact of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContactView {
     /// Its id.
@@ -49,13 +49,13 @@ pub struct ContactView {
     pub platform_id: String,
     /// The handle, without @.
     pub username: Option<String>,
-    /// The name that people see.
+    /// The display name.
     pub display_name: Option<String>,
-    /// A picture.
+    /// The URL of the profile picture.
     pub avatar_url: Option<String>,
 }
 
-/// Why nothing can be written now.
+/// Why the business cannot write now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusalView {
     /// The stable code.
@@ -69,7 +69,7 @@ pub struct RefusalView {
 pub struct WindowView {
     /// When the contact last wrote.
     pub opened_at: Timestamp,
-    /// From this moment on it is closed.
+    /// The window is closed from this moment on.
     pub closes_at: Timestamp,
 }
 
@@ -78,16 +78,16 @@ pub struct WindowView {
 pub struct BudgetView {
     /// Messages until the contact writes again.
     pub limit: u32,
-    /// Counted already, those in the outbox among them.
+    /// Messages counted so far, including those in the outbox.
     pub used: u32,
-    /// What is left.
+    /// The number left.
     pub left: u32,
-    /// What gives it back: `contact_message`.
+    /// What resets it: `contact_message`.
     pub resets_on: String,
 }
 
 impl ConversationView {
-    /// What `rules` make of `conversation` at `now`.
+    /// The view of `conversation` by `rules` at `now`.
     pub fn of(conversation: &Conversation, channel: &Channel, rules: &Rules, now: Timestamp) -> Self {
         let refusal = may_use(rules, channel)
             .and_then(|()| may_write(rules, conversation, Stage::Accept, now))
@@ -125,7 +125,7 @@ fn window(rules: &Rules, conversation: &Conversation) -> Option<WindowView> {
 }
 
 impl ContactView {
-    /// What is shown of a contact inside a conversation.
+    /// The view of a contact inside a conversation.
     pub fn of(contact: &Contact) -> Self {
         Self {
             id: contact.id,
@@ -138,7 +138,7 @@ impl ContactView {
 }
 
 impl RefusalView {
-    /// The words of a refusal.
+    /// The view of a refusal.
     pub fn of(refusal: &Refusal) -> Self {
         Self {
             code: refusal.code().to_owned(),

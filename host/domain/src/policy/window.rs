@@ -1,7 +1,7 @@
 //! The messaging window: how long after the contact's last message the business may write.
 //!
-//! A contact's message is dated by the platform, and so is the window's end that follows from it; `now` is the host's.
-//! [`Rules::clock`] brings the two together.
+//! The platform dates a contact's message, and so the window's end; `now` is the host's. [`Rules::clock`] converts
+//! between the two.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::limits;
 use crate::policy::{Refusal, Rules};
 use crate::time::Timestamp;
 
-/// Whether the window is open at `now`. It is closed from the very moment it closes; a contact who never wrote has opened
-/// none, whatever brought them.
+/// Whether the window is open at `now`. It is closed at its end itself; a contact who never wrote has opened none,
+/// whatever brought them.
 ///
 /// # Errors
-/// The contact never wrote and may not be written to first, or the window is closed.
+/// The contact never wrote and the business may not write first, or the window is closed.
 pub fn admit(rules: &Rules, contact_wrote_at: Option<Timestamp>, now: Timestamp) -> Result<(), Refusal> {
     let Some(wrote_at) = contact_wrote_at else {
         return if rules.initiation {
@@ -30,24 +30,25 @@ pub fn admit(rules: &Rules, contact_wrote_at: Option<Timestamp>, now: Timestamp)
     }
 }
 
-/// Where a window stands at a moment. Its moments are the host's: they say when to look again.
+/// The phase of a window at a moment. Its moments are the host's: the time of the next evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Open; this is the moment from which on it is closing.
+    /// Open, and not close to its end.
     Open {
-        /// When that is news.
+        /// When it becomes `Closing`.
         closing_at: Timestamp,
     },
-    /// Open, and not for much longer.
+    /// Open, and close to its end.
     Closing {
-        /// From this moment on it is closed.
+        /// It is closed from this moment on.
         closes_at: Timestamp,
     },
     /// Closed.
     Closed,
 }
 
-/// Where the window stands that the contact's last message opened; none if the platform has none, or they never wrote.
+/// The phase of the window that the contact's last message opened; `None` if the platform has none, or they never
+/// wrote.
 pub fn phase(rules: &Rules, contact_wrote_at: Option<Timestamp>, now: Timestamp) -> Option<Phase> {
     let length = rules.window?;
     let closes_at = rules.clock.ours(contact_wrote_at?.after(length));
@@ -61,13 +62,13 @@ pub fn phase(rules: &Rules, contact_wrote_at: Option<Timestamp>, now: Timestamp)
     })
 }
 
-/// How long before its end a window is told of as closing: a short one, when half of it is over.
+/// How long before its end a window counts as closing: for a short window, half of its length.
 fn ahead(length: Duration) -> Duration {
     limits::WINDOW_CLOSING.min(length / 2)
 }
 
-/// When a window opens that a message of this time opens: the message's own time, and no later than the platform's clock can
-/// show now, so that a time from the future cannot lengthen it.
+/// When a message of this time opens a window: at the message's own time, but no later than the platform's clock can
+/// show now, so that a time in the future cannot extend it.
 pub fn opened_at(rules: &Rules, sent_at: Timestamp, now: Timestamp) -> Timestamp {
     sent_at.min(rules.clock.platform(now))
 }

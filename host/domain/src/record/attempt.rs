@@ -1,4 +1,4 @@
-//! Attempts to send a message. While one is open it is the outbox's row that says so; it is written down when it ends.
+//! Attempts to send a message. An open attempt is part of the outbox's row; it is stored on its own when it ends.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,23 +6,23 @@ use crate::id::MessageId;
 use crate::message::MessageError;
 use crate::time::Timestamp;
 
-/// One request that left, or was refused, in an attempt.
+/// One request of an attempt that was sent, or was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestRecord {
-    /// The route; empty if none fitted.
+    /// The route; empty if none matched.
     pub route: String,
     pub method: String,
     /// Without its query.
     pub url: String,
     pub at: Timestamp,
-    /// Of the answer.
+    /// The response's status.
     pub status: Option<u16>,
     pub elapsed_ms: u64,
-    /// Why there is no answer.
+    /// Why there is no response.
     pub error: Option<String>,
 }
 
-/// An attempt that is over.
+/// An attempt that ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndedAttempt {
     pub message: MessageId,

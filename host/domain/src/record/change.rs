@@ -1,4 +1,4 @@
-//! What a decision writes.
+//! The changes of a decision.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -13,7 +13,7 @@ use crate::record::queue::{ConversationQueue, DueChange, QueuedMessage};
 use crate::record::{StoredContact, StoredConversation, StoredMessage};
 use crate::time::Timestamp;
 
-/// A row as it was loaded, and as it is to be. Only a row that was edited keeps a copy of what it was.
+/// A row as loaded, and as changed. Only a row that was edited keeps a copy of the original.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tracked<T> {
     before: Before<T>,
@@ -28,19 +28,19 @@ enum Before<T> {
     Other(Box<T>),
 }
 
-/// What is to be done about a row.
+/// How a row is written.
 #[derive(Debug)]
 pub enum Write<'a, T> {
-    /// It is written as a whole.
+    /// It is inserted.
     Insert(&'a T),
-    /// What differs is written.
+    /// The differences are written.
     Update {
-        /// As the store has it.
+        /// As stored.
         before: &'a T,
-        /// As it is to be.
+        /// As changed.
         after: &'a T,
     },
-    /// It is as it was.
+    /// It is unchanged.
     Nothing,
 }
 
@@ -70,7 +70,7 @@ impl<T: Clone + PartialEq> Tracked<T> {
         &mut self.row
     }
 
-    /// The row as it ends.
+    /// The row in its final form.
     pub fn into_row(self) -> T {
         self.row
     }
@@ -95,14 +95,14 @@ impl<T> Deref for Tracked<T> {
     }
 }
 
-/// What an event is about.
+/// What an event concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
     pub workspace: String,
     pub channel: Option<ChannelId>,
     /// Deliveries keep the order of the events of one conversation.
     pub conversation: Option<ConversationId>,
-    /// The endpoint it is about does not get it: it could not take that either.
+    /// The endpoint that the event concerns does not receive it: it could not receive that either.
     pub endpoint: Option<EndpointId>,
 }
 
@@ -140,7 +140,7 @@ impl About {
     }
 }
 
-/// An event to be appended to the log. The store gives it its id and its place.
+/// An event to be appended to the log. The store assigns its id and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
     pub about: About,
@@ -157,39 +157,40 @@ impl NewEvent {
     }
 }
 
-/// All that a decision writes, by kind, so that a store writes each kind in one go: rows that are removed first, then the
-/// others in the order in which they refer to one another, then the events in the order in which they happened.
+/// All changes of a decision, by kind, so that a store writes each kind at once: deleted rows first, then the others in
+/// the order in which they reference one another, then the events in the order in which they occurred.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// As they are to be.
+    /// In their final form.
     pub channels: Vec<Channel>,
     pub contacts: Vec<Tracked<StoredContact>>,
     pub conversations: Vec<Tracked<StoredConversation>>,
-    /// Who wrote in a conversation that is with another contact.
+    /// Contacts who wrote in a conversation that belongs to another contact.
     pub authors: Vec<(ConversationId, ContactId)>,
     pub folded_echoes: Vec<FoldedEcho>,
     pub messages: Vec<Tracked<StoredMessage>>,
     pub media: Vec<ExpectedMedia>,
     pub referrals: Vec<NewReferral>,
-    /// Keys of facts that are known from here on.
+    /// Keys of facts that are known from now on.
     pub facts: Vec<(ChannelId, String)>,
-    /// Receipts that came before what they are about, each with the time it came at.
+    /// Receipts that arrived before their message or conversation, each with its time of arrival.
     pub early_receipts: Vec<(EarlyReceipt, Timestamp)>,
-    /// Receipts of these messages of the platform came before them, and have been applied.
+    /// Messages of the platform whose early receipts have been applied.
     pub used_receipts: Vec<(ChannelId, String)>,
-    /// Until when what waits in a conversation is of use.
+    /// When the waiting messages of a conversation expire.
     pub expiries: BTreeMap<ConversationId, Timestamp>,
-    /// Places in the outbox that are free.
+    /// Positions in the outbox to delete.
     pub removed_queued: Vec<i64>,
     /// The new head of a conversation comes after the old one.
     pub queued: Vec<Tracked<QueuedMessage>>,
-    /// When something of these channels may leave.
+    /// Changes of the times at which something of these channels is due.
     pub due: BTreeMap<ChannelId, DueChange>,
     pub attempts: Vec<EndedAttempt>,
     pub events: Vec<NewEvent>,
 }
 
-/// The row of a message that turned out to be the echo of another: it is removed, and whatever quoted it quotes the other.
+/// The row of a message that turned out to be the echo of another: it is deleted, and messages that quoted it quote the
+/// other.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FoldedEcho {
     pub echo: MessageId,
@@ -197,7 +198,7 @@ pub struct FoldedEcho {
     pub conversation: ConversationId,
 }
 
-/// Bytes that are with the platform, to be fetched at once.
+/// Media that the platform has, to be fetched at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpectedMedia {
     pub id: MediaId,
@@ -207,7 +208,7 @@ pub struct ExpectedMedia {
     pub remote: RemoteMedia,
 }
 
-/// How a contact came, as it is kept.
+/// A referral, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewReferral {
     pub workspace: String,
@@ -217,13 +218,13 @@ pub struct NewReferral {
     pub referral: Referral,
 }
 
-/// A receipt that came before what it is about.
+/// A receipt that arrived before its message or conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EarlyReceipt {
     pub channel: ChannelId,
-    /// The platform's id of the message, or empty for a mark of the conversation.
+    /// The platform id of the message, or empty for a read receipt of the conversation.
     pub message: String,
-    /// The platform's id of the conversation.
+    /// The platform id of the conversation.
     pub conversation: String,
     pub status: Status,
     pub up_to: Option<Timestamp>,
@@ -235,13 +236,13 @@ impl Changes {
         self.events.push(NewEvent::of(about, kind, data));
     }
 
-    /// Appends an event that shows a message as it is now.
+    /// Appends an event with a message in its present form.
     pub fn message_event(&mut self, stored: &StoredMessage, kind: EventType) {
         let message = event::Message::from(stored.message.clone());
         self.event(About::message(stored), kind, &message);
     }
 
-    /// Adds what another decision of the same transaction changes, about other rows.
+    /// Adds the changes of another decision of the same transaction, about other rows.
     pub fn merge(&mut self, other: Self) {
         let Self {
             channels,

@@ -1,27 +1,27 @@
-//! A contact as the record keeps it: each name with the platform's time of it.
+//! A contact as stored: each name with the platform's time of it.
 
 use crate::conversation::{Contact, later};
 use crate::id::ContactId;
 use crate::inbound::Person;
 use crate::time::Timestamp;
 
-/// A contact, and since when each of its names is known to hold.
+/// A contact, and the times of its names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredContact {
     pub contact: Contact,
     pub workspace: String,
-    /// The platform's time of the handle, of the name and of the picture.
+    /// The platform's times of the handle, of the name and of the picture.
     pub named_at: [Timestamp; 3],
 }
 
-/// What an event that names a person did to the contact.
+/// How an event that names a person changed the contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContactChange {
-    /// They are new.
+    /// The contact is new.
     New,
-    /// Their name or picture is.
+    /// The name or picture changed.
     Renamed,
-    /// Nothing that anybody is told.
+    /// Nothing that needs an event.
     Nothing,
 }
 
@@ -49,13 +49,13 @@ impl StoredContact {
         }
     }
 
-    /// Something of the time `at` names them. A platform that leaves a name out has not taken it back, and an older name does
-    /// not replace a newer one. Pictures' links change with each message on most platforms; a new link alone is kept and is no
-    /// news.
+    /// Applies names of the time `at`. A platform that leaves a name out has not removed it, and an older name does not
+    /// replace a newer one. Links of pictures change with each message on most platforms; a link that differs only in
+    /// its query is stored without an event.
     pub fn name(&mut self, person: &Person, at: Timestamp) -> ContactChange {
         let known = self.contact.clone();
         if known.is_named(person) {
-            // The names hold at this moment too.
+            // The names are valid at this time too.
             self.named_at = self.named_at.map(|named_at| named_at.max(at));
             return ContactChange::Nothing;
         }
@@ -77,7 +77,7 @@ impl StoredContact {
     }
 }
 
-/// A picture's link without its query: the query holds the signature that changes with each telling.
+/// A picture's link without its query, whose signature changes each time.
 fn picture(url: Option<&str>) -> Option<&str> {
     url.map(|url| url.split_once('?').map_or(url, |(plain, _)| plain))
 }

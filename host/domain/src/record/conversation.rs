@@ -1,4 +1,4 @@
-//! A conversation as the record keeps it.
+//! A conversation as stored.
 
 use crate::conversation::{Contact, Conversation, ConversationStatus, Marks, OpenedBy};
 use crate::id::ConversationId;
@@ -8,29 +8,29 @@ use crate::policy::Rules;
 use crate::policy::window::{Phase, phase};
 use crate::time::Timestamp;
 
-/// A conversation as those see it who write in it: what the API shows, and what only the record needs.
+/// A conversation as its writers see it: the API's members, and those that only the database needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredConversation {
     pub conversation: Conversation,
     pub workspace: String,
-    /// What its messages add up to, besides what the conversation shows.
+    /// Aggregates of its messages that the conversation does not show.
     pub marks: Marks,
-    /// What the contact has read.
+    /// The contact has read up to this time.
     pub read_up_to: Option<Timestamp>,
     /// The platform's time of what `opened_by` names.
     pub begun_at: Option<Timestamp>,
-    /// The platform's time of the newest event in the conversation that named its contact as the record does.
+    /// The platform's time of the newest event in the conversation that named its contact as stored.
     pub named_at: Timestamp,
-    /// Of the last message.
+    /// The sequence of the last message.
     pub sequence: i64,
-    /// When time alone changes it: its window closes, or its channel is gone.
+    /// When the next change by time alone is due: its window closes, or its channel was deleted.
     pub window_event_at: Option<Timestamp>,
-    /// Until when the platform's word on pictures holds.
+    /// Until when the platform's report on pictures is valid.
     pub images_until: Option<Timestamp>,
 }
 
 impl StoredConversation {
-    /// One that begins now, by something that the platform dates `begun_at`.
+    /// A new conversation, opened by something that the platform dates `begun_at`.
     pub fn begin(
         id: ConversationId,
         workspace: &str,
@@ -69,8 +69,8 @@ impl StoredConversation {
         }
     }
 
-    /// Whether an event of the time `at` names the contact as the record does; if so, that is noted, in a row that changes with
-    /// each message anyhow, so that an older name does not replace this one.
+    /// Whether an event of the time `at` names the contact as stored; if so, the time is stored in this row, which
+    /// changes with each message anyway, so that an older name does not replace this one.
     pub fn confirms(&mut self, person: &Person, at: Timestamp) -> bool {
         let confirms = self.conversation.contact.is_named(person);
         if confirms {
@@ -79,7 +79,7 @@ impl StoredConversation {
         confirms
     }
 
-    /// The conversation as it is judged at `now`: the platform's word on pictures holds only for a while.
+    /// The conversation as checked at `now`: the platform's report on pictures is valid only for a while.
     pub fn at(&self, now: Timestamp) -> Conversation {
         let mut conversation = self.conversation.clone();
         if self.images_until.is_none_or(|until| now >= until) {
@@ -88,14 +88,14 @@ impl StoredConversation {
         conversation
     }
 
-    /// The next place in the conversation, for a message of this time.
+    /// The next sequence in the conversation, for a message of this time.
     pub fn next(&mut self, sent_at: Timestamp) -> i64 {
         self.sequence += 1;
         self.conversation.last_message_at = self.conversation.last_message_at.max(Some(sent_at));
         self.sequence
     }
 
-    /// The next place, for a message that somebody writes here: who answers has read.
+    /// The next sequence, for a message sent through Weir: a reply marks the contact's messages as read.
     pub fn next_of_ours(&mut self, now: Timestamp) -> i64 {
         let sequence = self.next(now);
         self.marks.seen_sequence = sequence;
@@ -103,7 +103,7 @@ impl StoredConversation {
         sequence
     }
 
-    /// The platform has a message of ours of this time.
+    /// Updates the conversation for an outbound message that the platform has with this time.
     pub fn note_sent(&mut self, sent_at: Timestamp) {
         self.marks.sent(sent_at);
         let conversation = &mut self.conversation;
@@ -112,7 +112,7 @@ impl StoredConversation {
         conversation.last_message_at = conversation.last_message_at.max(Some(sent_at));
     }
 
-    /// Something that the platform dates earlier than what is known to have begun the conversation began it.
+    /// Updates what opened the conversation, if the platform dates it earlier than what is known.
     pub fn begun_by(&mut self, opened_by: OpenedBy, at: Timestamp) {
         let known = self.begun_at.map(|begun_at| (begun_at, self.conversation.opened_by));
         if known.is_some_and(|known| known > (at, opened_by)) {
@@ -121,7 +121,7 @@ impl StoredConversation {
         }
     }
 
-    /// Keeps how the contact came, if it is the newest.
+    /// Stores how the contact arrived, if it is the newest referral.
     pub fn came_by(&mut self, referral: &Referral) {
         let known = self.conversation.referral.as_ref();
         if known.is_none_or(|known| known.at <= referral.at) {
@@ -129,7 +129,7 @@ impl StoredConversation {
         }
     }
 
-    /// Somebody writes in it: it is open again, if it was closed, and whether it was.
+    /// Reopens a closed conversation for a new message; returns whether it was closed.
     pub fn reopen(&mut self, rules: &Rules, now: Timestamp) -> bool {
         if self.conversation.status == ConversationStatus::Open {
             return false;
@@ -139,9 +139,9 @@ impl StoredConversation {
         true
     }
 
-    /// The window moved: sees to it that its first event is not missed. One that is closed already has none. A moment that was
-    /// set and comes before stays: then there is nothing to tell, and the next moment is found. So a conversation in which much
-    /// is said moves it once in a window and not with each message.
+    /// The window moved: schedules its next event. A window that is closed already has none. An earlier scheduled time
+    /// stays: nothing is reported then, and the next time is computed. So a busy conversation reschedules once per
+    /// window and not with each message.
     pub fn schedule_window_event(&mut self, rules: &Rules, now: Timestamp) {
         let first = match phase(rules, self.conversation.contact_wrote_at, now) {
             Some(Phase::Open { closing_at }) => closing_at,
@@ -151,7 +151,7 @@ impl StoredConversation {
         self.window_event_at = Some(self.window_event_at.map_or(first, |set| set.min(first)));
     }
 
-    /// When a message in it is of no more use: when the window closes that it was accepted in, by our clock.
+    /// When a message in it expires: at the end of the window in which it was accepted, by the host's clock.
     pub fn expires_at(&self, rules: &Rules) -> Option<Timestamp> {
         let closes_at = self.conversation.contact_wrote_at?.after(rules.window?);
         Some(rules.clock.ours(closes_at))

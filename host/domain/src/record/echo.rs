@@ -1,4 +1,4 @@
-//! Messages of ours that the platform has: told by the answer of the send, by an echo, or by the history, in any order.
+//! Outbound messages that the platform has: known from the response of the send, an echo or the history, in any order.
 
 use crate::event::EventType;
 use crate::message::{Direction, MessageError, Origin, Status};
@@ -6,33 +6,33 @@ use crate::record::change::FoldedEcho;
 use crate::record::{Changes, MessageUpdate, StoredConversation, StoredMessage, Tracked};
 use crate::time::Timestamp;
 
-/// What the record knows beside a message of ours when the platform gives it an id.
+/// What else is stored about an outbound message when the platform assigns it an id.
 #[derive(Clone, Debug, Default)]
 pub struct Arrival {
-    /// Another message under that id.
+    /// Another message with that id.
     pub other: Option<Box<OtherMessage>>,
     pub early: Option<EarlyReceipts>,
-    /// Shares of the budget that other messages have; known if the message may have left before the contact's last word.
+    /// Budget shares of other messages; loaded if the message may have been sent before the contact's last message.
     pub others: OtherShares,
 }
 
-/// What was said of a message before it came: its platform id, and the receipts.
+/// The receipts of a message that arrived before it: its platform id, and the receipts.
 pub type EarlyReceipts = (String, Vec<(Status, Option<MessageError>)>);
 
-/// A message that has a platform id which a message of ours was given.
+/// A message that already has the platform id assigned to an outbound message.
 #[derive(Clone, Debug)]
 pub struct OtherMessage {
     pub stored: StoredMessage,
-    /// It was accepted here, and is no echo.
+    /// It was accepted by Weir, and is not an echo.
     pub is_accepted: bool,
-    /// The newest echo besides it that the platform dates no later.
+    /// The newest echo except this one that the platform dates no later.
     pub echoed_at: Option<Timestamp>,
-    /// What the contact wrote and nobody has read, if it was no message from elsewhere.
+    /// The number of unread messages of the contact if this one is not counted as sent from elsewhere.
     pub unread: u32,
 }
 
 impl OtherMessage {
-    /// Whether it is what the platform showed of this message of ours.
+    /// Whether it is the platform's echo of this outbound message.
     pub fn is_echo_of(&self, stored: &StoredMessage) -> bool {
         let message = &self.stored.message;
         message.direction == Direction::Outbound
@@ -48,12 +48,13 @@ impl OtherMessage {
 pub struct OtherShares {
     /// Of messages that are not settled.
     pub unsettled: u32,
-    /// Of what the platform has from us after the contact's last word, and of what failed and kept its share.
+    /// Of outbound messages that the platform has from after the contact's last message, and of failed ones that kept
+    /// their share.
     pub taken: u32,
 }
 
-/// The platform has this message: its answer, the history or a person says so. False if the id is another message's and is not
-/// believed.
+/// The platform has this message, by its response, the history or a person's decision. Returns false if the id belongs
+/// to another message and is ignored.
 pub fn arrived(
     changes: &mut Changes,
     conversation: &mut Tracked<StoredConversation>,
@@ -77,7 +78,8 @@ pub fn arrived(
     is_free
 }
 
-/// A message that left before the contact's last word, and whose answer came after it, does not count in the new window.
+/// A message that was sent before the contact's last message, and whose response arrived after it, does not count in
+/// the new window.
 fn count_again(conversation: &mut Tracked<StoredConversation>, stored: &StoredMessage, others: OtherShares) {
     let wrote_at = conversation.conversation.contact_wrote_at;
     if wrote_at.is_none_or(|wrote_at| stored.message.sent_at > wrote_at) {
@@ -87,7 +89,7 @@ fn count_again(conversation: &mut Tracked<StoredConversation>, stored: &StoredMe
     conversation.edit().conversation.budget_used = others.unsettled + if has_answer { others.taken } else { 0 };
 }
 
-/// Sent; and further, if a receipt or a watermark was here before the answer.
+/// Sets it to sent, or further if a receipt or read position arrived before the response.
 pub fn move_on(
     changes: &mut Changes,
     conversation: &mut Tracked<StoredConversation>,
@@ -118,7 +120,7 @@ pub fn move_on(
     advance(changes, stored, step, MessageUpdate::default(), last_message_at);
 }
 
-/// Applies what was said of a message before it came.
+/// Applies the receipts of a message that arrived before it.
 pub(crate) fn apply_early(
     changes: &mut Changes,
     stored: &mut Tracked<StoredMessage>,
@@ -130,7 +132,7 @@ pub(crate) fn apply_early(
     else {
         return;
     };
-    // The best word last, as if each had come in its time.
+    // The furthest status last, as if each had arrived in order.
     for step in [
         (Status::Failed, EventType::MessageFailed),
         (Status::Delivered, EventType::MessageDelivered),
@@ -147,7 +149,7 @@ pub(crate) fn apply_early(
     changes.used_receipts.push((stored.message.channel_id, platform_id));
 }
 
-/// Moves a message on, if [`Status::may_become`] lets it, and tells of it.
+/// Advances a message's status, if [`Status::may_become`] allows it, with an event.
 pub(crate) fn advance(
     changes: &mut Changes,
     stored: &mut Tracked<StoredMessage>,
@@ -161,9 +163,9 @@ pub(crate) fn advance(
     }
 }
 
-/// An echo that came first and matched nothing was stored as a message of its own: now it is known whose echo it is. Our
-/// message stays and the echo's row goes, with its share of the budget; its place in the conversation stays empty, since the
-/// places after it were told already. Gives how far the echo had come.
+/// An echo that arrived first and matched nothing was stored as a separate message: now its outbound message is known.
+/// The outbound message stays and the echo's row is deleted, with its share of the budget; its sequence stays unused,
+/// since later ones were reported already. Returns the status that the echo had reached.
 fn fold_echo(
     changes: &mut Changes,
     conversation: &mut Tracked<StoredConversation>,
@@ -181,7 +183,7 @@ fn fold_echo(
         of: stored.message.id,
         conversation: echo.conversation_id,
     });
-    // It was no message from elsewhere, so it says nothing of who has read what.
+    // It was not sent from elsewhere, so it does not show what was read.
     if conversation.marks.echoed_at == Some(echo.sent_at) {
         let conversation = conversation.edit();
         conversation.marks.echoed_at = other.echoed_at;

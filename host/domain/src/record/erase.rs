@@ -1,4 +1,5 @@
-//! Forgetting a person: what goes with a contact, what stays with others, and what of the rest names the one who is gone.
+//! Erasure of a person: what is deleted with a contact, what stays with others, and which of the rest names the erased
+//! person.
 
 use crate::channel::Channel;
 use crate::conversation::Contact;
@@ -8,15 +9,15 @@ use crate::id::{ContactId, ConversationId};
 use crate::message::MessageError;
 use crate::record::{About, Changes, NewEvent, StoredConversation, window_events};
 
-/// A contact, and where they are.
+/// A contact, and the conversations with their messages.
 #[derive(Debug)]
 pub struct Snapshot {
     pub workspace: String,
     pub contact: Contact,
     pub channel: Channel,
-    /// The conversations that are with them.
+    /// The contact's conversations.
     pub with: Vec<ConversationWith>,
-    /// Conversations with others that they wrote in, and the newest of their words there.
+    /// Conversations of others that they wrote in, and the text of their newest messages there.
     pub elsewhere: Vec<(ConversationId, Vec<String>)>,
 }
 
@@ -24,38 +25,40 @@ pub struct Snapshot {
 #[derive(Debug)]
 pub struct ConversationWith {
     pub stored: StoredConversation,
-    /// Somebody else who wrote in it.
+    /// Another contact who wrote in it.
     pub other: Option<ContactId>,
-    /// The newest words in it: all of them, and only the contact's if somebody else wrote in it.
+    /// The text of its newest messages: all of them, and only the contact's if another contact wrote in it.
     pub words: Vec<String>,
 }
 
-/// What an erasure comes to.
+/// The scope of an erasure.
 #[derive(Debug)]
 pub struct Erasure {
     pub contact: Contact,
     pub marks: Marks,
-    /// Conversations that go with all that is in them.
+    /// Conversations that are deleted as a whole.
     pub whole: Vec<ConversationId>,
-    /// Conversations of which only the contact's words go, and whose they are from then on if they were the contact's.
+    /// Conversations of which only the contact's messages are deleted, and the new contact if they were the erased
+    /// one's.
     pub shared: Vec<(ConversationId, Option<ContactId>)>,
-    /// What is told before the contact's end.
+    /// Events that precede the contact's deletion.
     pub changes: Changes,
-    /// What names the contact alone: others' messages may repeat more, and stay.
+    /// Values that identify only this contact: others' messages may contain the rest, and stay.
     own: Marks,
     about: About,
 }
 
-/// What stays of a row that names somebody who is erased.
+/// The rest of a row that names an erased person.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Left<T> {
-    /// It names nobody who is erased.
+    /// It names no erased person.
     Same,
     Changed(T),
     Nothing,
 }
 
-/// Decides what goes: a conversation that is only the contact's as a whole; of a shared one their words, and it is another's.
+/// Decides what is deleted: a conversation that is only the contact's as a whole; of a shared one their messages, and
+/// it is assigned to another contact.
 pub fn erase(snapshot: Snapshot) -> Erasure {
     let Snapshot {
         workspace,
@@ -109,7 +112,8 @@ pub fn erase(snapshot: Snapshot) -> Erasure {
 }
 
 impl Erasure {
-    /// Whether an event of a shared conversation goes. Why another's message failed is told in the platform's words.
+    /// Whether an event of a shared conversation is deleted. The reason of another's failed message may be in the
+    /// platform's words.
     pub fn takes_event(&self, kind: &str, data: &[u8]) -> bool {
         if kind == EventType::MessageFailed.as_str() {
             self.marks.are_repeated_in(data)
@@ -118,19 +122,19 @@ impl Erasure {
         }
     }
 
-    /// Whether what the platform said beside another's message goes.
+    /// Whether the platform's data about another's message is deleted.
     pub fn takes_extras(&self, extras: &str) -> bool {
         self.marks.stand_in(extras.as_bytes())
     }
 
-    /// Whether a try of another's message goes, by any text of it.
+    /// Whether an attempt of another's message is deleted, by any text of it.
     pub fn takes_attempt<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> bool {
         texts
             .into_iter()
             .any(|text| self.marks.are_repeated_in(text.as_bytes()))
     }
 
-    /// Why another's message failed, without what repeats something of the contact. None if nothing does.
+    /// Why another's message failed, without data of the contact. `None` if there is none to remove.
     pub fn error_left(&self, error: MessageError) -> Option<MessageError> {
         let text = serde_json::to_vec(&error).expect("an error has text for keys, so it can be written");
         self.marks.are_repeated_in(&text).then(|| MessageError {
@@ -140,17 +144,17 @@ impl Erasure {
         })
     }
 
-    /// Whether an entry of the account's state goes: the connector begins anew with what it was about.
+    /// Whether an entry of the account's state is deleted: the connector starts without it.
     pub fn takes_entry(&self, name: &str, value: &[u8]) -> bool {
         self.marks.are_repeated_in(name.as_bytes()) || self.marks.are_repeated_in(value)
     }
 
-    /// Whether the place where polling goes on is forgotten. Only the connector can read it, so nothing can be taken out of it.
+    /// Whether the polling cursor is deleted. Only the connector can read it, so no part of it can be removed.
     pub fn takes_cursor(&self, cursor: &str) -> bool {
         self.marks.are_repeated_in(cursor.as_bytes())
     }
 
-    /// Whether a receipt goes that waits for the message and the conversation of these platform's ids.
+    /// Whether a receipt is deleted that waits for the message and the conversation with these platform ids.
     pub fn takes_receipt(&self, message: &str, conversation: &str, error: Option<&str>) -> bool {
         [message, conversation]
             .iter()
@@ -158,8 +162,8 @@ impl Erasure {
             || error.is_some_and(|error| self.marks.are_repeated_in(error.as_bytes()))
     }
 
-    /// What stays of a history that could not be read, with the conversation and the person it is of and what the platform said:
-    /// the contact's own is not asked for again, another's only loses the words.
+    /// The rest of a history gap, by its conversation, its person and the platform's message: the contact's own gap is
+    /// deleted, another's only loses the message.
     pub fn gap_left(&self, conversation: &str, contact: Option<&str>, detail: &str) -> Left<String> {
         let texts = [Some(conversation), contact, Some(detail)];
         if texts
@@ -175,7 +179,7 @@ impl Erasure {
         }
     }
 
-    /// That it happened, which tells nothing of the contact but our id.
+    /// The event that reports the erasure, with no data of the contact except Weir's id.
     pub fn told(&self, removed: Removed) -> NewEvent {
         let told = ErasedContact {
             id: self.contact.id,

@@ -1,5 +1,5 @@
-//! Which endpoints are owed an event, and which of the deliveries is due. For an endpoint that keeps order only the oldest
-//! unsettled event of a conversation is.
+//! Which endpoints receive an event, and which of the deliveries is due. For an endpoint that keeps order, only the
+//! oldest unsettled event of a conversation is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use crate::event::{EventFilter, EventType};
 use crate::id::{ConversationId, EndpointId};
 use crate::record::About;
 
-/// An endpoint that gets events.
+/// An endpoint that receives events.
 #[derive(Clone, Debug)]
 pub struct Subscriber {
     pub endpoint: EndpointId,
@@ -21,35 +21,35 @@ pub struct Subscriber {
 pub struct AppendedEvent {
     pub about: About,
     pub kind: EventType,
-    /// Its place in the log.
+    /// Its position in the log.
     pub place: i64,
 }
 
 /// A conversation whose order an endpoint keeps.
 pub type Lane = (EndpointId, ConversationId);
 
-/// A delivery to be made.
+/// A delivery to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwedDelivery {
     pub workspace: String,
     pub endpoint: EndpointId,
-    /// The event's place in the log.
+    /// The event's position in the log.
     pub place: i64,
-    /// Whose order it keeps.
+    /// The conversation whose order it keeps.
     pub lane: Option<ConversationId>,
-    /// Whether nothing is in its way.
+    /// Whether no older delivery blocks it.
     pub is_due: bool,
 }
 
 impl OwedDelivery {
-    /// Whose order it keeps, and where.
+    /// The endpoint and conversation whose order it keeps.
     pub fn lane(&self) -> Option<Lane> {
         Some((self.endpoint, self.lane?))
     }
 }
 
-/// The deliveries of events to the endpoints of their workspace that want them, but not to an endpoint that the event is about.
-/// All are due; [`hold_back`] decides which are not.
+/// The deliveries of events to the endpoints of their workspace that subscribed to them, except to an endpoint that the
+/// event concerns. All are due; [`hold_back`] decides which are not.
 pub fn fan_out(events: &[AppendedEvent], subscribers: &BTreeMap<String, Vec<Subscriber>>) -> Vec<OwedDelivery> {
     let mut owed = Vec::new();
     for AppendedEvent { about, kind, place } in events {
@@ -69,7 +69,7 @@ pub fn fan_out(events: &[AppendedEvent], subscribers: &BTreeMap<String, Vec<Subs
     owed
 }
 
-/// Holds deliveries back behind an older unsettled event of their conversation: one in `busy`, or an earlier one here.
+/// Holds deliveries behind an older unsettled event of their conversation: one in `busy`, or an earlier one here.
 pub fn hold_back(owed: &mut [OwedDelivery], mut busy: BTreeSet<Lane>) {
     for delivery in owed {
         if let Some(lane) = delivery.lane() {

@@ -1,5 +1,5 @@
-//! What webhooks and the platform's history told, made into contacts, conversations, messages and events. Each fact is recorded
-//! once in a channel; what arrives late, doubled or in another order leads to the same messages.
+//! Applies webhooks and the platform's history: facts become contacts, conversations, messages and events. Each fact is
+//! applied once in a channel; late, duplicate or reordered facts lead to the same messages.
 
 mod echo;
 mod message;
@@ -23,7 +23,7 @@ use crate::time::Timestamp;
 
 pub use snapshot::{COUNTED, Channels, Keys, Needs, Snapshot};
 
-/// Where inbound facts come from.
+/// The source of inbound facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A webhook.
@@ -32,7 +32,7 @@ pub enum Source {
     History,
 }
 
-/// What one webhook, or one reading of the history, told of an app's accounts.
+/// The facts of one webhook, or one page of the history, about an app's accounts.
 #[derive(Clone, Debug)]
 pub struct Batch {
     pub app: String,
@@ -42,20 +42,20 @@ pub struct Batch {
     pub now: Timestamp,
 }
 
-/// What became of the events of one batch.
+/// The results for the events of one batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
     /// New.
     pub stored: u32,
-    /// Seen before.
+    /// Duplicates.
     pub duplicates: u32,
     /// For an account that the app does not know.
     pub unknown_channel: u32,
     /// For a deleted channel.
     pub deleted_channel: u32,
-    /// That the connector did not know; the caller keeps the webhook as a dead letter.
+    /// Unknown to the connector; the caller stores the webhook as a dead letter.
     pub unknown_events: u32,
-    /// Attachments that are to be fetched.
+    /// Attachments to be fetched.
     pub media: u32,
 }
 
@@ -79,7 +79,7 @@ impl std::iter::Sum for Recorded {
     }
 }
 
-/// Records batches in their order, each seeing those before it.
+/// Applies batches in order, each seeing the earlier ones.
 pub fn record(batches: Vec<Batch>, snapshot: Snapshot, mint: &Mint) -> (Vec<Recorded>, Changes) {
     let mut recorder = InboundRecorder {
         snapshot,
@@ -103,17 +103,17 @@ pub fn record(batches: Vec<Batch>, snapshot: Snapshot, mint: &Mint) -> (Vec<Reco
     (recorded, changes)
 }
 
-/// What a fact came to.
+/// The result of a fact.
 enum Applied {
     /// It was new.
     New,
-    /// It was new, and names bytes to be fetched.
+    /// It was new, and references media to be fetched.
     WithMedia,
     /// It was known.
     Known,
 }
 
-/// Where and under which rules a fact is recorded.
+/// The channel and the rules under which a fact is applied.
 #[derive(Clone, Copy)]
 struct Context<'a> {
     channel: &'a Channel,
@@ -131,8 +131,8 @@ impl Context<'_> {
         may_write(self.rules, &stored.conversation, Stage::Accept, self.now).is_ok()
     }
 
-    /// Whether the platform counts such a message. What came through its API and is none of ours is another program's, or one
-    /// that we took for failed: the platform counted it like ours.
+    /// Whether the platform counts such a message. A message from its API that Weir did not send is another program's,
+    /// or one that Weir recorded as failed: the platform counted it like Weir's.
     fn counts(&self, origin: Origin) -> bool {
         origin == Origin::Api || self.rules.counts.contains(&origin)
     }
@@ -147,7 +147,7 @@ struct InboundRecorder<'a> {
 impl InboundRecorder<'_> {
     fn batch(&mut self, batch: Batch) -> Recorded {
         let mut recorded = Recorded::default();
-        // Most batches are about one account.
+        // Most batches concern one account.
         let mut last: Option<(Arc<Channel>, Arc<Rules>)> = None;
         for event in batch.events {
             let known = self.snapshot.channels.get(&batch.app);
@@ -159,7 +159,7 @@ impl InboundRecorder<'_> {
                 recorded.deleted_channel += 1;
                 continue;
             }
-            // Not marked as seen: the mended connector shall have it.
+            // Not marked as received: a fixed connector version must be able to apply it.
             if let Fact::Unknown { .. } = event.fact {
                 recorded.unknown_events += 1;
                 continue;
@@ -191,8 +191,8 @@ impl InboundRecorder<'_> {
         recorded
     }
 
-    /// Whether a channel gets a fact for the first time, which is noted. A message whose key is the platform's id of it is known
-    /// by its own row: a key beside it would be one more page to write for each message.
+    /// Whether a channel receives a fact for the first time, which is stored. A message whose key is its platform id is
+    /// recognized by its own row: a separate key would be one more page write per message.
     fn is_first(&mut self, channel: &Channel, event: &InboundEvent) -> bool {
         if self.snapshot.facts.get(channel.id, &event.key).is_some() {
             return false;
@@ -298,7 +298,8 @@ impl InboundRecorder<'_> {
     }
 }
 
-/// A person whom an event left out is the conversation's; where the record has none, the conversation stands for them.
+/// A person whom an event left out is the conversation's contact; if none is stored, a placeholder named after the
+/// conversation.
 fn named(person: Person, conversation: &str, stored: Option<&StoredConversation>) -> Person {
     if !person.platform_id.is_empty() {
         return person;

@@ -1,4 +1,4 @@
-//! What holds for the messages of a conversation whatever is decided about them, in whatever order.
+//! Properties of a conversation's messages for any sequence of decisions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ use crate::time::Timestamp;
 /// Messages until the contact writes again.
 const BUDGET: u32 = 4;
 
-/// A record of one conversation, in memory.
+/// A database of one conversation, in memory.
 struct Record {
     rules: Rules,
     channel: Channel,
@@ -296,15 +296,15 @@ proptest! {
             let before = (record.conversation.clone(), record.messages.clone(), record.outbox.clone());
             if let Err(refusal) = record.play(&act, now) {
                 prop_assert_eq!(refusal.code(), "message_budget_exhausted");
-                // A no changes nothing.
+                // A refusal changes nothing.
                 prop_assert!(before == (record.conversation.clone(), record.messages.clone(), record.outbox.clone()));
             }
-            // The contact wrote once, before all: no share is lost, and no more are given than there are. One that was given up and
-            // is retried takes another, since the platform may have counted the first.
+            // The contact wrote once, before all: no share is lost, and none is granted beyond the budget. A message
+            // that was given up and is retried takes another share, since the platform may have counted the first.
             let shares = record.messages.values().filter(|stored| stored.counted).count();
             let used = record.conversation.conversation.budget_used;
             prop_assert!(shares <= used as usize && used <= BUDGET);
-            // What is not settled is in the outbox, and nothing else.
+            // The outbox contains exactly the unsettled messages.
             let unsettled: BTreeSet<MessageId> = record
                 .messages
                 .values()
@@ -320,7 +320,7 @@ proptest! {
                     QueueState::Uncertain { .. } => status == Status::Uncertain,
                 };
                 prop_assert!(fits, "{:?} {}", row, status.as_str());
-                // What waits stands behind everything.
+                // Queued messages come after all others.
                 prop_assert_eq!(record.messages[&row.message].stands_at, None);
             }
             prop_assert!(record.outbox.values().filter(|row| row.is_in_flight()).count() <= 1);

@@ -1,32 +1,32 @@
-//! A message as the record keeps it, and the one way in which its status moves.
+//! A message as stored, and the one place that changes its status.
 
 use crate::message::{Message, MessageError, Status};
 use crate::time::Timestamp;
 
-/// A message, and what only the record needs of it.
+/// A message, and the members that only the database needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredMessage {
     pub message: Message,
     pub workspace: String,
-    /// Its place among the parts of one platform message.
+    /// Its index among the parts of one platform message.
     pub part: u32,
     /// Whether it took a share of the budget.
     pub counted: bool,
-    /// The time that it stands at in its conversation; none while it waits to leave, behind everything.
+    /// The time that orders it in its conversation; `None` while it is queued, after all others.
     pub stands_at: Option<Timestamp>,
 }
 
-/// What an update changes of a message besides its status.
+/// Changes of a message besides its status.
 #[derive(Clone, Debug, Default)]
 pub struct MessageUpdate {
     pub platform_id: Option<String>,
     pub sent_at: Option<Timestamp>,
-    /// None clears it.
+    /// `None` clears it.
     pub error: Option<MessageError>,
 }
 
 impl StoredMessage {
-    /// One that enters the record.
+    /// A new stored message.
     pub fn new(workspace: &str, message: Message, part: u32, counted: bool) -> Self {
         let stands_at = (!message.status.is_unsettled()).then_some(message.sent_at);
         Self {
@@ -38,8 +38,8 @@ impl StoredMessage {
         }
     }
 
-    /// Moves it on, if [`Status::may_become`] lets it; whether it did. `last_message_at` is the conversation's: one that is given
-    /// up stays behind what the conversation had then.
+    /// Advances the status, if [`Status::may_become`] allows it; returns whether it did. `last_message_at` is the
+    /// conversation's: a message that is given up is ordered after the messages that the conversation had then.
     pub fn advance(&mut self, status: Status, update: MessageUpdate, last_message_at: Option<Timestamp>) -> bool {
         let may = self.message.status.may_become(status);
         if may {
@@ -48,7 +48,7 @@ impl StoredMessage {
         may
     }
 
-    /// Puts it to a status without asking: for a retry by hand, which begins anew.
+    /// Sets a status unconditionally: for a manual retry.
     pub fn restart(&mut self, status: Status, update: MessageUpdate, last_message_at: Option<Timestamp>) {
         let message = &mut self.message;
         let waited = message.status.is_unsettled();
@@ -67,7 +67,7 @@ impl StoredMessage {
         };
     }
 
-    /// Whether the budget of its window counts it, besides those whose fate is open.
+    /// Whether the budget of its window counts it, besides those whose outcome is open.
     pub fn counts(&self) -> bool {
         let is_settled = matches!(
             self.message.status,
@@ -76,7 +76,7 @@ impl StoredMessage {
         self.counted && is_settled
     }
 
-    /// Gives a message that the platform has another time: the platform's.
+    /// Sets the platform's time of a message that the platform has.
     pub fn date(&mut self, sent_at: Timestamp) {
         self.message.sent_at = sent_at;
         self.stands_at = Some(sent_at);

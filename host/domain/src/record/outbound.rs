@@ -1,4 +1,4 @@
-//! Accepting messages, and what a person does to one that was accepted: cancel it, retry it, settle what is uncertain.
+//! Accepting messages, and a person's actions on accepted ones: cancel, retry, settle an uncertain one.
 
 use crate::channel::Channel;
 use crate::event::EventType;
@@ -12,7 +12,7 @@ use crate::record::settle::Outbound;
 use crate::record::{Changes, MessageUpdate, StoredConversation, StoredMessage, Tracked, window_events};
 use crate::time::Timestamp;
 
-/// A conversation that is written in.
+/// The conversation that messages are sent in.
 #[derive(Debug)]
 pub struct Destination<'a> {
     pub conversation: Tracked<StoredConversation>,
@@ -21,19 +21,19 @@ pub struct Destination<'a> {
     pub queue: ConversationQueue,
 }
 
-/// What is to be accepted.
+/// Messages to be accepted.
 #[derive(Debug)]
 pub struct NewMessages {
-    /// What they carry, with their attachments as the record knows them: all are accepted, or none.
+    /// Their contents, with attachments as stored: all are accepted, or none.
     pub contents: Vec<Content>,
-    /// The message that the first one quotes, and the platform's id of it.
+    /// The message that the first one quotes, and its platform id.
     pub reply_to: Option<(MessageId, String)>,
     /// The caller's own reference to the first one.
     pub client_ref: Option<String>,
     pub origin: Origin,
 }
 
-/// Judges drafts and puts them into the outbox.
+/// Checks drafts against the policy and adds them to the outbox.
 ///
 /// # Errors
 /// A rule that refuses one of them; then none is accepted.
@@ -54,7 +54,8 @@ pub fn accept(
     if conversation.edit().reopen(rules, now) {
         window_events::opened(&mut changes, &conversation, channel, rules, now);
     }
-    // Until the platform gives it a time of its own, it is dated as the platform would: it is compared with the contact's words.
+    // Until the platform assigns a time, it is dated by the platform's clock: it is compared with the contact's
+    // messages.
     let sent_at = rules.clock.platform(now);
     let mut accepted = Vec::with_capacity(new.contents.len());
     let (mut reply_to, mut client_ref) = (new.reply_to, new.client_ref);
@@ -98,7 +99,7 @@ pub fn accept(
     Ok((accepted, changes))
 }
 
-/// A refusal of the second of several messages undoes the first too: the budget is told as it is without either.
+/// A refusal of a later message undoes the first ones too: the refusal reports the budget without them.
 fn as_it_was(refusal: Refusal, used: u32) -> Refusal {
     match refusal {
         Refusal::MessageBudgetExhausted { limit, .. } => Refusal::MessageBudgetExhausted { limit, used },
@@ -125,7 +126,7 @@ fn queued(message: &Message, expires_at: Option<Timestamp>, epoch: i64, now: Tim
     }
 }
 
-/// Takes a queued message back. None if it is not queued.
+/// Cancels a queued message. `None` if it is not queued.
 pub fn cancel(mut outbound: Outbound) -> Option<(Message, Changes)> {
     let mut changes = Changes::default();
     if !outbound.advance(Status::Cancelled, None) {
@@ -138,7 +139,7 @@ pub fn cancel(mut outbound: Outbound) -> Option<(Message, Changes)> {
     Some((message, outbound.into_changes(changes)))
 }
 
-/// What a retry is judged by.
+/// The input of a retry's check.
 #[derive(Debug)]
 pub struct Retry<'a> {
     pub channel: &'a Channel,
@@ -148,10 +149,10 @@ pub struct Retry<'a> {
     pub epoch: i64,
 }
 
-/// Queues a message that failed or is uncertain again.
+/// Queues a failed or uncertain message again.
 ///
 /// # Errors
-/// A rule that refuses it by now.
+/// A rule that refuses it now.
 pub fn retry(mut outbound: Outbound, by: Retry<'_>, now: Timestamp) -> Result<(Message, Changes), Refusal> {
     let mut changes = Changes::default();
     let Retry {
@@ -161,7 +162,7 @@ pub fn retry(mut outbound: Outbound, by: Retry<'_>, now: Timestamp) -> Result<(M
         epoch,
     } = by;
     let is_uncertain = outbound.message.message.status == Status::Uncertain;
-    // What is uncertain, or failed after the platform had it, has its share already.
+    // An uncertain message, or one that failed after the platform had it, has its share already.
     let mut as_if = outbound.conversation.at(now);
     let has_share = is_uncertain && outbound.message.counted;
     as_if.budget_used = as_if.budget_used.saturating_sub(u32::from(has_share));
@@ -189,22 +190,22 @@ pub fn retry(mut outbound: Outbound, by: Retry<'_>, now: Timestamp) -> Result<(M
     Ok((message, outbound.into_changes(changes)))
 }
 
-/// What settles a message that is uncertain.
+/// The result that settles an uncertain message.
 #[derive(Debug)]
 pub enum Settlement {
-    /// It is there, as this message of the platform.
+    /// The platform has it, under this id.
     Found {
         platform_id: String,
         at: Timestamp,
         arrival: Arrival,
     },
-    /// Nothing of the platform's history can be it.
+    /// No message of the platform's history can be it.
     Absent,
     /// A person gives it up.
     GivenUp,
 }
 
-/// Settles a message that is uncertain. False if the platform's id of it is another's and not believed.
+/// Settles an uncertain message. Returns false if its platform id belongs to another message and is ignored.
 pub fn resolve(mut outbound: Outbound, settlement: Settlement, now: Timestamp) -> (Changes, bool) {
     let mut changes = Changes::default();
     let mut is_believed = true;
@@ -226,7 +227,7 @@ pub fn resolve(mut outbound: Outbound, settlement: Settlement, now: Timestamp) -
         Settlement::GivenUp => {
             let error = outbound.message.message.error.clone().unwrap_or_else(|| MessageError {
                 code: "outcome_unknown".to_owned(),
-                detail: "nobody knows whether it was sent, and it was given up".to_owned(),
+                detail: "it is unknown whether it was sent, and it was given up".to_owned(),
                 fault: Fault::Host,
                 retryable: false,
                 platform: None,

@@ -1,8 +1,8 @@
-//! The outbox as a queue for each conversation: which message may leave, and when; and the turns of channels.
+//! The outbox as a queue for each conversation: which message may be sent, and when; and the turns of channels.
 //!
-//! At most one message of a conversation is in flight, and only the head, the oldest that waits to leave, has a due time. An
-//! uncertain one holds up those behind it until its bound. One that comes back into the queue keeps its place. Channels take
-//! turns: each lease gives the channel the last place in the row.
+//! At most one message of a conversation is in flight, and only the head, the oldest that waits, has a due time. An
+//! uncertain message blocks those behind it until its bound. A message that is requeued keeps its position. Channels
+//! take turns: each lease moves the channel to the last turn position.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,17 +11,17 @@ use crate::limits;
 use crate::record::Tracked;
 use crate::time::Timestamp;
 
-/// Where an unsettled message stands.
+/// The state of an unsettled message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueueState {
     Queued {
         not_before: Timestamp,
-        /// It waits for the channel's authorization, however long that is.
+        /// It waits for the channel's authorization, without a bound.
         held: bool,
     },
     Sending {
         owner: String,
-        /// When the lease is lost.
+        /// When the lease expires.
         until: Timestamp,
     },
     Uncertain {
@@ -33,17 +33,17 @@ pub enum QueueState {
 /// An unsettled message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuedMessage {
-    /// The order of acceptance. The store gives it to a new row.
+    /// The order of acceptance. The store assigns it to a new row.
     pub place: i64,
     pub message: MessageId,
     pub channel: ChannelId,
     pub conversation: ConversationId,
     pub state: QueueState,
-    /// When it may leave; none while something is in its way.
+    /// When it may be sent; `None` while another message blocks it.
     pub due_at: Option<Timestamp>,
-    /// When it is of no more use.
+    /// When it expires.
     pub expires_at: Option<Timestamp>,
-    /// Attempts that count.
+    /// Attempts that count toward the bound.
     pub tries: u32,
     /// The number of the last attempt.
     pub epoch: i64,
@@ -56,12 +56,12 @@ impl QueuedMessage {
         matches!(self.state, QueueState::Sending { .. })
     }
 
-    /// Whether this lease of it is not lost.
+    /// Whether this lease of it is still valid.
     pub fn is_leased(&self, to: &str, epoch: i64) -> bool {
         matches!(&self.state, QueueState::Sending { owner, .. } if owner == to) && self.epoch == epoch
     }
 
-    /// Back into the queue, at its old place.
+    /// Requeues it at its old position.
     pub fn requeue(&mut self, not_before: Timestamp, held: bool) {
         self.state = QueueState::Queued { not_before, held };
     }
@@ -73,38 +73,38 @@ impl QueuedMessage {
     }
 }
 
-/// The unsettled messages of a conversation in the order of acceptance: those that are uncertain or in flight, and at least the
-/// oldest two of those that wait to leave, so that the next head is among them whatever becomes of the first.
+/// The unsettled messages of a conversation in the order of acceptance: those that are uncertain or in flight, and at
+/// least the oldest two that wait, so that the next head is among them whatever happens to the first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConversationQueue {
     entries: Vec<Tracked<QueuedMessage>>,
     removed: Vec<i64>,
-    /// When the head was due as the store has it.
+    /// The head's due time as stored.
     was_due: Option<Timestamp>,
 }
 
-/// What a decision made of the queue of a conversation.
+/// The changes of a conversation's queue.
 #[derive(Debug, PartialEq)]
 pub struct QueueChanges {
-    /// Places that are free now.
+    /// Positions to delete.
     pub removed: Vec<i64>,
-    /// What is new or differs; a new head comes after the old one.
+    /// New or changed entries; a new head comes after the old one.
     pub entries: Vec<Tracked<QueuedMessage>>,
     pub due: DueChange,
 }
 
-/// What a change of a queue means for the time at which something of its channel may leave.
+/// The effect of a queue change on the time at which something of its channel is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DueChange {
     Nothing,
     /// Then, or earlier.
     By(Timestamp),
-    /// What was due is not, or later: the earliest of all is to be found.
+    /// The earliest due time was removed or moved later: the minimum must be recomputed.
     Later,
 }
 
 impl DueChange {
-    /// What two changes in the same channel mean.
+    /// Combines two changes in the same channel.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
@@ -116,7 +116,7 @@ impl DueChange {
 }
 
 impl ConversationQueue {
-    /// `entries` in the order of their places.
+    /// `entries` are in the order of their positions.
     pub fn loaded(entries: Vec<QueuedMessage>) -> Self {
         Self {
             was_due: entries.iter().find_map(|entry| entry.due_at),
@@ -125,16 +125,16 @@ impl ConversationQueue {
         }
     }
 
-    /// The place of the head and when it is due, if anything may leave.
+    /// The position of the head and its due time, if a message may be sent.
     pub fn head(&self) -> Option<(i64, Timestamp)> {
-        // One that came back from uncertainty is older than the one that went on without it.
+        // A message that was uncertain and is requeued is older than the one that was sent meanwhile.
         if self.entries.iter().any(|entry| entry.is_in_flight()) {
             return None;
         }
         let mut wait = Timestamp::default();
         for entry in &self.entries {
             match entry.state {
-                // Those behind it wait, but not for ever.
+                // Those behind it wait, up to its bound.
                 QueueState::Uncertain { until } => wait = wait.max(until),
                 QueueState::Queued { held: true, .. } | QueueState::Sending { .. } => return None,
                 QueueState::Queued { not_before, .. } => return Some((entry.place, not_before.max(wait))),
@@ -150,7 +150,7 @@ impl ConversationQueue {
             .find(|entry| entry.message == message)
     }
 
-    /// Those that left and have no answer.
+    /// Those that were sent and have no response.
     pub fn unanswered(&self) -> impl Iterator<Item = &QueuedMessage> {
         let left = |entry: &&QueuedMessage| !matches!(entry.state, QueueState::Queued { .. });
         self.entries.iter().map(|entry| &**entry).filter(left)
@@ -163,20 +163,20 @@ impl ConversationQueue {
             .map(Tracked::edit)
     }
 
-    /// Puts a message at the end.
+    /// Appends a message.
     pub fn push(&mut self, entry: QueuedMessage) {
         let place = self.entries.last().map_or(0, |last| last.place) + 1;
         self.entries.push(Tracked::new(QueuedMessage { place, ..entry }));
     }
 
-    /// Takes a settled message out.
+    /// Removes a settled message.
     pub fn remove(&mut self, message: MessageId) {
         if let Some(n) = self.entries.iter().position(|entry| entry.message == message) {
             self.removed.push(self.entries.remove(n).place);
         }
     }
 
-    /// Gives the head its due time, and nobody else.
+    /// Sets the due time of the head only.
     pub fn changes(mut self) -> QueueChanges {
         let head = self.head();
         for entry in &mut self.entries {
@@ -206,17 +206,17 @@ impl ConversationQueue {
 
 // ---- turns -----------------------------------------------------------------------------------------------------------
 
-/// How many messages may be leased: an app whose rate is used up shall not fill the hands of all.
+/// The number of messages that may be leased: an app that is at its rate limit must not use the capacity of all.
 #[derive(Clone, Debug)]
 pub struct Room {
-    /// All together.
+    /// In total.
     pub all: u32,
-    /// Of each app; one that is not here has no bound of its own.
+    /// Per app; an app that is missing here has no bound of its own.
     pub of: BTreeMap<String, u32>,
 }
 
 impl Room {
-    /// Room for so many, of whichever app.
+    /// Capacity for this many, of any app.
     pub fn of_all(all: u32) -> Self {
         Self {
             all,
@@ -224,13 +224,13 @@ impl Room {
         }
     }
 
-    /// Apps that have none.
+    /// Apps without capacity.
     pub fn full(&self) -> Vec<&str> {
         let full = self.of.iter().filter(|(_, left)| **left == 0);
         full.map(|(app, _)| app.as_str()).collect()
     }
 
-    /// Takes a place for a message of this app, if there is one.
+    /// Takes capacity for a message of this app, if any is left.
     fn take(&mut self, app: &str) -> bool {
         let of_app = self.of.get_mut(app);
         if self.all == 0 || of_app.as_ref().is_some_and(|left| **left == 0) {
@@ -244,31 +244,32 @@ impl Room {
     }
 }
 
-/// A channel with messages that are due.
+/// A channel with due messages.
 #[derive(Clone, Debug)]
 pub struct ChannelTurn {
     pub channel: ChannelId,
     pub app: String,
-    /// The places of heads of its conversations, the longest due first.
+    /// The positions of its conversations' heads, the longest due first.
     pub due: VecDeque<i64>,
 }
 
-/// What is leased in one round.
+/// The leases of one round.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Round {
-    /// Places of messages, in the order of turns.
+    /// Positions of messages, in the order of turns.
     pub places: Vec<i64>,
-    /// The channels that had a turn, in the order in which they stand at the end of the row now.
+    /// The channels that had a turn, in their new order at the end of the turns.
     pub channels: Vec<ChannelId>,
 }
 
-/// Gives each channel its turns until nothing is due or no room is left. `row` has the longest without a turn first.
+/// Gives each channel its turns until nothing is due or no capacity is left. `row` starts with the channel that waited
+/// longest for a turn.
 pub fn take_turns(row: Vec<ChannelTurn>, room: &mut Room) -> Round {
     let mut row: VecDeque<ChannelTurn> = row.into();
     let mut round = Round::default();
     let mut last_turns = BTreeMap::new();
     while let Some(mut turn) = row.pop_front() {
-        // Room only shrinks: one that finds none now finds none later.
+        // Capacity only shrinks: a channel that finds none now finds none later.
         if turn.due.is_empty() || !room.take(&turn.app) {
             continue;
         }
@@ -312,7 +313,7 @@ mod tests {
         }
     }
 
-    /// The outbox of one conversation as a store keeps it: rows by their places.
+    /// The outbox of one conversation as a store keeps it: rows by position.
     #[derive(Default)]
     struct Rows {
         rows: BTreeMap<i64, QueuedMessage>,
@@ -321,7 +322,7 @@ mod tests {
     }
 
     impl Rows {
-        /// No more than a store loads: what left, and the oldest two that wait.
+        /// No more than a store loads: those in flight or uncertain, and the oldest two that wait.
         fn load(&self) -> ConversationQueue {
             let mut queued = 0;
             let front = self.rows.values().filter(|row| {
@@ -347,7 +348,7 @@ mod tests {
                     Write::Update { after, .. } => drop(self.rows.insert(after.place, after.clone())),
                     Write::Nothing => {}
                 }
-                // As the database is held to it, row by row.
+                // As the database's unique indexes enforce, row by row.
                 assert!(self.rows.values().filter(|row| row.due_at.is_some()).count() <= 1);
                 assert!(self.rows.values().filter(|row| row.is_in_flight()).count() <= 1);
             }
@@ -397,7 +398,7 @@ mod tests {
         ]
     }
 
-    /// One act on the queue, as the decisions of the record do it.
+    /// One act on the queue, as the decisions perform it.
     fn play(rows: &mut Rows, act: Act, now: i64) {
         let in_flight = rows.pick(0, QueuedMessage::is_in_flight);
         let uncertain = |row: &QueuedMessage| matches!(row.state, QueueState::Uncertain { .. });
@@ -445,7 +446,7 @@ mod tests {
                 }
             }
             Act::Cancel(n) => {
-                // Any of those that wait: the store loads it with the front.
+                // Any waiting message: the store loads it with the front.
                 let Some(id) = rows.pick(n, |row| matches!(row.state, QueueState::Queued { .. })) else {
                     return;
                 };
@@ -473,7 +474,7 @@ mod tests {
             for (now, act) in (0..).step_by(20).zip(acts) {
                 let places: Vec<i64> = rows.rows.keys().copied().collect();
                 play(&mut rows, act, now);
-                // Whatever happens, nobody passes another.
+                // Whatever happens, no message overtakes another.
                 prop_assert!(rows.rows.keys().copied().filter(|place| places.contains(place)).is_sorted());
                 let in_flight = rows.rows.values().filter(|row| row.is_in_flight()).count();
                 let due: Vec<&QueuedMessage> = rows.rows.values().filter(|row| row.due_at.is_some()).collect();
@@ -483,14 +484,14 @@ mod tests {
                 match due.first() {
                     Some(due) => {
                         prop_assert_eq!(Some(*due), head);
-                        // It waits for each older one that is uncertain, until that one's bound.
+                        // It waits for each older uncertain message, until that one's bound.
                         for older in rows.rows.values().take_while(|row| row.place < due.place) {
                             if let QueueState::Uncertain { until } = older.state {
                                 prop_assert!(due.due_at >= Some(until));
                             }
                         }
                     }
-                    // Something is in the way, and that comes to an end by itself or by somebody's hand.
+                    // A message blocks the queue, and that ends by a timeout or a person's decision.
                     None => {
                         let is_held = |row: &QueuedMessage| matches!(row.state, QueueState::Queued { held: true, .. });
                         prop_assert!(in_flight == 1 || head.is_none_or(is_held));
@@ -517,7 +518,7 @@ mod tests {
             let mut room = Room { all, of: of_first.map(|left| ("first".to_owned(), left)).into_iter().collect() };
             let round = take_turns(row, &mut room);
             let leased = |n: i64| round.places.iter().copied().filter(|place| place / 10 == n).collect::<Vec<i64>>();
-            // What a channel would send if there were room for all.
+            // What a channel would send with unlimited capacity.
             let wants = |(n, count): &(i64, i64)| match of_first {
                 Some(bound) if *n == 0 => usize::try_from(*count).expect("it is small").min(bound as usize),
                 _ => usize::try_from(*count).expect("it is small"),
@@ -526,7 +527,7 @@ mod tests {
             for channel in &channels {
                 prop_assert!(leased(channel.0).is_sorted());
                 for other in &channels {
-                    // Nobody is more than one turn ahead of another that still had something to send.
+                    // No channel is more than one turn ahead of another that still had something to send.
                     let (has, others) = (leased(channel.0).len(), leased(other.0).len());
                     prop_assert!(others == wants(other) || has <= others + 1);
                 }

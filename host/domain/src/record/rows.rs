@@ -1,11 +1,11 @@
-//! Rows of one table that an act has loaded or made, and may change.
+//! Rows of one table that an act has loaded or created, and may change.
 
 use std::collections::BTreeMap;
 
 use crate::id::ChannelId;
 use crate::record::Tracked;
 
-/// Rows in the order in which they came, found by a key. The place of a row never changes.
+/// Rows in insertion order, found by a key. The index of a row never changes.
 #[derive(Debug)]
 pub struct Rows<K, T> {
     rows: Vec<Tracked<T>>,
@@ -22,7 +22,7 @@ impl<K, T> Default for Rows<K, T> {
 }
 
 impl<K: Ord, T: Clone + PartialEq> Rows<K, T> {
-    /// Adds a row; one that is there already stays as it is. Gives its place.
+    /// Adds a row; an existing one is kept unchanged. Returns its index.
     pub fn add(&mut self, key: K, row: Tracked<T>) -> usize {
         *self.places.entry(key).or_insert_with(|| {
             self.rows.push(row);
@@ -59,7 +59,7 @@ impl<K: Ord, T: Clone + PartialEq> Rows<K, T> {
     }
 }
 
-/// What is found by the platform's id within a channel.
+/// Values by platform id within a channel.
 #[derive(Clone, Debug)]
 pub struct ByPlatformId<V>(BTreeMap<ChannelId, BTreeMap<String, V>>);
 
@@ -82,7 +82,7 @@ impl<V> ByPlatformId<V> {
         self.0.get_mut(&channel)?.remove(platform_id)
     }
 
-    /// Adds what is not there yet.
+    /// Adds the entry if it is missing.
     pub fn entry(&mut self, channel: ChannelId, platform_id: &str) -> &mut V
     where
         V: Default,

@@ -1,4 +1,4 @@
-//! What became of a message that left, or did not; and of one whose worker or whose time is gone.
+//! Settling: the results of attempts, and messages whose worker or whose time is gone.
 
 use crate::delivery::Next;
 use crate::event::EventType;
@@ -10,7 +10,7 @@ use crate::record::queue::ConversationQueue;
 use crate::record::{Changes, MessageUpdate, RequestRecord, StoredConversation, StoredMessage, Tracked};
 use crate::time::Timestamp;
 
-/// A message of the outbox, with its conversation and what else of that is unsettled.
+/// A message of the outbox, with its conversation and the unsettled messages of that.
 #[derive(Debug)]
 pub struct Outbound {
     pub message: Tracked<StoredMessage>,
@@ -18,18 +18,18 @@ pub struct Outbound {
     pub queue: ConversationQueue,
 }
 
-/// A try that is over.
+/// An attempt that ended.
 #[derive(Debug)]
 pub struct Tried {
     pub next: Next,
-    /// What left.
+    /// The requests that were sent.
     pub requests: Vec<RequestRecord>,
-    /// If the platform has the message: what the record knows beside it.
+    /// If the platform has the message: what else is stored about it.
     pub arrival: Arrival,
 }
 
-/// Ends the attempt that is in flight. Whose lease it is was asked by the caller. False if the platform's id of the message is
-/// another's and not believed.
+/// Ends the attempt in flight. The caller has verified the lease. Returns false if the platform id of the message
+/// belongs to another message and is ignored.
 pub fn settle(mut outbound: Outbound, tried: Tried, now: Timestamp) -> (Changes, bool) {
     let mut changes = Changes::default();
     let (outcome, error) = match &tried.next {
@@ -40,7 +40,7 @@ pub fn settle(mut outbound: Outbound, tried: Tried, now: Timestamp) -> (Changes,
         Next::Uncertain { error } => ("uncertain", Some(error)),
         Next::Failed { error } => ("failed", Some(error)),
     };
-    // Where nothing was tried, in hours of that nobody wants to read each look.
+    // Nothing was attempted: an entry per round, possibly for hours, would be of no use.
     if !matches!(tried.next, Next::Unserved { .. }) {
         outbound.end_attempt(&mut changes, outcome, error.cloned(), tried.requests, now);
     }
@@ -49,7 +49,7 @@ pub fn settle(mut outbound: Outbound, tried: Tried, now: Timestamp) -> (Changes,
         Next::Sent { platform_id, at } => {
             is_believed = outbound.arrived(&mut changes, (&platform_id, at), tried.arrival);
         }
-        // The echo or a receipt was here first: the contact has it, whatever the answer was.
+        // An echo or a receipt arrived first: the contact has it, whatever the response was.
         _ if outbound.message.message.status != Status::Sending => outbound.leave(),
         Next::RetryAt { at, counts, error } => outbound.requeue(at, counts, false, Some(error)),
         Next::Held { error } => outbound.requeue(now, false, true, Some(error)),
@@ -60,13 +60,13 @@ pub fn settle(mut outbound: Outbound, tried: Tried, now: Timestamp) -> (Changes,
     (outbound.into_changes(changes), is_believed)
 }
 
-/// The lease ran out over an open attempt: the host stopped, or could not write.
+/// The lease expired during an open attempt: the host stopped, or could not write.
 pub fn lose_lease(mut outbound: Outbound, now: Timestamp) -> Changes {
     let mut changes = Changes::default();
     if outbound.message.message.status == Status::Sending {
         let error = MessageError {
             code: "outcome_unknown".to_owned(),
-            detail: "the host stopped over this message; it may or may not have been sent".to_owned(),
+            detail: "the host stopped during this attempt; it is unknown whether the message was sent".to_owned(),
             fault: Fault::Host,
             retryable: false,
             platform: None,
@@ -74,45 +74,45 @@ pub fn lose_lease(mut outbound: Outbound, now: Timestamp) -> Changes {
         outbound.end_attempt(&mut changes, "uncertain", Some(error.clone()), Vec::new(), now);
         outbound.mark_uncertain(&mut changes, error, now);
     } else {
-        // An echo or a receipt says that it is there.
+        // An echo or a receipt shows that the platform has it.
         outbound.end_attempt(&mut changes, "sent", None, Vec::new(), now);
         outbound.leave();
     }
     outbound.into_changes(changes)
 }
 
-/// No worker has the lease, since its answer was lost: nothing left, and nothing was tried.
+/// No worker has the lease, since its response was lost: nothing was sent or attempted.
 pub fn free(mut outbound: Outbound, now: Timestamp) -> Changes {
     if outbound.message.message.status == Status::Sending {
         outbound.requeue(now, false, false, None);
     } else {
-        // An echo or a receipt of an earlier try says that it is there.
+        // An echo or a receipt of an earlier attempt shows that the platform has it.
         outbound.leave();
     }
     outbound.into_changes(Changes::default())
 }
 
-/// The window closed over a message that waited.
+/// The window closed while the message was queued.
 pub fn expire(mut outbound: Outbound) -> Changes {
     let mut changes = Changes::default();
     let error = MessageError {
         code: "reply_window_closed".to_owned(),
-        detail: "the messaging window closed before the message could leave".to_owned(),
+        detail: "the messaging window closed before the message could be sent".to_owned(),
         fault: Fault::Host,
         retryable: false,
-        // Why it had not left until then is worth keeping.
+        // The reason why it was not sent until then is kept.
         platform: outbound.message.message.error.clone().and_then(|error| error.platform),
     };
     outbound.fail(&mut changes, error);
     outbound.into_changes(changes)
 }
 
-/// The channel is gone over a message that waited.
+/// The channel was deleted while the message was queued.
 pub fn lose_channel(mut outbound: Outbound) -> Changes {
     let mut changes = Changes::default();
     let error = MessageError {
         code: "channel_deleted".to_owned(),
-        detail: "the channel was deleted before the message could leave".to_owned(),
+        detail: "the channel was deleted before the message could be sent".to_owned(),
         fault: Fault::Caller,
         retryable: false,
         platform: None,
@@ -122,7 +122,7 @@ pub fn lose_channel(mut outbound: Outbound) -> Changes {
 }
 
 impl Outbound {
-    /// Writes the attempt that is in flight down as it ended. While it is open it is the outbox's row that says so.
+    /// Stores the attempt in flight as it ended. While open, it is part of the outbox's row.
     fn end_attempt(
         &self,
         changes: &mut Changes,
@@ -145,7 +145,7 @@ impl Outbound {
         });
     }
 
-    /// Takes it out of the outbox.
+    /// Removes it from the outbox.
     pub(super) fn leave(&mut self) {
         self.queue.remove(self.message.message.id);
     }
@@ -155,7 +155,7 @@ impl Outbound {
         echo::arrived(changes, &mut self.conversation, &mut self.message, told, arrival)
     }
 
-    /// Moves it on, if [`Status::may_become`] lets it; whether it did.
+    /// Advances the status, if [`Status::may_become`] allows it; returns whether it did.
     pub(super) fn advance(&mut self, status: Status, error: Option<MessageError>) -> bool {
         if !self.message.message.status.may_become(status) {
             return false;
@@ -168,7 +168,7 @@ impl Outbound {
         self.message.edit().advance(status, update, last_message_at)
     }
 
-    /// Back into the queue, at its old place.
+    /// Requeues it at its old position.
     fn requeue(&mut self, not_before: Timestamp, counts: bool, held: bool, error: Option<MessageError>) {
         self.advance(Status::Queued, error);
         if let Some(entry) = self.queue.edit(self.message.message.id) {
@@ -185,13 +185,13 @@ impl Outbound {
         self.event(changes, EventType::MessageUncertain);
     }
 
-    /// It will not be sent, and gives its share of the budget back.
+    /// Fails it, and returns its share of the budget.
     fn fail(&mut self, changes: &mut Changes, error: MessageError) {
         self.give_back();
         self.fail_counted(changes, error);
     }
 
-    /// It will not be sent, and keeps its share: the platform may have counted it.
+    /// Fails it, and keeps its share: the platform may have counted it.
     pub(super) fn fail_counted(&mut self, changes: &mut Changes, error: MessageError) {
         if self.advance(Status::Failed, Some(error)) {
             self.event(changes, EventType::MessageFailed);
@@ -199,7 +199,7 @@ impl Outbound {
         self.leave();
     }
 
-    /// Gives its share of the budget back.
+    /// Returns its share of the budget.
     pub(super) fn give_back(&mut self) {
         self.message.edit().counted = false;
         let conversation = &mut self.conversation.edit().conversation;

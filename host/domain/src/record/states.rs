@@ -1,24 +1,24 @@
-//! Whose an account's state is: the version of its connector that writes it, and no other.
+//! The owner of an account's state: the one version of its connector that may write it.
 
 use std::collections::BTreeMap;
 
 use crate::channel::ChannelStatus;
 use crate::event::EventType;
 
-/// A state, as a connector keeps it.
+/// A state, as a connector stores it.
 pub type Entries = BTreeMap<String, Vec<u8>>;
 
-/// Who writes to a state.
+/// The relation of a version to a state that it writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {
     Owner,
-    /// The state was nobody's; it is the writer's from now on.
+    /// The state had no owner; the writer owns it from now on.
     First,
-    /// Another version owns it. Nothing is written: the state has another shape.
+    /// Another version owns it. Nothing is written: the state has another format.
     Stranger,
 }
 
-/// Who a version is that writes to a state of this owner.
+/// The relation of a version to a state with this owner.
 pub fn writer(owner: Option<&str>, version: &str) -> Writer {
     match owner {
         Some(owner) if owner == version => Writer::Owner,
@@ -27,30 +27,30 @@ pub fn writer(owner: Option<&str>, version: &str) -> Writer {
     }
 }
 
-/// Whether a state may be handed over by `from` as what was made of `before`: nothing was written to it meanwhile, and nobody
-/// else took it.
+/// Whether `from` may hand a state over that was translated from `before`: it was not written since, and no other
+/// version took it.
 pub fn may_hand_over(owner: Option<&str>, now: &Entries, from: &str, before: &Entries) -> bool {
     now == before && owner.is_none_or(|owner| owner == from)
 }
 
-/// What follows for an account when the version that owns its state stops or begins to run.
+/// The effect on an account when the version that owns its state stops or starts to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// Nothing changed; another reason of the same is no news.
+    /// Nothing changed; a new reason alone is not reported.
     Same,
-    /// The channel's status changes, which is told.
+    /// The channel's status changes, with an event.
     Status(ChannelStatus),
-    /// It is told, and the status stays: what it says is more urgent.
+    /// An event without a change of status: the present status is more urgent.
     Told(EventType),
 }
 
-/// Decides whether an account is held, that was or was not, as long as its version cannot run.
+/// Decides whether an account is held while its version cannot run, given whether it was.
 pub fn hold(status: ChannelStatus, was_held: bool, is_held: bool, waits_for_set_up: bool) -> Hold {
     match (is_held, status) {
         _ if was_held == is_held => Hold::Same,
         (_, ChannelStatus::Deleted) => Hold::Same,
         (true, ChannelStatus::Connected) => Hold::Status(ChannelStatus::Degraded),
-        // A person is asked for already, or the channel is not set up.
+        // A person is needed already, or the channel is not set up.
         (true, _) => Hold::Told(EventType::ChannelDegraded),
         (false, ChannelStatus::Degraded) if !waits_for_set_up => Hold::Status(ChannelStatus::Connected),
         (false, _) => Hold::Told(EventType::ChannelRecovered),

@@ -1,33 +1,33 @@
-//! Which stages the versions of a connector change to: promotion, canary, roll-back, retirement, quarantine.
+//! Stage changes of a connector's versions: promotion, canary, rollback, retirement, quarantine.
 //!
-//! At most one version is active and at most one is a canary; one that owns states of accounts is never retired, and drains
-//! instead of being staged.
+//! At most one version is active and at most one is a canary; a version that owns states of accounts is never retired,
+//! and drains instead of being staged.
 
 use crate::event::EventType;
 use crate::rollout::{Canary, VersionAct, VersionStage};
 
-/// A version as it stands.
+/// A version with its present stage.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KnownVersion {
     pub number: String,
     pub digest: String,
     pub stage: VersionStage,
-    /// Accounts, of channels that are there, whose states are its own.
+    /// Existing accounts whose states it owns.
     pub owns: u64,
 }
 
-/// What is done to a version.
+/// An action on a version.
 #[derive(Clone, Debug, PartialEq)]
 pub enum VersionDecision {
-    /// It becomes the active one, by a promotion or a roll-back.
+    /// It becomes the active one, by a promotion or a rollback.
     Activate { act: VersionAct, reason: String },
     /// It becomes the canary, or its share or rule changes.
     BeginCanary(Canary),
-    /// It is a canary no more.
+    /// Its canary run ends.
     EndCanary { reason: String, failed: bool },
-    /// It serves nobody any more.
+    /// It is retired.
     Retire,
-    /// It failed too often.
+    /// It is quarantined after failures.
     Quarantine { reason: String },
 }
 
@@ -37,13 +37,13 @@ pub struct StageChange {
     pub number: String,
     pub stage: VersionStage,
     pub canary: Option<Canary>,
-    /// In words; empty if a person wanted it.
+    /// The reason, for a person; empty if a person did it.
     pub reason: String,
-    /// How its canary run ended, in words; none if it begins or goes on.
+    /// How its canary run ended, for a person; `None` if it begins or continues.
     pub run_ended: Option<String>,
-    /// Of an activation, whether by a roll-back.
+    /// For an activation, whether it is a rollback.
     pub rolled_back: Option<bool>,
-    /// Whether the reason is kept with the version as its failure.
+    /// Whether the reason is stored as the version's failure.
     pub is_failure: bool,
     pub event: Option<EventType>,
 }
@@ -52,11 +52,11 @@ pub struct StageChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unchanged {
     NotFound,
-    /// It stands there already.
+    /// It has this stage already.
     Already,
     /// It is active or a canary.
     Serves,
-    /// It owns the states of so many accounts.
+    /// It owns the states of this many accounts.
     Owns(u64),
 }
 
@@ -74,7 +74,7 @@ impl StageChange {
         }
     }
 
-    /// A canary that is one no more drains while states of accounts are its own.
+    /// A version whose canary run ends drains while it owns states of accounts.
     fn end_of_canary(version: &KnownVersion, reason: &str) -> Self {
         let stage = match version.owns {
             0 => VersionStage::Staged,
@@ -84,7 +84,7 @@ impl StageChange {
     }
 }
 
-/// The changes that a decision comes to, in their order; the version that it is about comes last.
+/// The changes of a decision, in order; the version that it concerns comes last.
 ///
 /// # Errors
 /// Why nothing changes.
@@ -107,11 +107,11 @@ pub fn decide(
                 .map(|before| StageChange::to(before, VersionStage::Draining, "", None))
                 .into_iter()
                 .collect();
-            // Its run ends with the promotion: the states are all the active version's.
+            // The promotion ends its canary run: all states become the active version's.
             let words = format!("{number} became the active version");
             changes.extend(other_canary.map(|canary| StageChange::end_of_canary(canary, &words)));
             let rolled_back = act == VersionAct::RollBack;
-            // A version that served before comes back: that is the way back, and not a step ahead.
+            // Activating a version that served before is a rollback, not a promotion.
             let served = matches!(found.stage, VersionStage::Retired | VersionStage::Draining);
             let event = if rolled_back || served {
                 EventType::ConnectorRolledBack
@@ -221,8 +221,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is decided in whatever order, and whoever owns states: one active version, one canary, and no version is
-        /// retired or staged again over states of its own.
+        /// For any sequence of decisions and any owners of states: one active version, one canary, and no version with
+        /// states of its own is retired or staged again.
         #[test]
         fn stages_stay_exclusive(steps in prop::collection::vec((0..4_usize, decisions(), 0..3_u64), 1..40)) {
             let mut versions = staged(4);
@@ -239,7 +239,7 @@ mod tests {
                         prop_assert_eq!(change.canary.is_some(), change.stage == VersionStage::Canary);
                     }
                     apply(&mut versions, &changes);
-                    // The same once more changes nothing but a canary's share.
+                    // Repeating a decision changes nothing except a canary's share.
                     if !matches!(decision, VersionDecision::BeginCanary(_)) {
                         prop_assert!(decide(&versions, &number, decision).is_err());
                     }

@@ -1,7 +1,7 @@
-//! What time alone brings to conversations: their window closes, and those of a deleted channel end.
+//! Changes of conversations by time alone: their window closes, and those of a deleted channel end.
 //!
-//! A conversation keeps the moment of its next event and nothing of what that will be: the rules are the caller's, and judged
-//! again when the moment is there. So a window that was opened anew, or moved by another rule, is told of as it is.
+//! A conversation stores the time of its next event, not its type: the caller provides the rules, and the window is
+//! evaluated again at that time. So a window that was reopened, or moved by another rule, is reported as it is.
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ use crate::policy::{ConversationView, Rules};
 use crate::record::{About, Changes, StoredConversation, Tracked};
 use crate::time::Timestamp;
 
-/// A conversation whose moment is there.
+/// A conversation whose next event is due.
 #[derive(Clone, Debug)]
 pub struct DueConversation {
     pub stored: StoredConversation,
     pub channel: Arc<Channel>,
-    /// None while no version serves the app, so that nobody knows them.
+    /// `None` while no version serves the app, so that its rules are unknown.
     pub rules: Option<Arc<Rules>>,
 }
 
-/// Tells what is due, and sets the next moments.
+/// Appends the due events, and schedules the next ones.
 pub fn sweep(due: Vec<DueConversation>, now: Timestamp) -> Changes {
     let mut changes = Changes::default();
     for DueConversation { stored, channel, rules } in due {
@@ -41,7 +41,7 @@ pub fn sweep(due: Vec<DueConversation>, now: Timestamp) -> Changes {
     changes
 }
 
-/// Tells where the window stands, if that is news, and gives the next moment.
+/// Appends an event if the window's phase changed, and returns the next time.
 fn window(
     changes: &mut Changes,
     stored: &StoredConversation,
@@ -50,7 +50,7 @@ fn window(
     now: Timestamp,
 ) -> Option<Timestamp> {
     let (kind, next) = match phase(rules, stored.conversation.contact_wrote_at, now) {
-        // The rule is another one since, or the platform has none any more.
+        // The rules changed since, or the platform has no window any more.
         None => return None,
         Some(Phase::Open { closing_at }) => return Some(closing_at),
         Some(Phase::Closing { closes_at }) => (EventType::WindowClosing, Some(closes_at)),
@@ -61,7 +61,7 @@ fn window(
     next
 }
 
-/// The channel is gone: its conversations end with it.
+/// The channel was deleted: its conversations end.
 fn end(changes: &mut Changes, stored: &mut Tracked<StoredConversation>) {
     if stored.conversation.status == ConversationStatus::Open {
         stored.edit().conversation.status = ConversationStatus::Closed;
@@ -69,7 +69,7 @@ fn end(changes: &mut Changes, stored: &mut Tracked<StoredConversation>) {
     }
 }
 
-/// Tells that nothing can pass in a conversation any more.
+/// Appends the event that a conversation ended.
 pub fn closed(changes: &mut Changes, stored: &StoredConversation, reason: ClosedBy) {
     let conversation = &stored.conversation;
     let closed = ClosedConversation {
@@ -80,13 +80,13 @@ pub fn closed(changes: &mut Changes, stored: &StoredConversation, reason: Closed
     };
     let mut about = About::conversation(stored);
     if reason == ClosedBy::ContactErased {
-        // Of what was erased nothing can be looked up.
+        // An erased conversation cannot be referenced.
         about.conversation = None;
     }
     changes.event(about, EventType::ConversationClosed, &closed);
 }
 
-/// Tells that a conversation began, or began again.
+/// Appends the event that a conversation was opened, or opened again.
 pub fn opened(changes: &mut Changes, stored: &StoredConversation, channel: &Channel, rules: &Rules, now: Timestamp) {
     let opened = ConversationOpened {
         conversation: ConversationView::of(&stored.at(now), channel, rules, now).into(),

@@ -40,7 +40,7 @@ async fn a_name_that_turns_inward_is_not_dialed() {
         may_deliver(request, Reach::Public).expect("the judge sees a name")
     };
     // The checked address is dialed, whatever the name resolves to a moment later.
-    let error = send(&egress, permit()).await.expect_err("nobody there");
+    let error = send(&egress, permit()).await.expect_err("no server listens");
     assert!(matches!(error, EgressError::Unreachable { .. }), "{error}");
     assert_eq!(names.asked.load(Ordering::SeqCst), 1, "a name is resolved once");
     let error = send(&egress, permit()).await.expect_err("inside");
@@ -58,7 +58,7 @@ async fn of_several_addresses_only_the_public_ones_are_dialed() {
         ..request("/", RequestBody::Empty)
     };
     let permit = may_deliver(request, Reach::Public).expect("the judge sees a name");
-    let error = send(&with_names(&names), permit).await.expect_err("nobody there");
+    let error = send(&with_names(&names), permit).await.expect_err("no server listens");
     assert!(matches!(error, EgressError::Unreachable { .. }), "{error}");
     assert_eq!(server.connections(), 0);
 }
@@ -147,5 +147,5 @@ async fn a_proxy_in_the_environment_is_not_asked() {
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && told.contains("1 passed"), "{told}");
     let asked = proxy.into_std().and_then(|proxy| proxy.accept());
-    assert_eq!(asked.expect_err("nobody came").kind(), std::io::ErrorKind::WouldBlock);
+    assert_eq!(asked.expect_err("no connection arrives").kind(), std::io::ErrorKind::WouldBlock);
 }

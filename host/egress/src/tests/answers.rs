@@ -127,7 +127,7 @@ async fn headers_of_the_connection_and_cookies_stay_with_the_host() {
 
 #[tokio::test]
 async fn compression_is_not_asked_for_and_not_taken() {
-    // 11 bytes that say nothing of how large they become.
+    // 11 bytes that do not reveal their decompressed size.
     let bomb = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\n\x1f\x08\x00";
     let server = Server::answering(bomb).await;
     let error = send(&egress(), get(&server)).await.expect_err("compressed");
@@ -145,7 +145,7 @@ async fn where_nobody_listens_nothing_was_seen() {
         request("/a", RequestBody::Empty),
         Vec::new(),
     );
-    let error = send(&egress(), permit).await.expect_err("nobody there");
+    let error = send(&egress(), permit).await.expect_err("no server listens");
     assert!(matches!(error, EgressError::Unreachable { .. }), "{error}");
     assert!(!error.may_have_been_seen());
 }

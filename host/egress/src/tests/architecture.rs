@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How a Rust program opens a connection, or asks for a name. A listener's accept is none of these.
+/// The calls by which a Rust program opens a connection or resolves a name. A listener's accept is not among them.
 const OPENS: &[&str] = &[
     "reqwest",
     "ureq",

@@ -1,4 +1,4 @@
-//! A request leaves when its departure says so, and not before: over a new connection as over one that was used before.
+//! A request leaves when its departure is ready, not before: over a new connection and over a reused one.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -128,7 +128,7 @@ impl Departure for Withheld {
     }
 
     fn poll_leave(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        panic!("nobody asks when it may leave")
+        panic!("the departure must not be polled")
     }
 
     fn left(&mut self) {

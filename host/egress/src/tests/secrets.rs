@@ -1,4 +1,4 @@
-//! Secrets: set where the route says and nowhere else, and taken out of what comes back.
+//! Secrets: set at the places that the route declares and nowhere else, and removed from the response.
 
 use serde_json::json;
 use weir_domain::manifest::SecretPlace;
@@ -117,13 +117,13 @@ async fn a_secret_that_cannot_stand_where_it_belongs_stops_the_request() {
     let json = || RequestBody::Bytes(r#"{"a":[1]}"#.into());
     let cases: [(&str, &str, SecretPlace, RequestBody); 10] = [
         (
-            "a header that says where it goes",
+            "a header that names its destination",
             "evil.example",
             SecretPlace::Header("Host".into()),
             RequestBody::Empty,
         ),
         (
-            "a header that says where it ends",
+            "a header that bounds its body",
             "7",
             SecretPlace::Header("content-length".into()),
             RequestBody::Empty,
@@ -270,7 +270,7 @@ async fn no_error_tells_a_secret() {
         let error = egress()
             .send(permit, &secrets(&[("access_token", token)]), &NoBodies)
             .await
-            .expect_err("nobody there");
+            .expect_err("no server listens");
         assert!(!format!("{error} {error:?}").contains(token), "{error:?}");
     }
 }

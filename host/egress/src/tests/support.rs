@@ -25,7 +25,7 @@ pub(super) const PLATFORM: &str = "https://platform.example";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What a test waits for on purpose.
 pub(super) const SHORT: Duration = Duration::from_millis(50);
-/// For a silence that follows words which must arrive before it, however busy the machine is.
+/// For a pause after bytes that must arrive before it, however busy the machine is.
 pub(super) const SILENCE: Duration = Duration::from_secs(2);
 
 /// One thing that the server does after it has read a request.
@@ -58,7 +58,7 @@ impl Seen {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers(name);
         let first = found.next();
-        assert!(found.next().is_none(), "{name} stands twice");
+        assert!(found.next().is_none(), "{name} appears twice");
         first
     }
 
@@ -197,7 +197,7 @@ async fn read_request(stream: &mut TcpStream, steps: &[Step]) -> io::Result<Seen
     Ok(seen)
 }
 
-/// Names, as the test says; each call takes the next answer, and the last one stays.
+/// A resolver with the test's results: each lookup takes the next result, and the last one repeats.
 pub(super) struct Names {
     answers: Vec<Vec<IpAddr>>,
     pub(super) asked: AtomicUsize,
@@ -267,7 +267,7 @@ pub(super) fn secrets(pairs: &[(&str, &str)]) -> Secrets {
     Secrets::of_app(pairs.collect::<BTreeMap<_, _>>())
 }
 
-/// What a connector asks for: by GET, or by POST if there is a body.
+/// A connector's request: GET, or POST if it has a body.
 pub(super) fn request(path: &str, body: RequestBody) -> Request {
     Request {
         method: if matches!(body, RequestBody::Empty) {

@@ -12,7 +12,7 @@ use weir_domain::policy::CallKind;
 
 use crate::error::CallError;
 
-/// Sums the memory and table elements of all instances of a store: wasmtime's own limits apply to each memory by itself.
+/// Sums the memory and table elements of all instances of a store: wasmtime's own limits apply to each memory separately.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     memory: usize,

@@ -1,4 +1,4 @@
-//! Runs one call in a fresh store and instance, within its limits, and says which limit it exceeded.
+//! Runs one call in a fresh store and instance, within its limits, and reports which limit it exceeded.
 //!
 //! Time is bounded twice. At each tick of the engine's epoch a running guest yields to other tasks, and is interrupted once
 //! it used up its processor time; a timer outside ends a call that waits too long. Neither can replace the other: a guest

@@ -97,7 +97,7 @@ fn attend(mut child: Child, bytes: &[u8]) -> io::Result<Ended> {
             is_late
         });
         threads.spawn(move || {
-            // If the child ends before it has read everything, its status says why.
+            // If the child ends before it has read everything, its status shows why.
             let _ = stdin.write_all(bytes);
         });
         let errors = threads.spawn(move || {
@@ -168,13 +168,13 @@ fn judge(ended: Ended) -> Result<MachineCode, LoadError> {
 pub fn compile_here(cpu: Duration, mut input: impl Read, mut output: impl Write) -> Result<(), String> {
     let describe = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
     let seconds = cpu.as_secs();
-    // One second more until SIGKILL, which does not say why.
+    // One second more until SIGKILL, which does not name the limit.
     Resource::CPU
         .set(seconds, seconds + 1)
         .map_err(describe("processor time"))?;
     let memory = limits::COMPILE_MEMORY_BYTES;
     Resource::AS.set(memory, memory).map_err(describe("memory"))?;
-    // Nobody reads a core dump of a process that exceeded a limit.
+    // A core dump of a process that exceeded a limit has no use.
     Resource::CORE.set(0, 0).map_err(describe("core"))?;
     let mut bytes = Vec::new();
     input

@@ -330,7 +330,7 @@ fn read(request: wit::Request, attachments: &[MediaId]) -> Result<Request, CallR
 
 fn read_body(body: wit::Body, attachments: &[MediaId]) -> Result<RequestBody, CallRefusal> {
     let too_large = CallRefusal::BadBody {
-        reason: "it is larger than what may leave from a connector's memory",
+        reason: "it exceeds the limit for a body from a connector's memory",
     };
     let stored = |id: &str| {
         id.parse()

@@ -78,8 +78,8 @@ impl ReplaySource {
         });
     }
 
-    /// The response to the request at the same place in the recorded call, whatever it asks for: a different request shows
-    /// as a difference. A request that the policy refuses now gets that refusal.
+    /// The response to the request at the same index in the recorded call, whatever the request is: a different request
+    /// is reported as a difference. A request that the policy refuses now gets that refusal.
     pub(crate) fn fetch(
         &mut self,
         request: &http::Request,

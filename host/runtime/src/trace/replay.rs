@@ -74,7 +74,7 @@ pub struct Boundary {
 }
 
 impl Boundary {
-    /// All that a manifest asks for is granted.
+    /// Everything that a manifest requests is granted.
     pub fn granting_all(manifest: &Manifest) -> Self {
         Self {
             grants: Arc::new(Grants::to(Grants::wanted_by(manifest))),
@@ -387,7 +387,7 @@ pub struct Group {
 }
 
 impl Report {
-    /// Adds the counts and costs of another report; the differences themselves stay with whoever saw them.
+    /// Adds the counts and costs of another report; the differences themselves are not merged.
     pub fn add_counts(&mut self, other: &Self) {
         self.calls += other.calls;
         self.differ += other.differ;
@@ -515,7 +515,7 @@ mod tests {
             differences(&before, &after),
             [("body.b.c".to_owned(), Some(2.into()), Some(3.into()))]
         );
-        // The same document written in another way says the same, in other bytes.
+        // The same document in another serialization has other bytes and the same members.
         let after = serde_json::json!({"body": r#"{"b":{"c":2},"a":1}"#});
         assert_eq!(differences(&before, &after).len(), 1);
     }

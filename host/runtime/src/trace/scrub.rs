@@ -8,15 +8,15 @@ use crate::trace::transcript::{End, Transcript};
 
 /// Members of the interface that hold personal data: what people wrote, and their names.
 const PERSONAL: [&str; 6] = ["Text", "username", "display_name", "avatar_url", "caption", "filename"];
-/// Shorter texts are not masked, in characters: they identify nobody, and occur in too many places.
+/// Shorter texts are not masked, in characters: they identify no person, and occur in too many places.
 const SHORTEST: usize = 2;
 
 impl Transcript {
     /// The transcript with personal data masked wherever it occurs: in the webhook, in what the connector returned, in
     /// requests and responses. Ids stay, since connectors depend on them.
     ///
-    /// The members of the interface say which texts are personal: those of the call's arguments and of what it returned. A
-    /// call that crashed on a webhook returned nothing; then `read` is how another version read it
+    /// The members of the interface determine which texts are personal: those of the call's arguments and of its result. A
+    /// call that crashed on a webhook has no result; then `read` is the result of another version for it
     /// ([`Replayed::end`](crate::Replayed::end)).
     ///
     /// None if personal data cannot be identified.

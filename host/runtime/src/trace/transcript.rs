@@ -106,7 +106,7 @@ impl Transcript {
     }
 }
 
-/// The member that says how to read the others.
+/// The member that identifies the format of the others.
 #[derive(Deserialize)]
 struct Form {
     format: u32,

@@ -1,4 +1,4 @@
-//! Files that are no connector: each is refused with words that say what it is, and none takes the host with it.
+//! Files that are not connectors: each is refused with an error that identifies it, and none crashes the host.
 
 use bytes::Bytes;
 use weir_domain::limits;

@@ -1,4 +1,4 @@
-//! The cache of compiled components: used when it is ours, and never when somebody touched it.
+//! The cache of compiled components: used if this host wrote it, never if it was modified.
 
 use std::fs;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ async fn a_touched_file_is_compiled_again_and_never_run() {
     for (what, bytes) in touched {
         fs::write(&file, bytes).unwrap();
         assert_eq!(load().await, CodeSource::CacheTampered, "{what}");
-        assert_eq!(fs::read(&file).unwrap().len(), good.len(), "{what}: mended");
+        assert_eq!(fs::read(&file).unwrap().len(), good.len(), "{what}: repaired");
     }
     assert_eq!(load().await, CodeSource::Cached);
 }

@@ -11,7 +11,7 @@ use weir_runtime::{LoadError, Runtime, Settings};
 
 use crate::support::{Frozen, Notes, component};
 
-/// What becomes of loading Echo with a compiler that does as this script says.
+/// The result of loading Echo with this script as the compiler.
 async fn load_with(name: &str, script: &str) -> LoadError {
     let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();

@@ -1,4 +1,4 @@
-//! One hostile component for each threat, and what it got: the words here are the whole of it.
+//! One hostile component for each threat, and the complete result of its attempt.
 //!
 //! The components are those of `plugins/hostile`. A test's name begins with its row in the table of threats.
 
@@ -60,7 +60,7 @@ async fn send(connector: &Connector, text: &str, platform: &Platform, state: Sta
     connector.send(permit(connector.manifest(), text), context).await
 }
 
-/// What a failed send says of itself.
+/// The error text of a failed send.
 fn words(report: &SendReport) -> String {
     match &report.outcome {
         Outcome::Failed { error, .. } => error.detail.clone(),

@@ -1,4 +1,4 @@
-//! Where an attachment's bytes are: the connector says it, and the judge of what leaves has the last word.
+//! The location of an attachment's bytes: the connector returns it, and the egress policy decides.
 
 use weir_domain::manifest::RouteClass;
 use weir_domain::message::ContentKind;

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 #![allow(
     clippy::print_stdout,
-    reason = "a gap that was measured is told, and judged by no machine"
+    reason = "a measured gap is printed for people to judge"
 )]
 
 mod bad;

@@ -75,7 +75,7 @@ async fn a_trap_ends_one_call_and_no_other() {
     assert_eq!(echo.receive(&webhook("hi")).await.unwrap().len(), 1);
 }
 
-/// On one thread: were the loop not made to yield, the neighbor would have no turn.
+/// On one thread: if the loop were not made to yield, the neighbor would never run.
 #[tokio::test]
 async fn a_loop_is_stopped_and_its_neighbors_run_meanwhile() {
     let (echo, notes) = echo().await;
@@ -83,7 +83,7 @@ async fn a_loop_is_stopped_and_its_neighbors_run_meanwhile() {
     let (answer, turns) = beside_a_neighbor(echo.receive(&looping)).await;
     let error = answer.unwrap_err();
     assert!(matches!(error, CallError::OutOfTime { .. }), "{error:?}");
-    // The neighbor had its turn at every tick but the last.
+    // The neighbor ran at every tick but the last.
     let ticks = *notes.ticks.lock().unwrap();
     assert!(ticks > 1 && turns >= ticks - 1, "{turns} turns in {ticks} ticks");
     assert_eq!(echo.receive(&webhook("hi")).await.unwrap().len(), 1);

@@ -188,7 +188,7 @@ async fn a_file_that_is_no_transcript_is_refused_in_words() {
     }
 }
 
-/// What a version is refused that asks for the same as before.
+/// The refusals of a version that makes the same requests as before.
 fn refusals(found: &[Difference]) -> Vec<(&str, &Value)> {
     let refused = found.iter().filter(|one| one.kind == DifferenceKind::Refusal);
     refused

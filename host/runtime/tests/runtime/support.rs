@@ -1,4 +1,4 @@
-//! A host around the runtime: a platform on this machine, and somebody who writes down what happens.
+//! A host around the runtime: a platform on this machine, and an observer that records calls.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ pub(crate) fn picture() -> (ConversationFacts, RemoteMedia) {
     (conversation, media)
 }
 
-/// What a call gives, and how often a neighbor on this thread had a turn between two polls of it.
+/// The result of a call, and how often a neighbor on this thread ran between two polls of it.
 pub(crate) async fn beside_a_neighbor<T>(call: impl Future<Output = T>) -> (T, u32) {
     let (polls, turns) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let (polled, taken) = (Arc::clone(&polls), Arc::clone(&turns));
@@ -338,7 +338,7 @@ pub(crate) fn context_of(origin: &str, manifest: &Manifest, platform: &Platform,
 #[derive(Clone)]
 pub(crate) enum Reply {
     Answer(u16, &'static str),
-    /// Sends whoever asks somewhere else.
+    /// Redirects every request.
     Redirect(&'static str),
     /// Answers with all that it was sent: in the body, in a header of its own, and as a cookie.
     Repeat,
@@ -415,6 +415,6 @@ async fn read(stream: &mut TcpStream) -> String {
                 return text;
             }
         }
-        assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "the request broke off");
+        assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "the request ended early");
     }
 }

@@ -1,4 +1,4 @@
-//! Writes what a decision changed.
+//! Writes the changes of a decision.
 
 use weir_domain::record::Changes;
 use weir_domain::record::change::Write;
@@ -9,7 +9,7 @@ use crate::acts::events;
 use crate::db::{Db, key, params};
 use crate::tables::{channels, conversations, early, media, messages, outbox, referrals, seen};
 
-/// Writes all of it. The kinds are named one by one, so that a new one does not compile before it is written here.
+/// Writes all changes. The kinds are named one by one, so that a new kind does not compile until it is written here.
 pub(crate) fn apply(db: &Db<'_>, changes: Changes, now: Timestamp) -> Result<()> {
     let Changes {
         channels,

@@ -1,4 +1,4 @@
-//! What a fetch of an attachment came to: for its row, its message and whoever is told.
+//! Applies the result of an attachment's fetch: to its row, its message and the event log.
 
 use weir_domain::event::{EventType, MediaFetched};
 use weir_domain::id::{ConversationId, MediaId, MessageId};
@@ -24,7 +24,7 @@ pub(crate) fn stored(
         params![key(id), workspace, mime_type, media::size(bytes)],
     )?;
     if is_there == 0 {
-        // It was erased while it was fetched, unless it is another's.
+        // It was erased during the fetch, unless it belongs to another message.
         let gone = media::without_row(db, vec![id])?;
         return media::to_be_removed(db, &gone);
     }
@@ -49,7 +49,7 @@ pub(crate) fn stored(
     )
 }
 
-/// Tells what became of a message's attachment.
+/// Appends the event about a message's attachment.
 fn tell(
     db: &Db<'_>,
     (message_id, conversation_id): (MessageId, ConversationId),

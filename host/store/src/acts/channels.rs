@@ -1,4 +1,4 @@
-//! Connects, changes, holds and deletes channels, with what follows for what waits in them.
+//! Connects, changes, holds and deletes channels, with the effects on their queued messages.
 
 use std::collections::BTreeMap;
 
@@ -82,7 +82,7 @@ fn begun(db: &Db<'_>, new: NewChannel, now: Timestamp) -> Channel {
     }
 }
 
-/// The same account again: what the platform says of it is new, what the operator said of it stays.
+/// The same account again: the platform's data is replaced, the operator's settings stay.
 fn renewed(known: Channel, new: NewChannel, now: Timestamp) -> Channel {
     Channel {
         connector: new.connector,
@@ -149,7 +149,7 @@ pub(crate) fn set_status(
 }
 
 fn put_status(db: &Db<'_>, known: Channel, status: ChannelStatus, reason: &str, now: Timestamp) -> Result<()> {
-    // A deleted channel comes back only by being connected, and goes only by being deleted.
+    // A deleted channel becomes active only by connecting, and a channel is deleted only by a deletion.
     if known.status == ChannelStatus::Deleted || status == ChannelStatus::Deleted {
         return Ok(());
     }
@@ -201,13 +201,13 @@ pub(crate) fn delete(db: &Db<'_>, workspace: &str, id: ChannelId, now: Timestamp
     Ok(Some(channel))
 }
 
-/// Keeps a channel's credential; what was held for it is due.
+/// Stores a channel's credential; messages that were held for it are due.
 fn authorize(db: &Db<'_>, id: ChannelId, credential: &Credential, now: Timestamp) -> Result<()> {
     channels::put_credential(db, id, credential)?;
     outbox::release_held(db, id, now)
 }
 
-/// A renewed credential is the renewed authorization: what was held for it is due.
+/// A renewed credential is a renewed authorization: messages that were held for it are due.
 pub(crate) fn put_renewed(
     db: &Db<'_>,
     workspace: &str,
@@ -217,7 +217,7 @@ pub(crate) fn put_renewed(
     now: Timestamp,
 ) -> Result<bool> {
     match channels::credential(db, workspace, id)? {
-        // The commit of an earlier try stood, and its answer was lost.
+        // An earlier try was committed, and its response was lost.
         Some(there) if there == *renewed => return Ok(true),
         Some(there) if there == *old => authorize(db, id, renewed, now)?,
         _ => return Ok(false),
@@ -229,7 +229,7 @@ pub(crate) fn put_renewed(
     Ok(true)
 }
 
-/// Holds the accounts whose versions cannot run, for these reasons, and frees the others.
+/// Holds the accounts whose versions cannot run, with these reasons, and releases the others.
 pub(crate) fn hold_accounts(
     db: &Db<'_>,
     connector: &str,
@@ -269,7 +269,7 @@ pub(crate) fn resume_set_ups(db: &Db<'_>, now: Timestamp) -> Result<u32> {
         "UPDATE channels SET set_up_at = ?1 WHERE set_up_at > ?1",
         [now.as_millis()],
     )?;
-    let reason = "the account is connected, but the host ended before its set-up was done; it is being done now";
+    let reason = "the account is connected, but the host ended before its set-up was complete; it is being completed now";
     let count = u32::try_from(cut_off.len()).unwrap_or(u32::MAX);
     for channel in cut_off {
         put_status(db, channel, ChannelStatus::Degraded, reason, now)?;

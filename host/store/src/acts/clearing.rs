@@ -1,5 +1,5 @@
-//! Deletes what is in workspaces that were removed, in steps, so that nobody waits long for one. A start goes on with it, since the
-//! mark of the removal is deleted last.
+//! Deletes the contents of removed workspaces, in steps that are small enough not to delay other writers. A restart
+//! continues this, since the mark of the removal is deleted last.
 
 use std::time::Duration;
 
@@ -12,13 +12,14 @@ use crate::acts::erasure;
 use crate::db::{Db, get_id, get_time, key, params};
 use crate::tables::{media, outbox};
 
-/// How long a mark stays at least: whatever was begun in the workspace before it has ended by then, a connect session last.
+/// The minimum lifetime of a mark: all that was started in the workspace before it has ended by then, a connect session
+/// last.
 const MARKED: Duration = limits::CONNECT_SESSION.saturating_mul(2);
 /// Conversations deleted in one step, each with its messages.
 const CONVERSATIONS: u32 = 10;
 
-/// What is in a workspace beside its conversations: `?1` is the workspace, `?2` how many rows a step takes. What refers to other rows
-/// stands before them.
+/// The contents of a workspace except its conversations: `?1` is the workspace, `?2` the number of rows per step. Rows
+/// that reference others come before them.
 const ROWS: &[&str] = &[
     "DELETE FROM delivery_attempts WHERE delivery_id IN
        (SELECT id FROM deliveries WHERE workspace_id = ?1 ORDER BY n LIMIT ?2)",
@@ -36,7 +37,7 @@ const ROWS: &[&str] = &[
     "DELETE FROM endpoints WHERE id IN (SELECT id FROM endpoints WHERE workspace_id = ?1 LIMIT ?2)",
 ];
 
-/// What is in a deleted channel: `?1` is the channel.
+/// The contents of a deleted channel: `?1` is the channel.
 const OF_CHANNEL: &[&str] = &[
     "DELETE FROM transcripts WHERE channel_id = ?1",
     "DELETE FROM erasures WHERE channel_id = ?1",
@@ -52,7 +53,7 @@ const OF_CHANNEL: &[&str] = &[
     "DELETE FROM channels WHERE id = ?1",
 ];
 
-/// What goes with the mark: `?1` is the workspace.
+/// Deleted together with the mark: `?1` is the workspace.
 const LAST: &[&str] = &[
     "DELETE FROM dead_letter_counts WHERE app IN (SELECT name FROM apps WHERE workspace_id = ?1)",
     "DELETE FROM platform_clocks WHERE app IN (SELECT name FROM apps WHERE workspace_id = ?1)",
@@ -62,7 +63,7 @@ const LAST: &[&str] = &[
     "DELETE FROM workspaces WHERE id = ?1",
 ];
 
-/// Deletes some of what is left in a removed workspace. Whether it found any.
+/// Deletes some of the contents of a removed workspace. Returns whether it found any.
 pub(crate) fn clear(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<bool> {
     let marked: Vec<(String, Timestamp)> = db.all(
         "SELECT id, removed_at FROM workspaces WHERE removed_at IS NOT NULL ORDER BY removed_at",
@@ -127,7 +128,7 @@ fn clear_one(db: &Db<'_>, id: &str, limit: u32, now: Timestamp) -> Result<bool> 
 
 #[cfg(test)]
 mod tests {
-    /// What is not looked for: these age out within a week and hold ids alone.
+    /// Not deleted explicitly: these rows age out within a week and contain only ids.
     const LEFT: [&str; 3] = ["seen", "removed_events", "connect_sessions"];
 
     #[test]

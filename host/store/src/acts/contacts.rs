@@ -1,4 +1,4 @@
-//! Hears of contacts outside of messages.
+//! Updates contacts from sources other than messages.
 
 use weir_domain::conversation::Contact;
 use weir_domain::event::{self, EventType};
@@ -12,7 +12,7 @@ use crate::acts::events;
 use crate::db::Db;
 use crate::tables::{channels, conversations};
 
-/// The contact that a person is, as something outside of a webhook names them now, with the event that tells of it.
+/// The contact of a person, renamed as a source outside of webhooks names them now, with its event.
 pub(crate) fn name(
     db: &Db<'_>,
     workspace: &str,

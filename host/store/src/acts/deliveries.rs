@@ -1,4 +1,4 @@
-//! Settles deliveries, with what that means for the next of the conversation and for the endpoint.
+//! Settles deliveries, with the effects on the conversation's next delivery and on the endpoint.
 
 use weir_domain::time::Timestamp;
 
@@ -17,7 +17,7 @@ pub(crate) fn settle(
     let (status, due_at) = match next {
         DeliveryNext::Delivered => ("delivered", None),
         DeliveryNext::RetryAt(at) => ("pending", Some(at.as_millis())),
-        // It waits for whoever enables the endpoint again, and goes first then.
+        // It waits until the endpoint is enabled again, and goes first then.
         DeliveryNext::Disable { .. } => ("pending", Some(now.as_millis())),
         DeliveryNext::Failed => ("failed", None),
     };
@@ -39,7 +39,7 @@ pub(crate) fn settle(
         )?
         .unwrap_or_default();
     if let Some(lane) = lane {
-        // An older one that was recovered while this one was in hand goes first.
+        // An older one that was recovered while this one was in flight goes first.
         if status == "pending" && deliveries::head(db, endpoint, lane)? != Some(n) {
             db.write("UPDATE deliveries SET due_at = NULL WHERE n = ?1", [n])?;
         }

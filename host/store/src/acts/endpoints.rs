@@ -1,4 +1,4 @@
-//! Changes endpoints and notes how they take what they are given, and tells of it.
+//! Changes endpoints and tracks whether their deliveries succeed, and appends the events about both.
 
 use weir_domain::event::{EventType, ToldEndpoint};
 use weir_domain::id::EndpointId;
@@ -47,7 +47,7 @@ pub(crate) fn update(
     Ok(Some(endpoint))
 }
 
-/// Tells of an endpoint, without its secrets; not to itself.
+/// Appends an event about an endpoint, without its secrets; it is not delivered to that endpoint.
 pub(crate) fn tell(db: &Db<'_>, endpoint: &Endpoint, kind: EventType, now: Timestamp) -> Result<()> {
     let about = About {
         endpoint: Some(endpoint.id),
@@ -65,7 +65,7 @@ pub(crate) fn tell(db: &Db<'_>, endpoint: &Endpoint, kind: EventType, now: Times
     Ok(())
 }
 
-/// Notes whether a try went through. That nothing does is news after a while, and that something does again, after that.
+/// Tracks the result of an attempt. Continuous failure is reported after a while, and so is the success that ends it.
 pub(crate) fn note(db: &Db<'_>, id: EndpointId, went_through: bool, now: Timestamp) -> Result<()> {
     let known = db.one(
         "SELECT failing_since, failing_told FROM endpoints WHERE id = ?1",
@@ -97,7 +97,8 @@ pub(crate) fn note(db: &Db<'_>, id: EndpointId, went_through: bool, now: Timesta
     Ok(())
 }
 
-/// Tells of those; how many. Without waiting for their next try, which may be hours away.
+/// Reports the failing endpoints, without waiting for their next attempt, which may be hours away; returns their
+/// number.
 pub(crate) fn tell_failing(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let failing = endpoints::failing(db, now)?;
     for id in &failing {
@@ -109,7 +110,7 @@ pub(crate) fn tell_failing(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     Ok(u32::try_from(failing.len()).unwrap_or(u32::MAX))
 }
 
-/// Switches an endpoint off for its failures.
+/// Disables an endpoint because of its failures.
 pub(crate) fn disable(db: &Db<'_>, id: EndpointId, reason: &str, now: Timestamp) -> Result<()> {
     let Some(mut endpoint) = endpoints::by_id(db, id)?.filter(|endpoint| endpoint.enabled) else {
         return Ok(());

@@ -1,8 +1,9 @@
-//! Forgetting a person.
+//! Erasure of a person.
 //!
-//! What indexes find goes in one transaction, together with a note of what names the person. What is left are documents that
-//! may name a person anywhere in them. They are read in steps, newest first and not on the writer's thread, and those that
-//! name this one go. The note stays until all of them were read and the log was emptied, so that a start goes on with it.
+//! One transaction deletes all that indexes find, and stores the values that identify the person. What remains are
+//! documents that may contain such a value anywhere. They are read in steps, newest first and not on the writer's
+//! thread, and matching ones are deleted. The stored values stay until all documents were read and the log was
+//! truncated, so that a restart continues the erasure.
 
 use std::ops::ControlFlow;
 
@@ -18,7 +19,7 @@ use crate::tables::{channels, conversations, early, gaps, media, outbox, seen, s
 use crate::vault::Place;
 use crate::{Erased, Result};
 
-/// Documents read in one step, and bytes of them: some milliseconds of a reader.
+/// Documents read in one step, and their bytes: some milliseconds of a reader.
 const STEP_ROWS: u32 = 500;
 const STEP_BYTES: usize = 4 << 20;
 
@@ -26,9 +27,9 @@ const STEP_BYTES: usize = 4 << 20;
 struct Documents {
     read: &'static str,
     remove: &'static [&'static str],
-    /// Whether names and texts are looked for too: an explanation may repeat them, and nobody misses it.
+    /// Whether names and texts are searched too: an explanation may repeat them, and can be lost without harm.
     explains: bool,
-    /// What goes in any case, by the channel.
+    /// A condition on the channel by which rows are deleted in any case.
     anyway: Option<&'static str>,
 }
 
@@ -39,7 +40,7 @@ const REMOVE_EVENT: &[&str] = &[
 ];
 
 const DOCUMENTS: &[Documents] = &[
-    // What tells of a conversation is found by it. The last two tell that a person was erased, by our ids alone.
+    // Events about a conversation are found by it. The last two report that a person was erased, with Weir's ids only.
     Documents {
         read: "SELECT sequence, data, NULL FROM events INDEXED BY events_without_conversation
                WHERE conversation_id IS NULL AND type NOT IN ('contact.erased', 'conversation.closed')
@@ -48,7 +49,7 @@ const DOCUMENTS: &[Documents] = &[
         explains: false,
         anyway: None,
     },
-    // One that tells of several people goes with the first who is erased: nobody can take their words out of it.
+    // A document about several people is deleted with the first who is erased: their data in it cannot be separated.
     Documents {
         read: "SELECT n, reason || ' ' || head, body FROM dead_letters WHERE (?1 IS NULL OR n < ?1) AND ?2 IS NOT NULL ORDER BY n DESC",
         remove: &[
@@ -72,8 +73,8 @@ const DOCUMENTS: &[Documents] = &[
         explains: false,
         anyway: None,
     },
-    // After the others, since they are written some moments after their call. One of `prepare` holds a message and not whose it is: all of
-    // the connector's go.
+    // After the others, since transcripts are written some moments after their call. A transcript of `prepare` contains
+    // a message but not its owner, so all of the connector's are deleted.
     Documents {
         read: "SELECT n, transcript, NULL FROM transcripts
                WHERE (?1 IS NULL OR n < ?1) AND ?2 IS NOT NULL ORDER BY n DESC",
@@ -84,8 +85,8 @@ const DOCUMENTS: &[Documents] = &[
                AND connector = (SELECT a.connector FROM channels c JOIN apps a ON a.name = c.app WHERE c.id = ?1)",
         ),
     },
-    // Why the account is degraded, in the platform's or its connector's words. At the end, since an erasure that was cut off goes on
-    // at its place of this list.
+    // The reason why the account is degraded, as the platform or the connector worded it. Last, since an interrupted
+    // erasure continues at its index of this list.
     Documents {
         read: "SELECT sequence, data, NULL FROM events INDEXED BY events_without_conversation
                WHERE conversation_id IS NULL AND channel_id = ?2 AND type LIKE 'channel.%'
@@ -98,7 +99,7 @@ const DOCUMENTS: &[Documents] = &[
 
 // ---- what indexes find -----------------------------------------------------------------------------------------------
 
-/// Erases a contact's rows and notes what is left to be searched, and which files are to be removed.
+/// Deletes a contact's rows, and stores what is left to be searched and which files are to be removed.
 pub(crate) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Erased>> {
     let Some(snapshot) = load(db, workspace, id)? else {
         return Ok(None);
@@ -132,7 +133,7 @@ pub(crate) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
     Ok(Some(erased))
 }
 
-/// A contact, and what they wrote in which conversations.
+/// A contact, and their messages by conversation.
 fn load(db: &Db<'_>, workspace: &str, id: ContactId) -> Result<Option<Snapshot>> {
     let Some(contact) = conversations::contact(db, workspace, id)? else {
         return Ok(None);
@@ -166,7 +167,7 @@ fn load(db: &Db<'_>, workspace: &str, id: ContactId) -> Result<Option<Snapshot>>
     }))
 }
 
-/// What a person reads in a conversation's newest messages, or in those of one contact.
+/// The readable text of a conversation's newest messages, or of one contact's among them.
 fn words_in(db: &Db<'_>, thread: ConversationId, by: Option<ContactId>) -> Result<Vec<String>> {
     let contents: Vec<Content> = db.all(
         "SELECT content FROM messages
@@ -182,7 +183,7 @@ fn counted(rows: usize) -> u32 {
     u32::try_from(rows).unwrap_or(u32::MAX)
 }
 
-/// A conversation with nobody else in it.
+/// Deletes a conversation that has no other contact.
 fn erase_thread(db: &Db<'_>, thread: ConversationId, erased: &mut Erased, now: Timestamp) -> Result<()> {
     let theirs = "(SELECT id FROM messages WHERE conversation_id = ?1)";
     erased.media.extend(db.all(
@@ -208,7 +209,7 @@ fn erase_thread(db: &Db<'_>, thread: ConversationId, erased: &mut Erased, now: T
     Ok(())
 }
 
-/// A conversation with all that was written and told in it, whoever is in it.
+/// Deletes a conversation with all its messages and events, whoever its contact is.
 pub(crate) fn erase_conversation(db: &Db<'_>, thread: ConversationId, now: Timestamp) -> Result<()> {
     let mut erased = Erased::default();
     erase_thread(db, thread, &mut erased, now)?;
@@ -216,7 +217,7 @@ pub(crate) fn erase_conversation(db: &Db<'_>, thread: ConversationId, now: Times
     media::to_be_removed(db, &erased.media)
 }
 
-/// What one of several people wrote in a conversation, and the events that name them.
+/// Deletes one contact's messages of a conversation with several, and the events that name them.
 fn erase_words(
     db: &Db<'_>,
     thread: ConversationId,
@@ -255,7 +256,7 @@ fn erase_words(
     Ok(())
 }
 
-/// What the platform and the connector said beside others' messages in a conversation, where it names the person.
+/// Deletes data of the platform and the connector about others' messages in a conversation, if it names the person.
 fn erase_mentions(db: &Db<'_>, thread: ConversationId, erasure: &Erasure) -> Result<()> {
     let notes: Vec<(Vec<u8>, Option<String>, Option<MessageError>)> = db.all(
         "SELECT id, extras, error FROM messages
@@ -288,7 +289,7 @@ fn erase_mentions(db: &Db<'_>, thread: ConversationId, erasure: &Erasure) -> Res
             )?;
         }
     }
-    // How somebody else came last, if the person came after them.
+    // The other contact's last referral, if the erased person arrived after them.
     db.write(
         "UPDATE conversations SET referral = (SELECT r.referral FROM referrals r WHERE r.conversation_id = ?1
              ORDER BY r.at DESC, r.id LIMIT 1) WHERE id = ?1 AND referral IS NOT NULL",
@@ -306,14 +307,14 @@ fn other_author(db: &Db<'_>, thread: ConversationId) -> Result<Option<ContactId>
     )
 }
 
-/// A conversation that was the erased contact's is another's, with what the business wrote in it.
+/// Assigns a conversation of the erased contact to another, with the messages of the business.
 fn hand_over(db: &Db<'_>, thread: ConversationId, from: ContactId, to: ContactId) -> Result<()> {
     db.write(
         "UPDATE messages SET contact_id = ?3 WHERE conversation_id = ?1 AND contact_id = ?2",
         params![key(thread), key(from), key(to)],
     )?;
     db.write(
-        // What was noted of the erased contact's names says nothing of the other's.
+        // The time of the erased contact's names does not apply to the other's.
         "UPDATE conversations SET contact_id = ?2, named_at = 0 WHERE id = ?1",
         params![key(thread), key(to)],
     )?;
@@ -326,21 +327,21 @@ fn hand_over(db: &Db<'_>, thread: ConversationId, from: ContactId, to: ContactId
 
 // ---- what has to be read ---------------------------------------------------------------------------------------------
 
-/// An erasure that is not over.
+/// An erasure in progress.
 pub(crate) struct Search {
     n: i64,
     channel: ChannelId,
     marks: Marks,
-    /// Which of [`DOCUMENTS`] are read.
+    /// The index in [`DOCUMENTS`] of those being read.
     place: usize,
-    /// Up to which row; none at the newest.
+    /// The row before which the next step reads; `None` for the newest.
     before: Option<i64>,
 }
 
-/// What a step found.
+/// The result of a step.
 pub(crate) struct Found {
     rows: Vec<i64>,
-    /// Where the next step goes on; none if these documents were read to their end.
+    /// Where the next step continues; `None` if these documents were read completely.
     next: Option<i64>,
 }
 
@@ -354,7 +355,8 @@ fn sealed_in(row: &str) -> Place<'_> {
 
 fn note(db: &Db<'_>, erasure: &Erasure) -> Result<()> {
     let contact = &erasure.contact;
-    // Sealed: what names the person is theirs too, and would be in the log until this row is gone.
+    // Sealed: the values that identify the person are theirs too, and would be readable in the log until this row is
+    // deleted.
     let sealed = db.seal(&erasure.marks, sealed_in(&contact.id.to_string()))?;
     db.write(
         "INSERT INTO erasures (channel_id, contact_id, marks) VALUES (?1, ?2, ?3)",
@@ -363,7 +365,7 @@ fn note(db: &Db<'_>, erasure: &Erasure) -> Result<()> {
     Ok(())
 }
 
-/// The oldest erasure that is not over.
+/// The oldest erasure in progress.
 pub(crate) fn oldest(db: &Db<'_>) -> Result<Option<Search>> {
     let read = |row: &Row<'_>| {
         let (n, channel, contact) = (row.get(0)?, get_id(row, 1)?, get_id::<ContactId>(row, 2)?);
@@ -431,7 +433,7 @@ impl Search {
         Ok(found)
     }
 
-    /// Removes what a step found, and notes where the next one goes on.
+    /// Deletes what a step found, and stores where the next one continues.
     pub(crate) fn remove(&self, db: &Db<'_>, found: &Found) -> Result<()> {
         for n in &found.rows {
             for sql in DOCUMENTS.get(self.place).map_or(&[][..], |documents| documents.remove) {
@@ -453,7 +455,7 @@ impl Search {
         Ok(())
     }
 
-    /// Nothing of the person is left.
+    /// Ends the erasure: nothing of the person is left.
     pub(crate) fn end(&self, db: &Db<'_>) -> Result<()> {
         db.write("DELETE FROM erasures WHERE n = ?1", [self.n])?;
         Ok(())

@@ -1,4 +1,4 @@
-//! Appends events: one and what is owed because of it are written together.
+//! Appends events: an event and its deliveries are written together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::db::Db;
 use crate::tables::{deliveries, endpoints, events};
 use crate::{Result, StoreError};
 
-/// Appends an event and owes it to each endpoint that wants it. Gives its id and its place in the log.
+/// Appends an event with a delivery to each endpoint that subscribed to it. Returns its id and its position in the log.
 pub(crate) fn append(
     db: &Db<'_>,
     about: &About,
@@ -32,7 +32,8 @@ pub(crate) fn append_one(db: &Db<'_>, event: NewEvent, now: Timestamp) -> Result
         .ok_or_else(|| StoreError::Database("an event was not appended".to_owned()))
 }
 
-/// Appends events in their order and owes each to the endpoints that want it. Gives their ids and places.
+/// Appends events in order, each with deliveries to the endpoints that subscribed to it. Returns their ids and
+/// positions.
 pub(crate) fn append_all(db: &Db<'_>, events: Vec<NewEvent>, now: Timestamp) -> Result<Vec<(EventId, i64)>> {
     let told: Vec<(About, EventType)> = events.iter().map(|event| (event.about.clone(), event.kind)).collect();
     let ids: Vec<EventId> = events.iter().map(|_| db.mint(now)).collect();
@@ -59,7 +60,7 @@ pub(crate) fn append_all(db: &Db<'_>, events: Vec<NewEvent>, now: Timestamp) -> 
     Ok(ids.into_iter().zip(places).collect())
 }
 
-/// Appends an event that shows a channel.
+/// Appends an event with a channel's data.
 pub(crate) fn append_channel(db: &Db<'_>, channel: &Channel, kind: EventType, now: Timestamp) -> Result<()> {
     append(
         db,

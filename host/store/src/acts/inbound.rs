@@ -1,4 +1,4 @@
-//! Records what webhooks told: loads what a group of them reads, by few statements however many they are.
+//! Applies webhooks: loads what a group of them needs, with a constant number of statements.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use crate::acts::apply;
 use crate::db::Db;
 use crate::tables::{channels, conversations, early, messages, outbox, referrals, seen};
 
-/// Records batches in their order, all of them or none. What became of each.
+/// Applies batches in order, all of them or none. Returns the result of each.
 pub(crate) fn record(db: &Db<'_>, batches: Vec<Batch>) -> Result<Vec<Recorded>> {
-    // Webhooks that share a commit came within milliseconds.
+    // Webhooks that share a commit arrived within milliseconds.
     let now = batches.iter().map(|batch| batch.now).max().unwrap_or_default();
     let snapshot = load(db, &batches, now)?;
     let (recorded, changes) = inbound::record(batches, snapshot, db.mint);

@@ -1,4 +1,4 @@
-//! Loads what accepting a message needs, and what a person does to one that was accepted.
+//! Loads what the acceptance of a message needs, and applies a person's actions on accepted messages.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -21,10 +21,10 @@ use crate::tables::echo::{self, Seen};
 use crate::tables::{channels, claims, conversations, media, messages, outbox};
 use crate::{EnqueueError, Enqueued, KeptAnswer, NewMessage, Resolution, Result, StoreError, UncertainMessage};
 
-/// HTTP's `202 Accepted`, under which the first answer is kept.
+/// HTTP's `202 Accepted`, stored as the status of the first response.
 const ACCEPTED: u16 = 202;
 
-/// A message to be accepted, by these rules.
+/// A message to be accepted, with the rules that apply.
 #[derive(Clone, Debug)]
 pub(crate) struct Acceptance {
     pub(crate) new: NewMessage,
@@ -32,7 +32,7 @@ pub(crate) struct Acceptance {
     pub(crate) now: Timestamp,
 }
 
-/// What two acceptances may share: then one of them has to see what became of the other.
+/// What two acceptances may share: the later one then has to see the result of the earlier.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Share {
     Conversation(ConversationId),
@@ -48,7 +48,8 @@ fn shares(acceptance: &Acceptance) -> Vec<Share> {
     [conversation].into_iter().chain(claim).chain(client_ref).collect()
 }
 
-/// Judges messages and puts them into the outbox. What is for different conversations is loaded and written together.
+/// Checks messages against the policy and adds them to the outbox. Messages for different conversations are loaded and
+/// written together.
 pub(crate) fn accept(db: &Db<'_>, all: Vec<Acceptance>) -> Result<Vec<Result<Enqueued, EnqueueError>>> {
     let mut accepted: Vec<Result<Enqueued, EnqueueError>> =
         all.iter().map(|_| Err(EnqueueError::NoConversation)).collect();
@@ -61,14 +62,14 @@ pub(crate) fn accept(db: &Db<'_>, all: Vec<Acceptance>) -> Result<Vec<Result<Enq
     Ok(accepted)
 }
 
-/// What acceptances that share nothing read.
+/// Rows read for acceptances that share nothing.
 struct Loaded {
     conversations: BTreeMap<ConversationId, StoredConversation>,
     queues: BTreeMap<ConversationId, ConversationQueue>,
     channels: BTreeMap<ChannelId, Arc<Channel>>,
 }
 
-/// What is kept under a claim.
+/// The response stored under a claim.
 struct Answered {
     claim: Claim,
     answer: KeptAnswer,
@@ -99,7 +100,7 @@ fn accept_apart(
                 answered.extend(answer);
                 Ok(enqueued)
             }
-            // Of none of them it is known what became of it.
+            // The result of all of them is unknown.
             Err(EnqueueError::Store(error)) => return Err(error),
             Err(refused) => Err(refused),
         };
@@ -118,7 +119,7 @@ fn accept_apart(
     apply(db, changes, latest)
 }
 
-/// Judges one message, and writes nothing.
+/// Checks one message, and writes nothing.
 fn accept_one(
     db: &Db<'_>,
     loaded: &mut Loaded,
@@ -167,7 +168,7 @@ fn accept_one(
     };
     let (messages, changes) = outbound::accept(to, new_messages, db.mint, now)?;
     let answered = new.claim.map(|claim| {
-        // The answer lists the messages as their events show them.
+        // The response lists the messages as their events show them.
         let told = changes
             .events
             .iter()
@@ -182,13 +183,13 @@ fn accept_one(
     Ok((Enqueued::New(messages), changes, answered))
 }
 
-/// The answer that the same request got before.
+/// The response that the same request received before.
 fn replayed(db: &Db<'_>, new: &NewMessage, now: Timestamp) -> Result<Option<Vec<Message>>, EnqueueError> {
     let Some(claim) = &new.claim else { return Ok(None) };
     let kept = match claims::judge(db, claim, now)? {
         Claimed::New => return Ok(None),
         Claimed::Before(Progress::Answered(kept)) if kept.status == ACCEPTED => kept,
-        // A send is claimed and answered in one transaction, so whatever else is there is another request.
+        // A send is claimed and answered in one transaction, so any other claim is a different request.
         Claimed::Before(_) | Claimed::Reused => return Err(EnqueueError::KeyReused),
     };
     let first: Vec<event::Message> = serde_json::from_str(&kept.body).map_err(|error| StoreError::Damaged {
@@ -198,7 +199,7 @@ fn replayed(db: &Db<'_>, new: &NewMessage, now: Timestamp) -> Result<Option<Vec<
     Ok(Some(first.into_iter().map(Into::into).collect()))
 }
 
-/// The platform's id of the message to quote. One that the platform does not know yet cannot be quoted.
+/// The platform id of the message to quote. A message that the platform does not know yet cannot be quoted.
 fn quoted(db: &Db<'_>, conversation: &StoredConversation, id: MessageId) -> Result<String, EnqueueError> {
     messages::by_id(db, id)?
         .filter(|message| message.conversation_id == conversation.conversation.id)
@@ -236,7 +237,7 @@ pub(crate) fn retry(
     let message = &outbound.message.message;
     let may_be = message.direction == Direction::Outbound
         && matches!(message.status, Status::Uncertain | Status::Failed)
-        // A receipt said that it failed, and the answer of its send is still to come.
+        // A receipt reported its failure, and the response of its send is still pending.
         && !outbound.queue.get(id).is_some_and(QueuedMessage::is_in_flight);
     if !may_be {
         return Ok(Some(message.clone()));
@@ -257,7 +258,7 @@ pub(crate) fn uncertain(db: &Db<'_>, limit: u32) -> Result<Vec<UncertainMessage>
     shown(db, outbox::uncertain(db, limit)?)
 }
 
-/// Uncertain messages about which the platform is asked now.
+/// Uncertain messages about which the platform is due to be queried.
 pub(crate) fn ask_uncertain(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<UncertainMessage>> {
     let asked = outbox::to_ask(db, limit, now)?;
     for uncertain in &asked {

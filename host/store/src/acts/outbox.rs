@@ -1,4 +1,4 @@
-//! Loads what leaves the outbox and what became of it.
+//! Loads messages that are due to be sent, and applies the results of their attempts.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ use crate::db::Db;
 use crate::tables::{channels, conversations, early, echo, media, messages, outbox};
 use crate::{LeaseToken, MessageLease, RequestRecord, Result, StateWrite};
 
-/// A message with its conversation and what else of that is unsettled.
+/// A message with its conversation and the unsettled messages of it.
 pub(crate) fn load(db: &Db<'_>, id: MessageId) -> Result<Option<Outbound>> {
     let Some(message) = messages::stored(db, id)? else {
         return Ok(None);
@@ -35,7 +35,7 @@ fn needed(db: &Db<'_>, id: MessageId) -> Result<Outbound> {
     load(db, id)?.ok_or_else(|| outbox::missing(id))
 }
 
-/// Leases what is due, as much as there is room for. All of a round is loaded and written together.
+/// Leases due messages up to the free capacity. All of a round is loaded and written together.
 pub(crate) fn lease(db: &Db<'_>, owner: &str, mut room: Room, now: Timestamp) -> Result<Vec<MessageLease>> {
     let mut leases = Vec::new();
     let mut known: BTreeMap<ChannelId, Channel> = BTreeMap::new();
@@ -86,7 +86,7 @@ pub(crate) fn lease(db: &Db<'_>, owner: &str, mut room: Room, now: Timestamp) ->
     Ok(leases)
 }
 
-/// What is to be judged and sent, as the record knows it now.
+/// The draft to be checked and sent, as stored now.
 pub(crate) fn draft(db: &Db<'_>, workspace: &str, message: &Message) -> Result<Draft> {
     let reply_to = match message.reply_to {
         Some(id) => messages::by_id(db, id)?.and_then(|quoted| quoted.platform_id),
@@ -98,19 +98,19 @@ pub(crate) fn draft(db: &Db<'_>, workspace: &str, message: &Message) -> Result<D
     })
 }
 
-/// The end of an attempt, as its worker tells it.
+/// The end of an attempt, as its worker reports it.
 #[derive(Clone, Debug)]
 pub(crate) struct Settlement {
     pub(crate) lease: LeaseToken,
     pub(crate) next: Next,
     pub(crate) requests: Vec<RequestRecord>,
-    /// What the connector wrote to its state.
+    /// The connector's writes to its state.
     pub(crate) writes: Vec<StateWrite>,
     pub(crate) now: Timestamp,
 }
 
-/// Ends attempts. False for one whose lease is lost: nothing of it is written. What is in different conversations is loaded and
-/// written together.
+/// Ends attempts. Returns false for one whose lease is lost: nothing of it is written. Attempts in different
+/// conversations are loaded and written together.
 pub(crate) fn settle(db: &Db<'_>, all: Vec<Settlement>) -> Result<Vec<bool>> {
     let mut settled = vec![false; all.len()];
     let mut rest: Pieces<Settlement> = all.into_iter().enumerate().collect();
@@ -129,10 +129,11 @@ pub(crate) fn settle(db: &Db<'_>, all: Vec<Settlement>) -> Result<Vec<bool>> {
     Ok(settled)
 }
 
-/// Pieces of a group, with their places in it.
+/// Items of a group, with their indexes in it.
 pub(crate) type Pieces<T> = Vec<(usize, T)>;
 
-/// Parts what can be done together from what has to come after it, since it shares something with one of those.
+/// Separates items that can be processed together from those that must follow, because they share a key with one of
+/// them.
 pub(crate) fn apart<T, K: Ord>(all: Pieces<T>, shares: impl Fn(&T) -> Vec<K>) -> (Pieces<T>, Pieces<T>) {
     let mut taken = BTreeSet::new();
     all.into_iter().partition(|(_, one)| {
@@ -238,14 +239,14 @@ fn settle_apart(
     apply(db, changes, latest)
 }
 
-/// Two sends with one id: the platform or its connector is wrong.
+/// Logs that two sends received one id: the platform or its connector is wrong.
 pub(crate) fn warn_of_id(id: MessageId, is_believed: bool) {
     if !is_believed {
         tracing::warn!(message.id = %id, "The platform gave this message the id of another");
     }
 }
 
-/// Settles what nobody else will: lost leases, and what is of no more use. How many.
+/// Settles messages that no worker will: expired leases, and expired messages. Returns their number.
 pub(crate) fn sweep(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let mut settled = 0;
     for id in outbox::lost(db, now)? {
@@ -261,7 +262,7 @@ pub(crate) fn sweep(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     Ok(settled)
 }
 
-/// Queues again what this owner leased and is not in flight there. How many.
+/// Requeues messages that this owner leased and does not have in flight. Returns their number.
 pub(crate) fn free(db: &Db<'_>, owner: &str, in_flight: &BTreeSet<MessageId>, now: Timestamp) -> Result<u32> {
     let mut freed = 0;
     for id in outbox::leased_to(db, owner, now)? {
@@ -273,7 +274,7 @@ pub(crate) fn free(db: &Db<'_>, owner: &str, in_flight: &BTreeSet<MessageId>, no
     Ok(freed)
 }
 
-/// The channel is gone: what waits for it will not be sent.
+/// Fails the queued messages of a deleted channel.
 pub(crate) fn fail_queued(db: &Db<'_>, channel: ChannelId, now: Timestamp) -> Result<()> {
     for id in outbox::waiting(db, channel)? {
         let changes = settle::lose_channel(needed(db, id)?);
@@ -282,7 +283,7 @@ pub(crate) fn fail_queued(db: &Db<'_>, channel: ChannelId, now: Timestamp) -> Re
     Ok(())
 }
 
-/// Messages that waited for the channel's authorization wait no more.
+/// Releases messages that waited for the channel's authorization.
 pub(crate) fn release_held(db: &Db<'_>, channel: ChannelId, now: Timestamp) -> Result<()> {
     for conversation in outbox::release(db, channel)? {
         reschedule(db, channel, conversation, None, now)?;
@@ -290,7 +291,7 @@ pub(crate) fn release_held(db: &Db<'_>, channel: ChannelId, now: Timestamp) -> R
     Ok(())
 }
 
-/// Gives the conversation's head its due time, without this message.
+/// Sets the due time of the conversation's first message, leaving out this one.
 fn reschedule(
     db: &Db<'_>,
     channel: ChannelId,

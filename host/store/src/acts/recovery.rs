@@ -1,8 +1,8 @@
-//! Giving an endpoint what it did not take: one recorded intent, walked through in steps along the log.
+//! Recovery of an endpoint's missed deliveries: one stored intent, processed in steps along the log.
 //!
-//! Each step looks at a bounded number of events, the oldest first, and moves the intent's place on in the same transaction: who
-//! dies in between leaves an intent that goes on where it was. Meanwhile nothing of the endpoint is leased, so that an older event
-//! which the next step finds does not come after a newer one.
+//! Each step reads a bounded number of events, the oldest first, and advances the intent's position in the same
+//! transaction: after a crash, the intent continues where it was. Meanwhile nothing of the endpoint is leased, so that
+//! an older event that the next step finds does not follow a newer one.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ pub(crate) fn begin(
         return Ok(false);
     };
     let until = events::last(db)?;
-    // Nothing from before the endpoint was made.
+    // Events from before the endpoint was created are left out.
     let place = first_since(db, since.max(endpoint.created_at))?.map_or(until, |first| first - 1);
     db.write(
         "INSERT INTO endpoint_recoveries (endpoint_id, place, until, stepped_at) VALUES (?1, ?2, ?3, ?4)
@@ -38,7 +38,7 @@ pub(crate) fn begin(
     Ok(true)
 }
 
-/// The place of the first event from a moment on. Ids begin with their moment; those of one millisecond are in no order.
+/// The position of the first event from a moment on. Ids begin with their time; those of one millisecond are unordered.
 fn first_since(db: &Db<'_>, since: Timestamp) -> Result<Option<i64>> {
     let id = |ms: i64| (u128::from(ms.unsigned_abs()) << 80).to_be_bytes();
     let first: Option<i64> = db.one(
@@ -64,7 +64,7 @@ pub(crate) fn before(db: &Db<'_>, before: Timestamp) -> Result<Vec<(String, Endp
     )
 }
 
-/// An event that the walk came to.
+/// An event that the recovery reads.
 struct Passed {
     sequence: i64,
     kind: EventType,
@@ -128,7 +128,8 @@ pub(crate) fn step(db: &Db<'_>, workspace: &str, id: EndpointId, now: Timestamp)
     })
 }
 
-/// Makes an event due that the endpoint did not take; how many deliveries. Their conversations go to `lanes`, to be ordered.
+/// Makes an event due that the endpoint did not receive; returns the number of deliveries. Their conversations are
+/// added to `lanes`, to be ordered.
 fn recover(
     db: &Db<'_>,
     endpoint: &Endpoint,
@@ -143,7 +144,7 @@ fn recover(
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )?;
     if owed.is_empty() {
-        // Endpoints are not told of themselves; of the others they hear anew soon enough.
+        // Endpoints receive no events about themselves; about the others they receive new ones soon enough.
         let is_about_one = matches!(
             event.kind,
             EventType::EndpointFailing | EventType::EndpointDisabled | EventType::EndpointRecovered
@@ -156,7 +157,7 @@ fn recover(
             endpoint: endpoint.id,
             place: event.sequence,
             lane: event.conversation.filter(|_| endpoint.ordered),
-            // The conversation is put in order below.
+            // The conversation is ordered below.
             is_due: !(endpoint.ordered && event.conversation.is_some()),
         };
         lanes.extend(owed.lane.map(key));

@@ -1,4 +1,4 @@
-//! Moves the states of connectors between versions, and writes what their calls kept.
+//! Moves the states of connectors between versions, and writes the state changes of calls.
 
 use weir_domain::event::{ChannelTold, EventType};
 use weir_domain::id::ChannelId;
@@ -12,7 +12,7 @@ use crate::tables::state::{self, State};
 use crate::tables::{channels, intents, revisions};
 use crate::{Result, Revised, StateMove, StateWrite};
 
-/// False, and nothing is written, if another version owns the state.
+/// Returns false, and writes nothing, if another version owns the state.
 pub(crate) fn commit(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]) -> Result<bool> {
     let Some(first) = writes.first() else { return Ok(true) };
     match states::writer(state::owner(db, id)?.as_deref(), &first.by) {
@@ -32,7 +32,7 @@ pub(crate) fn commit(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]) -> Resul
     Ok(true)
 }
 
-/// False if the state is another by now.
+/// Returns false if the state has changed since it was read.
 pub(crate) fn hand_over(db: &Db<'_>, connector: &str, handed: &StateMove) -> Result<bool> {
     let now = state::state(db, handed.channel_id)?;
     if !states::may_hand_over(now.owner.as_deref(), &now.entries, &handed.from, &handed.before) {
@@ -86,14 +86,14 @@ pub(crate) fn tell(db: &Db<'_>, id: ChannelId, kind: EventType, reason: &str, no
     Ok(())
 }
 
-/// What a call wrote to a state that another version took over while it ran is not in the record: says so.
+/// Logs that the writes of a call were discarded, because another version took the state over during the call.
 pub(crate) fn tell_unwritten(db: &Db<'_>, id: ChannelId, writes: &[StateWrite], now: Timestamp) -> Result<()> {
     let by = writes.first().map_or("", |write| write.by.as_str());
-    let reason = format!("what {by} wrote to the channel's state is not kept: another version owns it");
+    let reason = format!("the write of {by} to the channel's state was discarded: another version owns it");
     tell(db, id, EventType::ChannelDegraded, &reason, now)
 }
 
-/// Gives a state that `from` took over from `to` back as it was. False if there is no copy of it.
+/// Returns a state that `from` took over from `to`, as it was. Returns false if no copy of it exists.
 pub(crate) fn give_back(db: &Db<'_>, connector: &str, id: ChannelId, from: &str, to: &str) -> Result<bool> {
     let copy: Option<State> = db.one(
         "SELECT copy FROM state_owners
@@ -111,7 +111,7 @@ pub(crate) fn give_back(db: &Db<'_>, connector: &str, id: ChannelId, from: &str,
     Ok(true)
 }
 
-/// Gives what the open change moved back to its owners, and ends the change; how many.
+/// Returns the states that the change in progress moved to their owners, and ends the change; returns their number.
 pub(crate) fn undo(db: &Db<'_>, connector: &str) -> Result<u64> {
     let moved: Vec<(ChannelId, State)> = db.all(
         "SELECT channel_id, state FROM moved_states WHERE connector = ?1",

@@ -1,4 +1,4 @@
-//! Loads a connector's versions, and applies what was decided of their stages.
+//! Loads a connector's versions, and applies decisions on their stages.
 
 use weir_domain::caller::OPERATORS_WORKSPACE;
 use weir_domain::event::{EventType, ToldSignature, ToldVersion};
@@ -12,12 +12,12 @@ use crate::db::{Db, json_if, params, word};
 use crate::tables::{canary_runs, components, connectors, intents, revisions, state};
 use crate::{NewVersion, Result, Retirement, Revised, StageError, Version, VersionFailure, VersionStage};
 
-/// Stages a version that is new.
+/// Stages a new version.
 pub(crate) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Version, StageError> {
     let (connector, version) = (&new.manifest.name, &new.manifest.version);
     if let Some(there) = connectors::one(db, connector, version)? {
         if there.digest == new.digest {
-            // Whoever installs it again may do so because its bytes are lost.
+            // A repeated installation may be a repair of lost bytes.
             components::put(db, &new.digest, &new.component)?;
             revisions::bump(db, Revised::Connector, connector)?;
             return Ok(there);
@@ -65,7 +65,7 @@ pub(crate) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Vers
     Ok(staged)
 }
 
-/// Ends the recorded change of the connector, and makes a version the active one. None if there is no such version.
+/// Ends the stored intent of the connector, and makes a version the active one. `None` if the version does not exist.
 pub(crate) fn activate(
     db: &Db<'_>,
     connector: &str,
@@ -82,7 +82,7 @@ pub(crate) fn activate(
     Ok(there(change(db, connector, version, activate, now)?))
 }
 
-/// Ends the recorded change of the connector, and makes a version the canary. None if there is no such version.
+/// Ends the stored intent of the connector, and makes a version the canary. `None` if the version does not exist.
 pub(crate) fn begin_canary(
     db: &Db<'_>,
     connector: &str,
@@ -95,7 +95,7 @@ pub(crate) fn begin_canary(
     Ok(there(change(db, connector, version, begin, now)?))
 }
 
-/// Ends the recorded change of the connector, and a version's canary run. None if it is no canary.
+/// Ends the stored intent of the connector, and a version's canary run. `None` if it is not a canary.
 pub(crate) fn end_canary(
     db: &Db<'_>,
     connector: &str,
@@ -110,7 +110,7 @@ pub(crate) fn end_canary(
     Ok(there(change(db, connector, version, end, now)?))
 }
 
-/// Retires a version that serves nobody.
+/// Retires a version that serves no account.
 pub(crate) fn retire(db: &Db<'_>, connector: &str, version: &str, now: Timestamp) -> Result<Retirement> {
     Ok(match change(db, connector, version, VersionDecision::Retire, now)? {
         (Some(version), Ok(()) | Err(Unchanged::Already)) => Retirement::Retired(Box::new(version)),
@@ -120,7 +120,7 @@ pub(crate) fn retire(db: &Db<'_>, connector: &str, version: &str, now: Timestamp
     })
 }
 
-/// Quarantines a version. None if there is no such version.
+/// Quarantines a version. `None` if the version does not exist.
 pub(crate) fn quarantine(
     db: &Db<'_>,
     connector: &str,
@@ -173,7 +173,7 @@ fn change(db: &Db<'_>, connector: &str, number: &str, decision: VersionDecision,
     Ok((version, outcome))
 }
 
-/// Writes a version's next stage, its place in the timeline and its event. `version` is brought along.
+/// Writes a version's next stage, its entry in the timeline and its event. Updates `version`.
 fn apply(db: &Db<'_>, version: &mut Version, change: StageChange, now: Timestamp) -> Result<()> {
     let (connector, number) = (&version.manifest.name, &version.manifest.version);
     let failure = change.is_failure.then(|| VersionFailure {

@@ -1,4 +1,4 @@
-//! Loads the conversations whose moment is there.
+//! Loads the conversations that are due for a window event.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::acts::apply;
 use crate::db::Db;
 use crate::tables::{channels, conversations};
 
-/// Tells what is due, up to `limit` conversations. How many were looked at.
+/// Appends the due window events of up to `limit` conversations. Returns the number of conversations processed.
 pub(crate) fn sweep(db: &Db<'_>, books: &BTreeMap<String, RuleBook>, limit: u32, now: Timestamp) -> Result<u32> {
     let mut known: BTreeMap<ChannelId, Arc<Channel>> = BTreeMap::new();
     let mut due = Vec::new();

@@ -1,4 +1,4 @@
-//! Keys, apps, connectors and accounts are kept as they were given.
+//! Keys, apps, connectors and accounts are stored as given.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ pub fn a_set_up_is_due_until_it_is_done(factory: Factory) {
         };
         assert!(due(179).await.is_empty());
         assert_eq!(due(180).await, [channel.id]);
-        // The process ended before it was reported.
+        // The process ended before the result was reported.
         assert_eq!(store.resume_set_ups(at(10)).await.unwrap(), 1);
         assert_eq!(due(10).await, [channel.id]);
         let shown = store.channel(DEFAULT, channel.id).await.unwrap().unwrap();
@@ -153,7 +153,7 @@ pub fn a_credential_is_given_back_as_it_was_and_destroyed_with_its_channel(facto
             world.store.credential(DEFAULT, id).await.unwrap(),
             Some(credential("rotated"))
         );
-        // A repeated write of the same changes nothing; one that was made from another credential is too late.
+        // A repeated write of the same changes nothing; one based on another credential is rejected.
         assert!(put("token", "rotated").await);
         assert!(!put("token", "of the old grant").await);
         assert_eq!(
@@ -162,7 +162,7 @@ pub fn a_credential_is_given_back_as_it_was_and_destroyed_with_its_channel(facto
         );
         world.store.delete_channel(DEFAULT, id, at(1)).await.unwrap();
         assert_eq!(world.store.credential(DEFAULT, id).await.unwrap(), None);
-        // A renewal that was under way does not undo the deletion.
+        // A renewal in progress does not undo the deletion.
         assert!(!put("rotated", "late").await);
         assert_eq!(world.store.credential(DEFAULT, id).await.unwrap(), None);
     });
@@ -229,7 +229,7 @@ pub fn credentials_are_due_soonest_first(factory: Factory) {
         assert_eq!(due(101, 10).await.unwrap(), [second.id]);
         assert_eq!(due(100_000, 10).await.unwrap(), [second.id, world.channel.id]);
         assert_eq!(due(100_000, 1).await.unwrap(), [second.id]);
-        // A dead authorization cannot be renewed without a person.
+        // A revoked authorization cannot be renewed without a person.
         let dead = ChannelStatus::ReauthorizationRequired;
         world
             .store
@@ -327,7 +327,7 @@ pub fn a_history_gap_is_kept_until_it_is_read(factory: Factory) {
             world.store.history_gaps_due(10, at(60)).await.unwrap(),
             [(DEFAULT.to_owned(), gap(10, 1, Some(60)))]
         );
-        // Asked for from a later moment, it is still owed from the earlier one.
+        // Requested from a later moment, it is still missing from the earlier one.
         world.store.keep_history_gap(DEFAULT, gap(20, 2, None)).await.unwrap();
         assert!(world.store.history_gaps_due(10, at(9_999)).await.unwrap().is_empty());
         assert_eq!(

@@ -1,4 +1,4 @@
-//! A request with an idempotency key acts once, whoever dies in between.
+//! A request with an idempotency key has one effect, whatever process dies meanwhile.
 
 use weir_domain::claim::{Claim, Claimed, Progress};
 use weir_domain::limits;
@@ -63,7 +63,7 @@ pub fn a_key_is_claimed_once_and_answered_from_the_claim(factory: Factory) {
             Claimed::Before(Progress::Answered(answer("first")))
         );
         assert_eq!(world.claimed(&other, 3).await, Claimed::Reused);
-        // Another API key, and another tenant, have keys of their own.
+        // Another API key, and another workspace, have idempotency keys of their own.
         let strangers = Claim {
             api_key: world.id(),
             ..claim.clone()
@@ -85,7 +85,7 @@ pub fn what_was_refused_may_be_asked_again(factory: Factory) {
         let world = World::begin(factory).await;
         let claim = World::claim("key", "print");
         assert_eq!(world.claimed(&claim, 1).await, Claimed::New);
-        // That it was refused is written too.
+        // The refusal is stored too.
         world.acts_for(&claim, OWNER).await;
         world.store.release_claim(held(&claim, OWNER)).await.unwrap();
         assert_eq!(world.claimed(&claim, 2).await, Claimed::New);
@@ -125,7 +125,7 @@ pub fn a_claim_of_a_dead_node_is_free_if_nothing_was_written(factory: Factory) {
             2
         );
         assert_eq!(world.claimed(&idle, 2).await, Claimed::New);
-        // The dead one comes back, and neither acts nor ends what is another's now.
+        // The dead node returns, and can neither act nor end the claim that another node has now.
         assert!(world.tries_to_act(&idle, "dead").await.is_err());
         world.store.release_claim(held(&idle, "dead")).await.unwrap();
         world.store.interrupt_claim(held(&idle, "dead")).await.unwrap();

@@ -1,4 +1,4 @@
-//! A platform's clock is not ours.
+//! The platform's clock differs from the host's.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::world::*;
 use super::{Factory, run};
 use crate::{KeptSince, Resolution, Source};
 
-/// Our clock is eight seconds ahead of the platform's.
+/// The host's clock is eight seconds ahead of the platform's.
 const AHEAD: i64 = 8;
 
-/// A message whose answer was lost, sent at 100 by our clock.
+/// A message whose response was lost, sent at 100 by the host's clock.
 async fn in_doubt_at_100(world: &World, text: &str) -> weir_domain::message::Message {
     world.hear(vec![says("m1", 10)], 10).await;
     let ours = world.send(text, 100).await.unwrap();
@@ -44,7 +44,7 @@ pub fn an_echo_dated_by_a_clock_behind_is_matched(factory: Factory) {
 
 pub fn an_unmatched_message_alike_disproves_absence(factory: Factory) {
     run(async {
-        // What our clock did not know: trimmed on its way, or changed by the platform.
+        // Changed in ways that the clock offset does not explain: trimmed in transit, or changed by the platform.
         for (shown, dated) in [("hello", 100 - AHEAD), (" hello\n", 100 - AHEAD), ("h-e-l-l-o", 104)] {
             let world = World::begin(factory).await;
             let ours = in_doubt_at_100(&world, "hello").await;
@@ -73,7 +73,7 @@ pub fn what_others_sent_or_we_matched_proves_nothing(factory: Factory) {
         let ours = world.send("hello", 100).await.unwrap();
         let second = world.lease(1, 100).await.remove(0);
         assert!(world.settle(&second, in_doubt(), 101).await);
-        // Our first one, which has its id; a person's word in the app; one of long ago.
+        // The first outbound message, which has its id; a person's message in the app; an old message.
         let history = vec![
             echo("p0", Origin::Api, "hello", 90),
             echo("p1", Origin::App, "good evening", 105),
@@ -167,7 +167,8 @@ pub fn ends_of_messages_move_with_the_platforms_clock(factory: Factory) {
         world.hear(vec![says("m1", 10)], 10).await;
         let ours = world.send("hello", 20).await.unwrap();
         let end = 10 + WINDOW;
-        // Our clock turns out to be ten minutes ahead: at the end by our clock the platform's has ten minutes to go.
+        // The host's clock turns out to be ten minutes ahead: at the end by the host's clock the platform's has ten
+        // minutes left.
         let behind = ClockOffset::from_millis(-600_000);
         world
             .store
@@ -176,7 +177,7 @@ pub fn ends_of_messages_move_with_the_platforms_clock(factory: Factory) {
             .unwrap();
         assert_eq!(world.store.platform_clocks().await.unwrap()[&world.app.name], behind);
         assert_eq!(world.store.sweep_messages(at(end + 599)).await.unwrap(), 0);
-        // Set right: what was noted twice moves once.
+        // Corrected: rows that were adjusted twice move once.
         let right = ClockOffset::default();
         world
             .store

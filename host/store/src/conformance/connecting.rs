@@ -1,4 +1,4 @@
-//! Sessions in which somebody connects an account.
+//! Sessions in which a person connects an account.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ pub fn a_connect_session_always_gets_an_end(factory: Factory) {
         let sweep = async |now| world.store.end_connect_sessions(at(now)).await.unwrap();
         assert_eq!(sweep(599).await, 0, "nothing is over");
         assert_eq!(sweep(600).await, 1);
-        // Read at a time when it was not over: it has an end in the record.
+        // Read before it expired: its end is stored.
         assert_eq!(end(nobody, 1).await, ConnectEnd::Expired);
         let succeeded = ConnectEnd::Succeeded {
             channel_id: world.channel.id,
@@ -171,7 +171,7 @@ pub fn a_taken_session_is_found_until_it_ends(factory: Factory) {
             platform_id: Some("new".into()),
         };
         store.keep_first_tokens(id, tokens.clone()).await.unwrap();
-        // Long after its time, too: the code is spent, and nobody else has these.
+        // Long after its expiry, too: the code is consumed, and only this session has the tokens.
         assert!(store.taken_connect_sessions(&node, at(9_000)).await.unwrap().is_empty());
         store.remove_node(&other, at(9_000), at(9_000)).await.unwrap();
         let taken = store.taken_connect_sessions(&node, at(9_000)).await.unwrap();

@@ -1,4 +1,4 @@
-//! People: found by name, told of when they are called otherwise, and forgotten whole.
+//! Contacts: found by name, reported when their names change, and erased completely.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +38,7 @@ pub fn an_erased_contact_leaves_nothing_and_begins_anew(factory: Factory) {
         assert!(world.store.contact(DEFAULT, contact).await.unwrap().is_none());
         assert!(world.store.message(DEFAULT, ours.id).await.unwrap().is_none());
         assert!(world.store.attempts(DEFAULT, ours.id).await.unwrap().is_empty());
-        // The worker that still holds the message finds nothing to settle.
+        // The worker that still has the lease finds nothing to settle.
         assert!(!world.settle(&waiting, sent("p1", 32), 32).await);
         assert_eq!(world.store.next_message_due(Vec::new()).await.unwrap(), None);
         let left = world.events().await;
@@ -53,7 +53,7 @@ pub fn an_erased_contact_leaves_nothing_and_begins_anew(factory: Factory) {
     });
 }
 
-/// Takes the steps of all erasures.
+/// Executes the steps of all erasures.
 async fn erase_all(world: &World) {
     while world.store.erase_on().await.unwrap() == Erasing::More {}
     assert_eq!(world.store.erase_on().await.unwrap(), Erasing::Over);
@@ -63,7 +63,7 @@ pub fn an_erasure_ends_what_waits_for_the_person(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let store = &world.store;
-        // Before the conversations: kept until they begin.
+        // Before the conversations: stored until they begin.
         world.hear(vec![read_up_to("r1", 12)], 9).await;
         world.hear(vec![says("m1", 10), says_in("other", "m2", 10)], 10).await;
         let hers = world.conversation("thread").await;
@@ -94,7 +94,7 @@ pub fn an_erasure_ends_what_waits_for_the_person(factory: Factory) {
         let left: Vec<_> = left.iter().map(|gap| gap.conversation.as_str()).collect();
         assert_eq!(left, ["other"]);
         erase_all(&world).await;
-        // A read mark that was kept would be hers.
+        // A stored read receipt would be the person's data.
         world.hear(vec![echo("e1", Origin::App, "Hello again", 11)], 21).await;
         assert_eq!(world.messages("thread").await[0].status, Status::Sent);
     });
@@ -106,7 +106,7 @@ pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
         let store = &world.store;
         world.hear(vec![says("m1", 10), says_in("other", "m2", 11)], 11).await;
         let (hers, other) = (world.conversation("thread").await, world.conversation("other").await);
-        // An event of no conversation: the platform was asked who she is.
+        // An event without a conversation: the platform was queried about the person.
         let renamed = Person {
             display_name: Some("Jane D.".into()),
             ..jane()
@@ -163,7 +163,7 @@ pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
             )
             .await
             .unwrap();
-        // A roll-back does not bring back what was said of her.
+        // A rollback does not restore data of the person.
         let before = store.state(DEFAULT, world.channel.id).await.unwrap().entries;
         let handed = StateMove {
             channel_id: world.channel.id,
@@ -256,7 +256,7 @@ pub fn others_words_stay_in_a_shared_conversation(factory: Factory) {
             let names_her = event.data.to_string().contains(&hers);
             assert_eq!(names_her, event.kind == EventType::ContactErased, "{event:?}");
         }
-        // The other one too: then the conversation goes whole.
+        // The other one too: then the conversation is deleted as a whole.
         let erased = world
             .store
             .erase_contact(DEFAULT, left.contact.id, at(21))
@@ -391,12 +391,13 @@ pub fn an_older_name_replaces_none_that_was_confirmed_since(factory: Factory) {
         world
             .hear(vec![named("thread", 15, "jane_doe", Some("Jane"))], 100)
             .await;
-        // Older than what was confirmed, so that it changes nothing; then one that changes another name.
+        // Older than the confirmed name, so that it changes nothing; then one that changes another name.
         world.hear(vec![named("thread", 13, "jane", None)], 100).await;
         world.hear(vec![named("thread", 16, "jane", None)], 100).await;
         world.hear(vec![named("thread", 11, "jane", Some("Janet"))], 100).await;
         assert_eq!(name().await.as_deref(), Some("Jane"));
-        // What another conversation confirmed is of the names as they were, also if a change comes through this one.
+        // A confirmation in another conversation refers to the names at that time, also if a change comes through this
+        // one.
         world.hear(vec![named("another", 20, "jane", Some("Jane"))], 100).await;
         world.hear(vec![named("another", 25, "jane", Some("Jane"))], 100).await;
         world.hear(vec![named("thread", 22, "jane", Some("J."))], 100).await;
@@ -423,7 +424,7 @@ pub fn what_a_contact_wrote_is_unread_until_somebody_looks_or_answers(factory: F
         assert_eq!(world.conversation("thread").await.unread, 0);
         world.hear(vec![says("m3", 3)], 3).await;
         assert_eq!(world.conversation("thread").await.unread, 1);
-        // Who answers has read, from here or from the platform's app.
+        // A reply, from here or from the platform's app, marks the earlier messages as read.
         world.hear(vec![echo("m4", Origin::App, "ours", 4)], 4).await;
         assert_eq!(world.conversation("thread").await.unread, 0);
         world.hear(vec![says("m5", 5)], 5).await;
@@ -494,7 +495,7 @@ pub fn an_event_without_people_is_its_conversations(factory: Factory) {
         assert_eq!(told["contact"]["platform_id"], "jane");
         assert_eq!(told["message_id"], world.messages("thread").await[0].id.to_string());
 
-        // A thread that an echo without people began: it stands for the person until one is named.
+        // A thread that an echo without a person began: it has a placeholder until the person is named.
         let mut ours = told_by_app("other", "e1", 30);
         ours.contact = nobody();
         world.hear(vec![message(ours)], 30).await;
@@ -532,7 +533,7 @@ pub fn a_conversation_is_found_by_its_contacts_name(factory: Factory) {
         assert_eq!(found(&username).await, 1);
         assert_eq!(found(&username[1..3].to_uppercase()).await, 1);
         assert_eq!(found("nobody").await, 0);
-        // What a pattern would mean by these is not meant.
+        // Wildcards of a pattern match literally.
         assert_eq!(found("%").await, 0);
         assert_eq!(found("j%").await, 0);
         assert_eq!(found("!").await, 0);

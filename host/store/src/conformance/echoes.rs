@@ -1,4 +1,4 @@
-//! The platform's later word on messages of ours: echoes, receipts and read marks, in any order.
+//! The platform's later reports on outbound messages: echoes, receipts and read receipts, in any order.
 
 use weir_domain::event::EventType;
 use weir_domain::inbound::ReceiptStatus;
@@ -22,7 +22,7 @@ pub fn an_echo_before_the_answer_is_the_message_and_the_answer_agrees(factory: F
         assert_eq!(world.told(EventType::MessageSent).await.len(), 1);
         assert!(world.told(EventType::MessageEchoed).await.is_empty());
         assert_eq!(world.store.queue(DEFAULT, world.channel.id).await.unwrap().depth, 0);
-        // An answer that says no comes too late as well.
+        // A late response that is a refusal changes nothing either.
         world.send("again", 30).await.unwrap();
         let lease = world.lease(1, 30).await.remove(0);
         world.hear(vec![echo("p2", Origin::Api, "again", 31)], 31).await;
@@ -45,7 +45,7 @@ pub fn a_repeated_echo_is_known_after_a_retry(factory: Factory) {
         let retried = world.store.retry_message(DEFAULT, ours.id, &world.book, at(30)).await;
         assert_eq!(retried.unwrap().unwrap().status, Status::Queued);
         let second = world.lease(1, 31).await.remove(0);
-        // The platform repeats what it showed of the first try: that says nothing of the second.
+        // The platform repeats its echo of the first attempt: that does not concern the second.
         assert_eq!(world.hear(vec![shown()], 32).await.duplicates, 1);
         let leased = world.message(&ours).await;
         assert_eq!((leased.status, leased.platform_id), (Status::Sending, None));
@@ -81,7 +81,7 @@ pub fn the_platforms_time_of_a_message_decides_whose_turn_it_counts_in(factory: 
         world.send("hello", 20).await.unwrap();
         let lease = world.lease(1, 20).await.remove(0);
         world.settle(&lease, sent("p1", 20), 23).await;
-        // While it was on its way, the contact wrote.
+        // The contact wrote while it was in transit.
         world.hear(vec![says("m2", 21)], 24).await;
         assert_eq!(world.used().await, 0);
         world.hear(vec![echo("p1", Origin::Api, "hello", 22)], 25).await;
@@ -140,7 +140,7 @@ pub fn a_message_from_the_platforms_app_counts_against_the_budget(factory: Facto
             .await;
         assert_eq!(world.used().await, 1);
         assert!(world.conversation("thread").await.answered);
-        // One from before the contact's word belongs to the window before.
+        // One from before the contact's message belongs to the previous window.
         world.hear(vec![echo("p0", Origin::App, "earlier", 5)], 22).await;
         assert_eq!(world.used().await, 1);
         world.hear(vec![says("m2", 30)], 30).await;
@@ -188,7 +188,7 @@ pub fn an_echo_brings_the_platforms_time_by_which_read_marks_go(factory: Factory
         world.hear(vec![says("m1", 10)], 10).await;
         let ours = world.send("hello", 20).await.unwrap();
         let lease = world.lease(1, 20).await.remove(0);
-        // The answer came late, and its time is ours.
+        // The response arrived late, with the host's time.
         world.settle(&lease, sent("p1", 23), 23).await;
         world.hear(vec![read_up_to("read", 21)], 24).await;
         assert_eq!(world.message(&ours).await.status, Status::Sent);

@@ -1,4 +1,4 @@
-//! The log is told to whom it concerns, at least once, in order within a conversation.
+//! The log is delivered to its subscribers, at least once, in order within a conversation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub(super) async fn add(world: &World, types: &[&str]) -> Endpoint {
     new
 }
 
-/// An event that is nobody's.
+/// An event without a channel or conversation.
 fn example(world: &World) -> NewEvent {
     let example = ExampleEndpoint {
         id: world.id(),
@@ -76,12 +76,12 @@ pub(super) async fn settle(world: &World, lease: &DeliveryLease, next: DeliveryN
         .unwrap()
 }
 
-/// The platform's id of the message that a delivery is about.
+/// The platform id of the message that a delivery concerns.
 pub(super) fn about(lease: &DeliveryLease) -> String {
     lease.event.data["platform_id"].as_str().unwrap().to_owned()
 }
 
-/// Who waits for events is woken by the commit that adds one, whatever wrote it, and by no other.
+/// Readers that wait for events are woken by each commit that appends one, and by no other.
 pub fn a_longer_log_wakes_who_waits_for_events(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
@@ -205,7 +205,7 @@ pub fn a_failing_event_blocks_only_its_conversation(factory: Factory) {
         assert_eq!(world.store.next_delivery_due().await.unwrap(), Some(at(60)));
         let retried = lease(&world, 10, 60).await;
         assert_eq!((about(&retried[0]).as_str(), retried[0].attempt), ("m1", 2));
-        // Given up, it blocks no more.
+        // Once it is given up, it blocks nothing.
         assert!(settle(&world, &retried[0], DeliveryNext::Failed, 61).await);
         assert_eq!(
             lease(&world, 10, 62).await.iter().map(about).collect::<Vec<_>>(),
@@ -265,10 +265,10 @@ pub fn a_slow_endpoint_holds_its_bound_and_no_more(factory: Factory) {
         let held = lease(&world, 100, 21).await;
         assert_eq!(held.len(), limits::DELIVERIES_PER_ENDPOINT as usize);
         assert!(lease(&world, 100, 22).await.is_empty());
-        // One comes back, one may go.
+        // One ends, one may start.
         assert!(settle(&world, &held[0], DeliveryNext::Delivered, 23).await);
         assert_eq!(lease(&world, 100, 24).await.len(), 1);
-        // What a worker never brought back is given out again once its lease is over.
+        // A delivery that its worker never settled is leased again once its lease expires.
         let over = 25 + limits::LEASE.as_secs().cast_signed();
         assert_eq!(
             lease(&world, 100, over).await.len(),
@@ -291,7 +291,7 @@ pub fn an_endpoint_gets_no_more_at_once_or_in_a_second_than_its_operator_says(fa
         for lease in &held {
             assert!(settle(&world, lease, DeliveryNext::Delivered, 30).await);
         }
-        // The fourth of the second, and then no more in it.
+        // The fourth of this second, and then no more in it.
         let fourth = lease(&world, 100, 30).await;
         assert_eq!(fourth.len(), 1);
         assert!(settle(&world, &fourth[0], DeliveryNext::Delivered, 30).await);
@@ -374,7 +374,7 @@ pub fn a_filter_without_a_match_reads_a_bounded_page(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let many = limits::ROWS_SCANNED + 50;
-        // At once, so that they share their commits.
+        // Concurrently, so that they share their commits.
         let mut writing = tokio::task::JoinSet::new();
         for n in 0..many {
             if n % limits::GROUP_COMMIT == 0 {
@@ -418,7 +418,7 @@ pub fn an_erased_events_place_is_known(factory: Factory) {
         assert_eq!(place("another", erased.id).await, None);
         let kept = before.iter().find(|event| event.timestamp == at(30)).unwrap();
         assert_eq!(place(DEFAULT, kept.id).await, Some(kept.sequence));
-        // One that went by its age is before all that is kept.
+        // An event deleted by age is before all that is kept.
         let since = KeptSince {
             messages: Some(at(30)),
             ..KeptSince::default()

@@ -1,4 +1,4 @@
-//! What comes in is kept once, whatever the order, and moves what it must.
+//! Inbound facts are stored once, whatever their order, and have their effects.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub fn the_first_word_opens_the_conversation_and_the_window(factory: Factory) {
             (&opened["reason"], &opened["can_reply"]),
             (&"message".into(), &true.into())
         );
-        // A window that is open already is no news.
+        // A window that is open already causes no event.
         world.hear(vec![says("m2", 20)], 20).await;
         assert_eq!(world.told(EventType::WindowOpened).await.len(), 1);
         world.hear(vec![says("m3", 20 + WINDOW)], 20 + WINDOW).await;
@@ -70,7 +70,7 @@ pub fn what_was_written_is_found_in_whatever_case_and_page_by_page(factory: Fact
         assert_eq!(found(DEFAULT, "Blue", page()).await.0, ["m4", "m2"]);
         assert_eq!(found(DEFAULT, "ПРИВЕТ", page()).await.0, ["m2"]);
         assert_eq!(found(DEFAULT, "HI", page()).await, (vec!["m1".to_owned()], None));
-        // The words of the text, and not those of its form.
+        // The text, and not the JSON around it.
         assert_eq!(found(DEFAULT, "type", page()).await.0, ["m4"]);
         assert!(found(DEFAULT, "%", page()).await.0.is_empty());
         assert!(found("another", "blue", page()).await.0.is_empty());
@@ -88,7 +88,7 @@ pub fn a_webhook_told_twice_is_kept_once(factory: Factory) {
         let before = world.kinds().await.len();
         let again = world.hear(vec![says("m1", 10)], 12).await;
         assert_eq!((again.stored, again.duplicates), (0, 1));
-        // The history tells it under another key.
+        // The history has it under another key.
         let history = event("history-1", says("m1", 10).fact);
         let again = world.hear_from(vec![history], Source::History, 13).await;
         assert_eq!((again.stored, again.duplicates), (0, 1));
@@ -127,7 +127,7 @@ pub fn an_older_word_found_later_leaves_counted_what_we_sent_since(factory: Fact
             let lease = world.lease(1, second).await.remove(0);
             world.settle(&lease, sent(name, second), second).await;
         }
-        // Between the two the contact wrote, and no webhook told it.
+        // Between the two the contact wrote, without a webhook.
         world.hear_from(vec![says("m2", 30)], Source::History, 50).await;
         assert_eq!(world.conversation("thread").await.contact_wrote_at, Some(at(30)));
         assert_eq!(world.used().await, 1);
@@ -251,7 +251,7 @@ pub fn a_referral_is_on_the_first_message_after_it(factory: Factory) {
     });
 }
 
-/// The contact comes by a link with a text in it.
+/// The contact arrives by a link with a prefilled text.
 pub(super) fn comes(key: &str, text: &str, audit: &str) -> InboundEvent {
     let arrival = Fact::Arrival {
         conversation: "thread".into(),
@@ -445,7 +445,7 @@ pub fn attachments_are_fetched_and_described(factory: Factory) {
             (&message.id.to_string().into(), &77.into(), &"stored".into())
         );
         assert!(world.store.lease_media(10, at(9_999)).await.unwrap().is_empty());
-        // What was received can be sent on.
+        // Received media can be sent on.
         let id = world.conversation("thread").await.id;
         let mut draft = world.draft(id, "");
         draft.content = message.content.clone();

@@ -1,4 +1,4 @@
-//! Keys, sessions and apps, with their secrets.
+//! API keys, sessions and apps, with their secrets.
 
 use std::collections::BTreeSet;
 
@@ -79,7 +79,7 @@ pub fn a_configured_key_takes_the_place_of_the_one_before(factory: Factory) {
         assert!(works(&second).await);
         store.revoke_key(DEFAULT, first.id, at(3)).await.unwrap();
         assert!(!works(&second).await);
-        // What the configuration names works.
+        // The key from the configuration is valid.
         store.put_configured_key(first.clone(), at(4)).await.unwrap();
         assert!(works(&first).await);
         assert_eq!(store.keys(DEFAULT).await.unwrap().len(), 1);
@@ -108,7 +108,7 @@ pub fn a_session_is_kept_with_its_key_until_it_is_over(factory: Factory) {
         let found = store.session(session(0)).await.unwrap().unwrap();
         assert_eq!((found.digest, found.expires_at), (session(0), at(100)));
         assert_eq!(found.key, key);
-        // One more than a key may have: the one that ends first goes.
+        // One more than a key may have: the one that expires first is deleted.
         for n in 1..=limits::SESSIONS_PER_KEY {
             let end = at(100 + i64::from(n));
             store.insert_session(session(n), key.id, end, at(1)).await.unwrap();
@@ -118,7 +118,7 @@ pub fn a_session_is_kept_with_its_key_until_it_is_over(factory: Factory) {
         store.end_session(session(1)).await.unwrap();
         store.end_session(session(1)).await.unwrap();
         assert_eq!(store.session(session(1)).await.unwrap(), None);
-        // What is over goes when the next one begins.
+        // An expired session is deleted when the next one begins.
         store
             .insert_session(session(999), key.id, at(500), at(102))
             .await

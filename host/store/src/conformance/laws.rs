@@ -1,4 +1,4 @@
-//! What holds whatever happens in whatever order.
+//! Properties that apply to any sequence of operations.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use super::world::*;
 use super::{Factory, events, run};
 use crate::{DeliveriesOf, DeliveryAttempt, DeliveryLease, DeliveryNext, EndpointPatch, MessageLease, Resolution};
 
-/// Worlds tried for each law: each is a record on a disk.
+/// Databases tried for each property: each is on a disk.
 const WORLDS: u32 = 24;
 
 fn runner() -> TestRunner {
@@ -29,7 +29,7 @@ fn runner() -> TestRunner {
     })
 }
 
-/// Something that happens.
+/// An operation.
 #[derive(Clone, Debug)]
 enum Step {
     ContactWrites,
@@ -79,7 +79,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a run remembers of the world.
+/// What a run knows of its operations.
 struct Played {
     now: i64,
     counter: u32,
@@ -87,7 +87,7 @@ struct Played {
     statuses: BTreeMap<MessageId, Status>,
     retried: BTreeSet<MessageId>,
     accepted: BTreeSet<MessageId>,
-    /// When the platform took what left: by its own clock, the moment it was sent.
+    /// When the platform accepted messages: by its own clock, at the moment of sending.
     taken: BTreeMap<MessageId, i64>,
 }
 
@@ -137,7 +137,7 @@ async fn play(world: &World, played: &mut Played, step: Step) {
                 let Content::Text { text } = &message.content else {
                     return;
                 };
-                // The platform shows only what left.
+                // The platform shows only messages that were sent.
                 if let Some(taken) = played.taken.get(&id).copied() {
                     let shown = echo(&format!("p-{id}"), Origin::Api, text, taken);
                     world.hear(vec![shown], now).await;
@@ -191,7 +191,7 @@ async fn check(world: &World, played: &mut Played) -> Result<(), TestCaseError> 
         let Some(before) = before.filter(|before| *before != message.status) else {
             continue;
         };
-        // Between two looks a message may have taken two steps.
+        // Between two checks a message may have made two transitions.
         let forward = before.may_become(message.status)
             || [Status::Sending, Status::Sent, Status::Uncertain, Status::Queued]
                 .iter()
@@ -200,7 +200,8 @@ async fn check(world: &World, played: &mut Played) -> Result<(), TestCaseError> 
         prop_assert!(forward || by_hand, "{before:?} became {:?}", message.status);
     }
     prop_assert!(in_flight <= 1, "{in_flight} messages of one conversation in flight");
-    // A person at the platform's app is not asked, and counts; what we accepted is within the budget whatever else there is.
+    // A person in the platform's app is not limited, and counts; accepted messages are within the budget whatever else
+    // is sent.
     let conversation = world.conversation("thread").await;
     let wrote = conversation.contact_wrote_at.unwrap();
     let counted: Vec<MessageId> = messages
@@ -277,7 +278,7 @@ pub fn the_same_facts_in_any_order_and_number_are_the_same_messages(factory: Fac
                 prop_assert_eq!(places, (1..=8).collect::<BTreeSet<i64>>());
                 let conversation = world.conversation("thread").await;
                 prop_assert_eq!(conversation.contact_wrote_at, Some(at(16)));
-                // One message by hand came after the contact's last word, in whatever order it was told.
+                // One manually sent message came after the contact's last message, whatever the order of arrival.
                 prop_assert_eq!(conversation.budget_used, 1);
                 Ok(())
             })
@@ -285,7 +286,7 @@ pub fn the_same_facts_in_any_order_and_number_are_the_same_messages(factory: Fac
         .unwrap();
 }
 
-/// What a reader sees of a conversation, in the platform's words.
+/// The data of a conversation that a reader sees, by platform ids.
 #[derive(Debug, PartialEq)]
 struct Seen {
     thread: Vec<(String, Status)>,
@@ -325,7 +326,8 @@ async fn seen(world: &World) -> Seen {
     }
 }
 
-/// Facts of one thread, each of its own moment: words of the contact under changing names, echoes of every surface, marks.
+/// Facts of one thread, each with its own time: messages of the contact under changing names, echoes of every surface,
+/// read receipts.
 fn thread_facts() -> impl Strategy<Value = Vec<InboundEvent>> {
     let fact = (0..6usize, 0..3usize, 0..12i64);
     vec(fact, 1..10).prop_map(|drawn| {
@@ -353,7 +355,7 @@ fn thread_facts() -> impl Strategy<Value = Vec<InboundEvent>> {
                 }
             });
         }
-        // Without a message there is no conversation.
+        // Without a message the conversation does not exist.
         facts.push(says("m9", 9));
         facts
     })
@@ -378,7 +380,7 @@ pub fn facts_in_any_order_are_one_conversation(factory: Factory) {
         .unwrap();
 }
 
-/// Messages of one person in several conversations, each of its own moment, under changing names.
+/// Messages of one person in several conversations, each with its own time, under changing names.
 fn names_in_conversations() -> impl Strategy<Value = Vec<(usize, u8, u8)>> {
     vec((0..3usize, 0..3u8, 0..3u8), 1..12)
 }
@@ -465,7 +467,7 @@ pub fn of_many_callers_only_as_many_are_accepted_as_the_budget_has(factory: Fact
         .unwrap();
 }
 
-/// Something that happens to an endpoint.
+/// An operation on an endpoint.
 #[derive(Clone, Copy, Debug)]
 enum Turn {
     ContactWrites(bool),

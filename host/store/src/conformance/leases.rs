@@ -1,4 +1,4 @@
-//! What waits leaves in order, belongs to one worker at a time, and ends in one way.
+//! Waiting messages are sent in order, belong to one worker at a time, and have one result.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::world::*;
 use super::{Factory, run};
 use crate::{ChannelPatch, EnqueueError, LeaseToken, MessageLease, RequestRecord, Resolution, Room, StateWrite};
 
-/// How long a lease holds, in seconds.
+/// The duration of a lease, in seconds.
 fn lease_span() -> i64 {
     limits::LEASE.as_secs().cast_signed()
 }
@@ -75,7 +75,7 @@ pub fn a_retry_keeps_those_behind_it_waiting(factory: Factory) {
         assert!(world.lease(10, 59).await.is_empty());
         assert_eq!(world.store.next_message_due(Vec::new()).await.unwrap(), Some(at(60)));
         let lease = world.lease(10, 60).await.remove(0);
-        // Being asked to slow down is no try.
+        // A request to slow down does not count as an attempt.
         assert_eq!((lease.attempt, lease.token.epoch), (1, 2));
         assert!(world.settle(&lease, retry(70, true), 61).await);
         let lease = world.lease(10, 70).await.remove(0);
@@ -90,7 +90,7 @@ pub fn messages_without_a_version_wait_in_order(factory: Factory) {
         world.hear(vec![says("m1", 10)], 10).await;
         world.send("one", 20).await.unwrap();
         world.send("two", 20).await.unwrap();
-        // Looks beyond the bound on tries, and nothing of them is left.
+        // More checks than the bound on attempts, and the message is still queued.
         for look in 0..i64::from(limits::SEND_ATTEMPTS) * 2 {
             let second = 20 + look * 10;
             let leases = world.lease(10, second).await;
@@ -117,7 +117,7 @@ pub fn messages_without_a_version_wait_in_order(factory: Factory) {
                     .is_empty()
             );
         }
-        // An app of which nothing serves is not looked at.
+        // An app that no version serves is skipped.
         let app = world.app.name.clone();
         let of = [(app.clone(), 0)].into();
         let leases = world
@@ -126,13 +126,13 @@ pub fn messages_without_a_version_wait_in_order(factory: Factory) {
             .await;
         assert!(leases.unwrap().is_empty());
         assert_eq!(world.store.next_message_due(vec![app]).await.unwrap(), None);
-        // When one serves again they leave, in order.
+        // When one serves again they are sent, in order.
         for (text, second) in [("one", 1_000), ("two", 1_001)] {
             let lease = world.lease(10, second).await.remove(0);
             assert_eq!(lease.draft.content, world.draft(lease.conversation.id, text).content);
             world.settle(&lease, sent(text, second), second).await;
         }
-        // The window's end is the end of a message that waits.
+        // A queued message expires at the window's end.
         world.send("late", 1_010).await.unwrap();
         let lease = world.lease(10, 1_010).await.remove(0);
         let end = 10 + WINDOW;
@@ -148,8 +148,8 @@ pub fn messages_without_a_version_wait_in_order(factory: Factory) {
     });
 }
 
-/// A message waits in each of six conversations of the first channel. Then the account "second" of `app` is connected, where
-/// one waits too; gives its channel.
+/// A message waits in each of six conversations of the first channel. Then the account "second" of `app` is connected,
+/// where one waits too; returns its channel.
 async fn one_waits_behind_many(world: &World, app: &str) -> Channel {
     let many = (0..6).map(|n| says_in(&format!("t{n}"), &format!("m{n}"), 10));
     world.hear(many.collect(), 10).await;
@@ -177,7 +177,7 @@ pub fn channels_take_turns(factory: Factory) {
             .map(|lease| lease.channel.id)
             .collect();
         assert_eq!(leased.iter().filter(|id| **id == second.id).count(), 1);
-        // Whoever had the last turn is behind whoever waits.
+        // The channel with the last turn comes after those that wait.
         assert_eq!(world.lease(10, 30).await.len(), 4);
     });
 }
@@ -196,7 +196,7 @@ pub fn an_app_without_room_holds_up_no_other(factory: Factory) {
                 .unwrap();
             leases.iter().map(|lease| lease.channel.id).collect::<Vec<_>>()
         };
-        // What waits longest is of an app that must wait; what came last is not.
+        // The message that waits longest is of an app without capacity; the newest one is not.
         assert_eq!(leased(0).await, [second.id]);
         assert_eq!(leased(2).await, [world.channel.id; 2]);
         assert_eq!(leased(0).await, []);
@@ -245,7 +245,7 @@ pub fn what_waits_for_authorization_is_due_when_it_recovers(factory: Factory) {
             error: error("unauthorized"),
         };
         assert!(world.settle(&lease, held, 21).await);
-        // Held even before anybody said so of the channel.
+        // Held even before the channel's status was set.
         assert!(world.lease(1, 22).await.is_empty());
         let id = world.channel.id;
         let status = |status, second| {
@@ -322,7 +322,7 @@ pub fn a_lost_lease_writes_nothing(factory: Factory) {
             world.store.state(DEFAULT, world.channel.id).await.unwrap().entries["cursor"],
             b"1"
         );
-        // Once settled, it is settled.
+        // A settled message stays settled.
         assert!(!world.settle(&fresh, failed(), 204).await);
     });
 }
@@ -347,7 +347,7 @@ pub fn a_lease_that_ran_out_is_uncertain_and_blocks_only_for_a_while(factory: Fa
         assert!(world.lease(10, end + uncertain_span() - 1).await.is_empty());
         let goes_on = world.lease(10, end + uncertain_span()).await;
         assert_eq!(goes_on[0].message.id, second.id);
-        // The older one comes back and waits for what is in flight.
+        // The older one is requeued and waits for the message in flight.
         world
             .store
             .resolve_uncertain(DEFAULT, first.id, history_read(0), at(end + 200))
@@ -364,7 +364,7 @@ pub fn what_waits_past_the_window_fails(factory: Factory) {
         let world = World::begin(factory).await;
         world.hear(vec![says("m1", 10)], 10).await;
         let ours = world.send("hello", 20).await.unwrap();
-        // The contact's next word moves the end.
+        // The contact's next message moves the end.
         world.hear(vec![says("m2", 100)], 100).await;
         assert_eq!(world.store.sweep_messages(at(10 + WINDOW)).await.unwrap(), 0);
         assert_eq!(world.store.sweep_messages(at(100 + WINDOW)).await.unwrap(), 1);
@@ -392,7 +392,7 @@ pub fn a_deleted_channel_fails_what_waits(factory: Factory) {
             .unwrap()
             .unwrap();
         assert_eq!(world.message(&waiting).await.error.unwrap().code, "channel_deleted");
-        // What had left is settled by its answer.
+        // A message that was sent is settled by its response.
         assert!(world.settle(&lease, sent("p1", 22), 22).await);
         assert_eq!(world.message(&flying).await.status, Status::Sent);
         assert!(matches!(
@@ -425,10 +425,10 @@ pub fn an_uncertain_message_is_settled_by_what_was_found(factory: Factory) {
         assert!(resolve(2, Resolution::GivenUp).await.unwrap());
         let messages = world.messages("thread").await;
         let statuses: Vec<Status> = messages[1..].iter().map(|message| message.status).collect();
-        // What waits to leave stands last.
+        // A queued message comes last.
         assert_eq!(statuses, [Status::Sent, Status::Failed, Status::Queued]);
         assert_eq!(messages[1].sent_at, at(21));
-        // The platform may have counted what was given up.
+        // The platform may have counted the message that was given up.
         assert_eq!(world.used().await, 3);
     });
 }
@@ -453,7 +453,7 @@ pub fn what_waits_to_leave_stands_last(factory: Factory) {
         assert_eq!(order().await, ids([Some("m1"), Some("m2"), None, None]));
         assert!(world.settle(&lease, sent("p1", 30), 30).await);
         assert_eq!(order().await, ids([Some("m1"), Some("m2"), Some("p1"), None]));
-        // Given up, it stays where it stood.
+        // A message that is given up keeps its position.
         let taken_back = world.store.cancel_message(DEFAULT, second.id, at(31)).await.unwrap();
         assert!(matches!(taken_back, Some(Ok(_))));
         assert_eq!(order().await, ids([Some("m1"), Some("m2"), Some("p1"), None]));
@@ -538,7 +538,7 @@ pub fn what_waits_does_not_wait_longer_when_the_clock_is_set_back(factory: Facto
                 })
                 .collect()
         };
-        // What was due is due; what waits for its next try waits the ninety seconds that were left.
+        // Due messages stay due; a message that waits for its next attempt keeps its ninety seconds.
         assert_eq!(texts(world.lease(10, now).await), ["c"]);
         assert!(world.lease(10, now + 89).await.is_empty());
         let first = world.lease(10, now + 90).await;
@@ -549,7 +549,7 @@ pub fn what_waits_does_not_wait_longer_when_the_clock_is_set_back(factory: Facto
             ["behind"],
             "it does not wait for the old clock either"
         );
-        // The lease of the one in hand ends when it would have.
+        // The lease of the message in flight keeps its remaining duration.
         let end = lease_span() - (then - 10_000);
         assert_eq!(world.message(&doubtful.message).await.status, Status::Sending);
         world.store.sweep_messages(at(now + end)).await.unwrap();

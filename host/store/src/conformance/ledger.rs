@@ -1,4 +1,4 @@
-//! What is kept beside the traffic: dead letters, refusals, changes, answers, and the record as a whole.
+//! Data besides the traffic: dead letters, refusals, the audit log, stored responses, and the database as a whole.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) fn letter(world: &World, app: &str, second: i64) -> DeadLetter {
     }
 }
 
-/// The apps of these names.
+/// A set of these app names.
 pub(super) fn apps<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
     names.map(str::to_owned).into()
 }
@@ -107,7 +107,7 @@ pub fn dead_letters_at_their_bound_are_refused_and_none_is_lost(factory: Factory
             world.store.dead_letter(DEFAULT, first.id).await.unwrap().is_some(),
             "the oldest stays"
         );
-        // Another app has room of its own; and there is room again once one is gone.
+        // Another app has its own capacity; and capacity is free again once one is deleted.
         world
             .store
             .keep_dead_letter(letter(&world, "another", 3))
@@ -163,7 +163,7 @@ pub fn refusals_and_changes_can_be_looked_up(factory: Factory) {
         world.store.audit(entry("key.create")).await.unwrap();
         let log = world.store.audit_log(DEFAULT, page()).await.unwrap().rows;
         assert_eq!(log, [entry("key.create"), entry("app.put")]);
-        // Forgotten by age, and still counted.
+        // Deleted by age, and still counted.
         assert_eq!(world.store.forget_ledgers(at(2), at(3)).await.unwrap(), 0);
         assert_eq!(world.store.forget_ledgers(at(3), at(4)).await.unwrap(), 3);
         assert_eq!(world.store.forget_ledgers(at(3), at(4)).await.unwrap(), 0);

@@ -1,4 +1,4 @@
-//! What comes by time alone is told when its moment has come, once, and where it is by then.
+//! Window events that time alone causes: reported once, when due, with the state at that time.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ pub fn a_window_that_is_opened_anew_is_not_told_of_by_its_old_end(factory: Facto
         world.news(WINDOW + 3600).await;
         assert!(world.told(EventType::WindowClosing).await.is_empty());
         assert!(world.told(EventType::WindowClosed).await.is_empty(), "it is open still");
-        // Nobody was there when it was closing: only where it stands is told.
+        // Nothing ran while it was closing: only its present state is reported.
         assert_eq!(world.news(3 * WINDOW).await, 1);
         assert!(world.told(EventType::WindowClosing).await.is_empty());
         assert_eq!(world.told(EventType::WindowClosed).await.len(), 1);
@@ -62,7 +62,7 @@ pub fn a_window_moved_by_the_operator_is_told_of_where_it_is_now(factory: Factor
             .update_channel(DEFAULT, world.channel.id, tightened, at(60))
             .await
             .unwrap();
-        // Looked at, and not told of: half of two hours is not over.
+        // Processed without an event: half of two hours has not passed.
         assert_eq!(world.news(61).await, 1);
         assert!(world.told(EventType::WindowClosing).await.is_empty());
         world.news(3600).await;
@@ -80,7 +80,7 @@ pub fn news_are_told_in_bounded_steps_and_wait_for_rules(factory: Factory) {
             world.hear(vec![says_in(thread, thread, second)], second).await;
         }
         let tell = async |books, limit, seconds| world.store.tell_news(books, limit, at(seconds)).await.unwrap();
-        // No rules of this app are known: nothing is told, and nothing is lost.
+        // The rules of this app are unknown: nothing is reported, and nothing is lost.
         assert_eq!(tell(BTreeMap::new(), 100, WINDOW + 10).await, 3);
         assert!(world.told(EventType::WindowClosed).await.is_empty());
         assert_eq!(tell(world.books(), 2, WINDOW + 69).await, 0);

@@ -1,4 +1,4 @@
-//! Nodes that use one record: who is dead, what becomes of its work, and who has a duty.
+//! Nodes that share one database: which are dead, what happens to their work, and which has a duty.
 
 use weir_domain::claim::{Claimed, Progress};
 use weir_domain::limits;
@@ -9,7 +9,7 @@ use super::world::*;
 use super::{Factory, run};
 use crate::{DeliveryNext, EndedNodes, HeldClaim, KeptAnswer, MessageLease, Room};
 
-/// When a node that beat last at 0 is dead.
+/// When a node whose last heartbeat was at 0 is dead.
 fn dead() -> i64 {
     limits::NODE_DEAD.as_secs().cast_signed()
 }
@@ -34,7 +34,7 @@ impl World {
         self.end_dead(own, seconds).await.nodes
     }
 
-    /// What was ended with the nodes that are dead.
+    /// The work that was released with dead nodes.
     async fn end_dead(&self, own: &str, seconds: i64) -> EndedNodes {
         let ended = self.store.end_dead_nodes(own, at(seconds), at(seconds)).await;
         ended.unwrap()
@@ -78,7 +78,7 @@ pub fn a_silent_node_is_ended_by_another_and_never_by_itself(factory: Factory) {
             .await
             .unwrap();
         assert_eq!(others.nodes, [one]);
-        // A start forgets who died long ago.
+        // A start deletes nodes that died long ago.
         let later = 12 * dead() + limits::NODE_LISTED.as_secs().cast_signed();
         let next = world.node("next", later).await;
         let nodes = world.store.nodes().await.unwrap();
@@ -161,7 +161,7 @@ pub fn what_no_node_holds_stays_when_the_last_one_stops(factory: Factory) {
     });
 }
 
-/// Nothing but the node itself.
+/// Only the node itself.
 fn ended(node: &str) -> EndedNodes {
     EndedNodes {
         nodes: vec![node.to_owned()],
@@ -265,7 +265,7 @@ pub fn a_heartbeat_from_before_a_step_on_ends_no_node(factory: Factory) {
         // It was sent before, and arrives now.
         assert!(world.store.beat(&other, at(1)).await.unwrap());
         assert!(world.dead(&one, BY + dead() - 1).await.is_empty());
-        // Set back, an earlier moment is the later heartbeat.
+        // After the clock was set back, an earlier time is the later heartbeat.
         assert!(set(-2 * BY, -BY).await.unwrap().is_some());
         assert!(world.store.beat(&one, at(2)).await.unwrap());
         assert!(world.store.beat(&one, at(1 - BY)).await.unwrap());
@@ -282,7 +282,7 @@ pub fn a_duty_is_one_nodes_at_a_time(factory: Factory) {
         assert!(holds("count", &one, 0).await);
         assert!(!holds("count", &other, 1).await);
         assert!(holds("forget", &other, 1).await);
-        // Renewed, and then no more.
+        // Renewed, and then expired.
         assert!(holds("count", &one, 5).await);
         let until = 5 + limits::DUTY.as_secs().cast_signed();
         assert!(!holds("count", &other, until - 1).await);
@@ -292,7 +292,7 @@ pub fn a_duty_is_one_nodes_at_a_time(factory: Factory) {
         assert_eq!(nodes[1].duties, ["count", "forget"]);
         let both = world.store.hold_duties(vec!["count", "warn"], &one, at(until)).await;
         assert_eq!(both.unwrap(), ["warn"]);
-        // With its node it is free at once, and one that was ended gets none.
+        // A removed node's duty is free at once, and an ended node gets none.
         world.store.remove_node(&other, at(until), at(until)).await.unwrap();
         assert!(!holds("count", &other, until).await);
         assert!(holds("count", &one, until).await);
@@ -312,7 +312,7 @@ pub fn a_clock_that_is_set_is_set_right_once_for_all_nodes(factory: Factory) {
             let by = seconds * 1_000;
             world.store.clock_set_for_all(node, by, at(shown), true).await.unwrap()
         };
-        // The one notices, then the other, a little later and less exactly.
+        // One node notices, then the other, a little later and less exactly.
         assert_eq!(set(&one, BY, BY).await, Some(1));
         let by = BY * 1_000 - 900;
         let again = world.store.clock_set_for_all(&other, by, at(BY + 2), true).await;
@@ -324,14 +324,14 @@ pub fn a_clock_that_is_set_is_set_right_once_for_all_nodes(factory: Factory) {
         );
         assert!(world.dead(&one, BY + 2).await.is_empty());
         assert!(world.settle(&lease, sent("p1", BY + 2), BY + 2).await);
-        // And back, by more; no heartbeat stays in the future, and the duty ends in its time.
+        // And back, by more; no heartbeat stays in the future, and the duty keeps its end.
         assert!(set(&other, -2 * BY, -BY).await.is_some());
         assert_eq!(set(&one, -2 * BY, 1 - BY).await, None);
         let nodes = world.store.nodes().await.unwrap();
         assert!(nodes.iter().all(|node| node.beat_at <= at(-BY)), "{nodes:?}");
         assert!(!world.holds("count", &one, -BY).await);
         assert!(world.holds("count", &one, dead() + 5 - BY).await);
-        // The same step later is another one; a node that was ended notices nothing.
+        // The same step later is another one; an ended node notices nothing.
         assert!(set(&one, BY, 60).await.is_some());
         world.store.remove_node(&other, at(61), at(61)).await.unwrap();
         assert_eq!(set(&other, BY, 600).await, None);

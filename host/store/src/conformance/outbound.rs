@@ -1,4 +1,4 @@
-//! What goes out is judged once, and the same request is accepted once.
+//! Outbound messages are checked once, and the same request is accepted once.
 
 use weir_domain::claim::Claim;
 use weir_domain::event::EventType;
@@ -40,7 +40,7 @@ pub fn the_same_request_gets_the_first_answer_and_another_is_refused(factory: Fa
             Err(EnqueueError::KeyReused)
         ));
         assert_eq!(world.messages("thread").await.len(), 2);
-        // What was refused keeps no answer.
+        // A refused request stores no response.
         let mut empty = world.draft(id, " ");
         empty.claim = Some(World::claim("other", "print"));
         assert!(matches!(
@@ -120,7 +120,7 @@ pub fn several_messages_of_one_request_are_accepted_together_or_not_at_all(facto
             Enqueued::Replayed(again) => assert_eq!(again, both),
             Enqueued::New(messages) => panic!("{messages:?}"),
         }
-        // One is left, and two are asked for: neither goes, and the budget is told as it is.
+        // One is left, and two are requested: neither is accepted, and the refusal reports the actual budget.
         let mut draft = world.draft(id, "nine");
         draft.then = vec![world.draft(id, "ten").content];
         let refused = world.store.enqueue(draft, &world.book, at(23)).await;
@@ -144,7 +144,7 @@ pub fn two_callers_cannot_both_spend_the_last_message(factory: Factory) {
         assert_eq!(usize::from(one.is_ok()) + usize::from(other.is_ok()), 1);
         exhausted(if one.is_ok() { other } else { one });
         assert_eq!(world.used().await, BUDGET);
-        // The contact's next word gives back all but what still stands in the outbox.
+        // The contact's next message resets the budget except for messages in the outbox.
         world.hear(vec![says("m2", 30)], 30).await;
         assert_eq!(world.used().await, BUDGET);
         let lease = world.lease(1, 31).await.remove(0);
@@ -176,7 +176,7 @@ pub fn what_fails_or_is_cancelled_gives_its_share_back_and_what_is_uncertain_kee
 
         world.send("uncertain", 25).await.unwrap();
         let lease = world.lease(1, 25).await.remove(0);
-        // What is on its way cannot be taken back.
+        // A message in flight cannot be cancelled.
         let outcome = world
             .store
             .cancel_message(DEFAULT, lease.message.id, at(26))
@@ -207,7 +207,7 @@ pub fn a_retry_by_hand_is_judged_anew(factory: Factory) {
         let again = retry(30).await.unwrap().unwrap();
         assert_eq!((again.status, again.error), (Status::Queued, None));
         assert_eq!(world.used().await, 1);
-        // What is queued already stays as it is.
+        // A message that is queued already stays as it is.
         assert_eq!(retry(31).await.unwrap().unwrap().status, Status::Queued);
         assert_eq!(world.used().await, 1);
         let second = world.lease(1, 32).await.remove(0);

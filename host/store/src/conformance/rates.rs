@@ -1,4 +1,4 @@
-//! Several hosts count what leaves under a rate together.
+//! Several hosts count requests under a rate together.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub fn what_leaves_is_counted_by_all_hosts(factory: Factory) {
         let mut left = Vec::new();
         let mut now = BEGIN;
         while left.len() < 40 {
-            // Two hosts ask at the same moment, and again when they are told to.
+            // Two hosts ask at the same moment, and again when they are due.
             for _ in 0..2 {
                 match store.leave(vec![ten.clone()], now).await.unwrap() {
                     Leave::Now(numbers) => {

@@ -1,4 +1,4 @@
-//! Endpoints that fail, are switched off, and are given what they missed.
+//! Endpoints that fail, are disabled, and recover the events that they missed.
 
 use weir_domain::event::EventType;
 use weir_domain::limits;
@@ -8,7 +8,7 @@ use super::world::*;
 use super::{Factory, run};
 use crate::{DeliveriesOf, DeliveryNext, Endpoint, EndpointPatch};
 
-/// Recovers an endpoint to the end; how many deliveries came of it.
+/// Recovers an endpoint completely; returns the number of deliveries.
 pub(super) async fn recover(world: &World, endpoint: &Endpoint, since: i64, now: i64) -> u32 {
     let begun = world.store.begin_recovery(DEFAULT, endpoint.id, at(since), at(now));
     assert!(begun.await.unwrap());
@@ -76,7 +76,7 @@ pub fn an_endpoint_is_told_of_when_nothing_went_through_for_a_while_and_once_whe
                 world.told(EventType::EndpointRecovered).await.len(),
             )
         };
-        // Some seconds are no news, neither their beginning nor their end.
+        // Failures of some seconds are not reported, neither their start nor their end.
         for second in [10, 20, 69] {
             tell(second, DeliveryNext::Failed).await;
         }
@@ -139,7 +139,7 @@ pub fn a_gone_endpoint_is_switched_off_and_told_of(factory: Factory) {
         let to_watcher = of(Some(watcher.id), None);
         let later = world.store.deliveries(DEFAULT, to_watcher, page()).await.unwrap();
         assert_eq!(later.rows.len(), 3);
-        // Those of one event, to everybody or to one.
+        // The deliveries of one event, to all endpoints or to one.
         let event = failing.event.id;
         let ids = async |of| -> Vec<_> {
             let listed = world.store.deliveries(DEFAULT, of, page()).await.unwrap();
@@ -208,7 +208,7 @@ pub fn a_recovery_takes_bounded_steps_and_nothing_overtakes_it(factory: Factory)
         assert!(begun.await.unwrap());
         let first = world.store.recover_step(DEFAULT, known.id, at(30)).await.unwrap();
         assert!(!first.done && first.recovered as usize <= step, "{first:?}");
-        // What is in the middle of it waits; whoever died in it is found.
+        // An endpoint in recovery waits; an interrupted recovery is found.
         assert!(lease(&world, 10, 31).await.is_empty());
         assert_eq!(world.store.next_delivery_due().await.unwrap(), None);
         assert_eq!(world.store.recoveries(at(30)).await.unwrap(), []);

@@ -1,4 +1,4 @@
-//! What is older than it is kept goes, in steps.
+//! Data past its retention is deleted, in steps.
 
 use weir_domain::event::EventType;
 use weir_domain::inbound::{ReceiptStatus, RemoteMedia};
@@ -30,7 +30,7 @@ pub fn what_is_old_is_forgotten_in_steps_and_what_waits_stays(factory: Factory) 
         let waiting = world.send("waits", 14).await.unwrap();
         world.hear(vec![says("m4", 100)], 100).await;
         let forget = |since, limit| world.store.forget(since, limit);
-        // Kept for ever unless somebody says for how long.
+        // Kept forever without a configured retention.
         assert_eq!(forget(KeptSince::default(), 10).await.unwrap(), Forgotten::default());
         let first = forget(messages_since(100), 3).await.unwrap();
         assert_eq!((first.messages, first.more), (3, true));
@@ -44,7 +44,7 @@ pub fn what_is_old_is_forgotten_in_steps_and_what_waits_stays(factory: Factory) 
         assert!(world.store.message(DEFAULT, ours.id).await.unwrap().is_none());
         assert!(world.store.attempts(DEFAULT, ours.id).await.unwrap().is_empty());
         assert!(world.events().await.iter().all(|event| event.timestamp >= at(100)));
-        // It still goes, and a word told twice is still known.
+        // It is still sent, and a repeated fact is still recognized.
         let lease = world.lease(1, 101).await.remove(0);
         assert_eq!(lease.message.id, waiting.id);
         assert!(world.settle(&lease, sent("p2", 101), 101).await);
@@ -68,7 +68,7 @@ pub fn events_go_beside_a_disabled_endpoint_and_it_knows_what_it_missed(factory:
             .update_endpoint(DEFAULT, off.id, patch, at(20))
             .await
             .unwrap();
-        // An enabled one waits for the newest of the old ones, which stays for it, and the rest go.
+        // An enabled endpoint waits for the newest of the old ones, which stays, and the rest are deleted.
         let on = events::add(&world, &["message.received"]).await;
         world.hear(vec![says("m20", 20)], 20).await;
         world.hear(vec![says("m21", 90)], 90).await;
@@ -146,7 +146,7 @@ pub fn a_file_of_an_erased_contact_is_written_down_until_removed(factory: Factor
         assert_eq!(to_remove().await, both);
         world.store.files_removed(both).await.unwrap();
         assert_eq!(to_remove().await, []);
-        // A fetch that ends after the erasure has made a file that nobody may keep.
+        // A fetch that ends after the erasure has created a file that must be deleted.
         world
             .store
             .media_stored(DEFAULT, late, "image/png".into(), 7, at(13))
@@ -230,7 +230,7 @@ pub fn a_fact_is_known_for_a_week_at_least_and_its_key_goes_in_the_end(factory: 
                 }
             }
         };
-        // Receipts for nobody: known by their keys alone.
+        // Receipts without a message: recognized only by their keys.
         let tell =
             async |second: i64, key: &str| world.hear(vec![receipt(key, "p", ReceiptStatus::Read)], second).await;
         let days = [0, 1, 2, 3, 4, 5, 6].map(|day| day * 24 * 3600);
@@ -238,13 +238,13 @@ pub fn a_fact_is_known_for_a_week_at_least_and_its_key_goes_in_the_end(factory: 
             assert_eq!(tell(day, &format!("r{day}")).await.stored, 1);
         }
         let mut gone = 0;
-        // Told again a whole span later each is still known, whatever part of a span it was first told in.
+        // Repeated a whole span later each is still recognized, whatever part of a span it first arrived in.
         for day in days {
             let again = day + kept;
             gone += forget(again).await;
             assert_eq!(tell(again, &format!("r{day}")).await.duplicates, 1, "{day}");
         }
-        // A clock that is set back knows what it heard before.
+        // A clock that is set back recognizes earlier facts.
         assert_eq!(tell(0, &format!("r{}", days[6])).await.duplicates, 1);
         gone += forget(10 * kept).await;
         assert_eq!(gone, 7);

@@ -1,4 +1,4 @@
-//! The lives of versions, what was written down of their calls, and whose a channel's state is.
+//! Stages of versions, figures and transcripts of their calls, and the owner of a channel's state.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +62,7 @@ pub fn a_trial_begins_grows_and_ends_with_its_reason(factory: Factory) {
                 ("1.0.0".into(), VersionStage::Active)
             ]
         );
-        // What serves cannot be retired.
+        // A version that serves cannot be retired.
         for serves in ["1.0.0", "1.1.0"] {
             let refused = store.retire_version(NAME, serves, at(4)).await.unwrap();
             assert!(matches!(refused, Retirement::Serves), "{refused:?}");
@@ -91,7 +91,7 @@ pub fn a_trial_begins_grows_and_ends_with_its_reason(factory: Factory) {
             (&told[0].data["version"], &told[0].data["state"]),
             (&"1.1.0".into(), &"staged".into())
         );
-        // Ahead all the same: the one before finishes what it began, and is retired then.
+        // It becomes active anyway: the previous one drains, and is retired then.
         let active = store
             .activate_version(NAME, "1.1.0", VersionAct::Promote, "seen to", at(7))
             .await
@@ -159,18 +159,18 @@ pub fn a_state_is_handed_over_whole_and_given_back_as_it_was(factory: Factory) {
         assert!(store.state_owners(NAME).await.unwrap().is_empty());
         assert!(store.commit_state(DEFAULT, id, write("1.0.0", "1")).await.unwrap());
         assert_eq!(owned_by(&world).await, "1.0.0");
-        // Written to in between: what was translated is not what is there.
+        // Written in between: the translated state is not the stored one.
         assert!(!store.hand_state_over(NAME, handed(&world, "0", "one")).await.unwrap());
         assert_eq!(owned_by(&world).await, "1.0.0");
         assert!(store.hand_state_over(NAME, handed(&world, "1", "one")).await.unwrap());
         assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("one"));
         assert_eq!(owned_by(&world).await, "1.1.0");
-        // A call of the old version that ends late is refused its write; one of the new is not.
+        // A late write of the old version's call is rejected; one of the new version is not.
         assert!(!store.commit_state(DEFAULT, id, write("1.0.0", "2")).await.unwrap());
         assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("one"));
         assert!(store.commit_state(DEFAULT, id, write("1.1.0", "two")).await.unwrap());
         assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("two"));
-        // Only to whom it was taken over from.
+        // Only to the version that it was taken over from.
         assert!(!store.give_state_back(NAME, id, "1.1.0", "0.9.0").await.unwrap());
         assert!(store.give_state_back(NAME, id, "1.1.0", "1.0.0").await.unwrap());
         assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("1"));
@@ -234,7 +234,7 @@ pub fn an_undone_change_leaves_states_as_they_were(factory: Factory) {
             store.open_version_changes(&node).await.unwrap(),
             [(NAME.to_owned(), promote.clone())]
         );
-        // Another node settles it when this one has died, and not before.
+        // Another node completes it when this one has died, and not before.
         let other = store.register_node("other", "1.0.0", at(1)).await.unwrap().id;
         assert!(store.open_version_changes(&other).await.unwrap().is_empty());
         store.end_other_nodes(&other, at(3), at(3)).await.unwrap();
@@ -249,7 +249,7 @@ pub fn an_undone_change_leaves_states_as_they_were(factory: Factory) {
         assert_eq!(owned_by(&world).await, "1.0.0");
         assert!(store.open_version_changes(&node).await.unwrap().is_empty());
         assert_eq!(stages(&world).await[1], ("1.0.0".into(), VersionStage::Active));
-        // Also one that gave states back: they are the taker's again, with their copies.
+        // Also a change that returned states: they belong to the taker again, with their copies.
         assert!(store.hand_state_over(NAME, handed(&world, "1", "one")).await.unwrap());
         store.begin_canary(NAME, "1.1.0", canary(100), at(4)).await.unwrap();
         let end = intent(VersionAct::EndCanary, "1.1.0", "1.0.0");
@@ -260,7 +260,7 @@ pub fn an_undone_change_leaves_states_as_they_were(factory: Factory) {
         assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("one"));
         assert!(store.give_state_back(NAME, id, "1.1.0", "1.0.0").await.unwrap());
         assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("1"));
-        // The change of stages ends the intent, and what moved by it stays.
+        // The change of stages ends the intent, and the states that it moved stay.
         assert!(store.begin_version_change(NAME, second, &node).await.unwrap());
         assert!(store.hand_state_over(NAME, handed(&world, "1", "one")).await.unwrap());
         store.begin_canary(NAME, "1.1.0", canary(50), at(5)).await.unwrap();
@@ -303,7 +303,7 @@ pub fn a_crash_is_known_to_other_nodes_for_a_while(factory: Factory) {
         };
         let crashes = vec![crash(1, 1), crash(2, 30)];
         store.note_crashes("a", crashes.clone(), at(30)).await.unwrap();
-        // As after a commit whose answer was lost.
+        // As after a commit whose response was lost.
         store.note_crashes("a", crashes.clone(), at(31)).await.unwrap();
         store.note_crashes("b", vec![crash(1, 31)], at(31)).await.unwrap();
         let seen = async |node: &str, seconds| store.crashes_of_others(node, at(seconds)).await.unwrap();
@@ -364,7 +364,7 @@ pub fn a_trial_is_known_after_its_end(factory: Factory) {
         keep("a", canary(5), figures.clone()).await.unwrap();
         let others = serde_json::json!({ "calls": 8 });
         keep("b", canary(5), others.clone()).await.unwrap();
-        // Of a run before this one.
+        // Of an earlier run.
         keep("c", canary(7), others.clone()).await.unwrap();
         let counted = BTreeMap::from([("a".to_owned(), figures), ("b".to_owned(), others)]);
         let on = store.canary_run(NAME, "1.1.0").await.unwrap().unwrap();
@@ -379,7 +379,7 @@ pub fn a_trial_is_known_after_its_end(factory: Factory) {
         assert_eq!((end.reason.as_str(), end.at), ("it crashes", at(5)));
         let marked = store.version(NAME, "1.1.0").await.unwrap().unwrap().failure.unwrap();
         assert_eq!((marked.reason.as_str(), marked.at), ("it crashes", at(5)));
-        // Another canary run of it begins at nothing.
+        // Another canary run of it starts from zero.
         store.begin_canary(NAME, "1.1.0", canary(6), at(6)).await.unwrap();
         let again = store.canary_run(NAME, "1.1.0").await.unwrap().unwrap();
         assert_eq!((again.figures, again.end), (BTreeMap::new(), None));

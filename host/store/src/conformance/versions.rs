@@ -1,4 +1,4 @@
-//! Versions of connectors, and what the operator granted them.
+//! Versions of connectors, and the operator's grants.
 
 use bytes::Bytes;
 
@@ -83,7 +83,7 @@ pub fn a_component_is_kept_with_its_version(factory: Factory) {
         assert_eq!(store.component("sha256:b").await.unwrap(), None);
         assert_eq!(store.component("sha256:a").await.unwrap().unwrap(), "sha256:a");
         assert!(store.missing_components().await.unwrap().is_empty());
-        // Changed by somebody, and mended by whoever installs the version again.
+        // A component that was changed is repaired by installing the version again.
         store.keep_component("sha256:a", Bytes::from("other")).await.unwrap();
         assert_eq!(store.component("sha256:a").await.unwrap().unwrap(), "other");
         let staged = store
@@ -170,7 +170,7 @@ pub fn one_version_of_a_connector_is_active(factory: Factory) {
         }
         let known = world.store.version("example", "1.1.0").await.unwrap().unwrap();
         assert_eq!(known.stage, VersionStage::Draining);
-        // Quarantined once, however often it is said, and back by the way that every version takes.
+        // Quarantined once, however often it is requested, and restored by a normal promotion.
         for _ in 0..2 {
             let aside = world
                 .store

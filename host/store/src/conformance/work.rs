@@ -1,4 +1,4 @@
-//! What is done for a channel is done by one node at a time, and goes on when that dies.
+//! One node at a time works for a channel, and another takes over when it dies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub fn work_is_taken_by_one_node_until_it_ends_or_dies(factory: Factory) {
         assert!(store.end_work(lease.clone(), None).await.unwrap());
         let lease = take(second, 3).await.unwrap();
         assert_eq!(take(first, 4).await, None);
-        // Too long is as good as dead.
+        // A node that takes too long counts as dead.
         let over = 3 + limits::LEASE.as_secs().cast_signed();
         let taken = take(first, over).await.unwrap();
         assert!(!store.end_work(lease, None).await.unwrap(), "it was lost");
@@ -76,14 +76,14 @@ pub fn a_polled_channel_is_due_again_as_it_says(factory: Factory) {
         assert_eq!(next(1).await, Some(at(10)));
         let due = lease(a, 9, 15).await;
         assert_eq!((due[0].channel_id, due[0].failures), (two, 3));
-        // The list is another: what is in hand and not on it is over, and what is new is due at once.
+        // The list changes: claimed work that is not on it is finished, and new work is due at once.
         store.enlist_polls([one, three].into(), at(16)).await.unwrap();
         assert!(!store.end_work(due[0].clone(), again(17, 0)).await.unwrap());
         assert_eq!(of_channels(&lease(a, 9, 16).await), [three]);
-        // What was in the hands of a node that died is due.
+        // Work of a dead node is due.
         store.remove_node(a, at(18), at(18)).await.unwrap();
         assert_eq!(of_channels(&lease(b, 9, 18).await), [three]);
-        // A clock that is set back frees nothing that is in hand, and delays nobody, not even if that is not noticed.
+        // A clock that is set back releases no claimed work, and delays none, even if the step goes unnoticed.
         assert_eq!(next(-9_000).await, Some(at(-9_000)));
         let back = Duration::from_secs(9_018);
         assert!(store.clock_set_back(back, at(-9_000)).await.unwrap() > 0);
@@ -109,7 +109,7 @@ pub fn a_history_asked_for_twice_is_read_from_the_earlier_moment(factory: Factor
         let lease = next(40).await.unwrap();
         assert_eq!(lease.since, Some(at(10)));
         assert_eq!(next(41).await, None);
-        // Asked for meanwhile.
+        // Requested meanwhile.
         store.ask_history(one, at(35), at(42)).await.unwrap();
         assert_eq!(next(42).await, None, "it is being read");
         assert!(store.end_work(lease, None).await.unwrap());

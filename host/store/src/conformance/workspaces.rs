@@ -1,4 +1,4 @@
-//! What is in a workspace is in no other. A workspace is made once, and removed with all that is in it.
+//! Data of a workspace is in no other. A workspace is created once, and removed with all its contents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -67,11 +67,11 @@ fn its_key(world: &World) -> Key {
     }
 }
 
-/// Something of each kind in the workspace `default`.
+/// One object of each kind in the workspace `default`.
 struct Things {
     world: World,
     conversation: Conversation,
-    /// Nobody knows whether it was sent.
+    /// It is unknown whether it was sent.
     message: MessageId,
     queued: MessageId,
     media: MediaId,
@@ -171,7 +171,7 @@ impl Things {
         }
     }
 
-    /// What each reading method shows a workspace of them.
+    /// The results of each reading method for a workspace.
     async fn seen_by(&self, workspace: &str) -> BTreeMap<&'static str, String> {
         let store = &self.world.store;
         let channel = self.world.channel.id;
@@ -575,7 +575,7 @@ pub fn a_removed_workspace_ends_at_once_and_is_cleared_in_steps(factory: Factory
         assert!(events.rows.is_empty(), "{events:?}");
         assert!(store.channel(ACME, channel.id).await.unwrap().is_none());
         assert_eq!(world.messages("ours").await.len(), 1, "others keep what is theirs");
-        // What was begun before the mark may still come; then the name is free.
+        // Work that was started before the mark may still write; then the name is free.
         assert!(!store.insert_workspace(workspace()).await.unwrap());
         assert!(!store.clear_workspaces(at(10_000), 1).await.unwrap());
         assert!(

@@ -1,4 +1,4 @@
-//! A small world to try promises in: one app, one account, people who write, and a clock that is a number.
+//! A small world for tests: one app, one account, people who write, and a clock that is a number.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ pub(crate) fn of(channel: ChannelId) -> ConversationFilter {
     }
 }
 
-/// So many seconds after the beginning.
+/// This many seconds after the start.
 pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis((1_700_000_000 + seconds) * 1_000)
 }
@@ -187,8 +187,8 @@ pub(crate) fn in_doubt() -> Next {
     }
 }
 
-/// A message in a thread; the person's thread is `thread` unless a promise needs more of them.
-/// The platform's history was read, for a message that cannot be older than that.
+/// A message in a thread; the person's thread is `thread` unless a test needs more of them. The platform's history was
+/// read, for a message that cannot be older than that.
 pub(crate) fn history_read(since: i64) -> Resolution {
     Resolution::HistoryRead {
         possible_since: at(since),
@@ -236,7 +236,7 @@ pub(crate) fn event(key: &str, fact: Fact) -> InboundEvent {
 }
 
 pub(crate) fn message(told: InboundMessage) -> InboundEvent {
-    // The platform's id is the key, as most connectors make it.
+    // The platform id is the key, as in most connectors.
     let key = match told.part {
         0 => told.platform_id.clone(),
         part => format!("{}-{part}", told.platform_id),
@@ -321,7 +321,7 @@ impl World {
         self.hear_from(events, Source::Webhook, seconds).await
     }
 
-    /// What another app of the same connector hears.
+    /// Applies webhooks to another app of the same connector.
     pub(crate) async fn hear_as(&self, app: &str, events: Vec<InboundEvent>, seconds: i64) -> Recorded {
         let app = App {
             name: app.to_owned(),
@@ -361,7 +361,7 @@ impl World {
         self.store.message(DEFAULT, known.id).await.unwrap().unwrap()
     }
 
-    /// A claim of the API key that is the first of the world.
+    /// A claim by the world's first API key.
     pub(crate) fn claim(key: &str, fingerprint: &str) -> Claim {
         Claim {
             workspace_id: DEFAULT.into(),
@@ -416,7 +416,7 @@ impl World {
         [(self.app.name.clone(), self.book.clone())].into()
     }
 
-    /// Tells what time brought until then; how many conversations were looked at.
+    /// Appends the window events due until then; returns the number of conversations processed.
     pub(crate) async fn news(&self, seconds: i64) -> u32 {
         self.store.tell_news(self.books(), 100, at(seconds)).await.unwrap()
     }
@@ -438,7 +438,7 @@ impl World {
             .collect()
     }
 
-    /// The thread's share of the budget that is used.
+    /// The used shares of the thread's budget.
     pub(crate) async fn used(&self) -> u32 {
         self.conversation("thread").await.budget_used
     }

@@ -1,6 +1,7 @@
-//! What is bound to statements.
+//! Parameters of statements.
 
-/// What is bound to a statement. It has a type also where it is null: an engine that infers the types of parameters needs it.
+/// A parameter of a statement. It has a type even if it is null: an engine that infers the types of parameters needs
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Param<'p> {
     Null(Kind),
@@ -36,7 +37,7 @@ pub(crate) enum Kind {
     Texts,
 }
 
-/// What can be bound.
+/// A type that can be a parameter.
 pub(crate) trait ToParam {
     const KIND: Kind;
     fn to_param(&self) -> Param<'_>;
@@ -124,7 +125,7 @@ impl<T: ToParam> ToParam for Option<T> {
     }
 }
 
-/// What is bound and owned: a column of a row that [`Db::insert_all`] writes or a key of [`Db::wanted`].
+/// An owned parameter: a column of a row that [`Db::insert_all`] writes or a key of [`Db::wanted`].
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     Null(Kind),

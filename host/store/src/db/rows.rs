@@ -1,4 +1,4 @@
-//! What rows hold, and how columns become the domain's types.
+//! Rows, and the conversion of columns to the domain's types.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,7 +16,7 @@ pub(crate) trait Columns {
     fn name(&self, column: usize) -> String;
 }
 
-/// What a column holds. Text is looked at as UTF-8 only when it is read as that.
+/// The value of a column. Text is validated as UTF-8 only when it is read as text.
 #[derive(Clone, Copy)]
 pub(crate) enum Cell<'r> {
     Null,
@@ -27,19 +27,19 @@ pub(crate) enum Cell<'r> {
 }
 
 impl Cell<'_> {
-    /// Why it is not of the type that is asked for.
+    /// Why it is not of the requested type.
     fn unfit(self) -> String {
         match self {
-            Self::Null => "it holds Null".to_owned(),
-            Self::Integer(value) => format!("it holds {value}"),
-            Self::Real => "it holds Real".to_owned(),
-            Self::Text(_) => "it holds Text".to_owned(),
-            Self::Blob(bytes) => format!("it holds {} bytes", bytes.len()),
+            Self::Null => "it contains Null".to_owned(),
+            Self::Integer(value) => format!("it contains {value}"),
+            Self::Real => "it contains Real".to_owned(),
+            Self::Text(_) => "it contains Text".to_owned(),
+            Self::Blob(bytes) => format!("it contains {} bytes", bytes.len()),
         }
     }
 }
 
-/// What a column can be read as.
+/// A type that a column can be read as.
 pub(crate) trait Column<'r>: Sized {
     /// # Errors
     /// The reason, for people.
@@ -125,7 +125,7 @@ impl<'r, T: Column<'r>> Column<'r> for Option<T> {
 }
 
 impl Row<'_> {
-    /// What a column holds.
+    /// Reads a column.
     pub(crate) fn get<'r, T: Column<'r>>(&'r self, column: usize) -> Result<T> {
         T::read(self.0.cell(column)?).map_err(|reason| StoreError::Damaged {
             place: self.0.name(column),
@@ -141,25 +141,25 @@ fn unreadable(place: &str, reason: impl ToString) -> StoreError {
     }
 }
 
-/// A document to be written.
+/// Serializes a document.
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|error| StoreError::Database(format!("cannot write a document: {error}")))
 }
 
-/// The same, where there may be none.
+/// The same for an optional document.
 pub(crate) fn json_if<T: Serialize>(value: Option<&T>) -> Result<Option<String>> {
     value.map(json).transpose()
 }
 
-/// A word of a closed list, as serde spells it.
+/// An enum value, as serde spells it.
 pub(crate) fn word<T: Serialize>(value: T) -> Result<String> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => Ok(word),
-        other => Err(StoreError::Database(format!("not a word: {other:?}"))),
+        other => Err(StoreError::Database(format!("not an enum value: {other:?}"))),
     }
 }
 
-/// An id, as it is kept.
+/// An id, as stored.
 pub(crate) fn key<I: Id>(id: I) -> [u8; 16] {
     id.uuid().into_bytes()
 }
@@ -169,12 +169,12 @@ pub(crate) fn key_value<I: Id>(id: I) -> Value {
     Value::Id(key(id))
 }
 
-/// An id that may be none, as it is kept.
+/// An optional id, as stored.
 pub(crate) fn key_if<I: Id>(id: Option<I>) -> Option<[u8; 16]> {
     id.map(key)
 }
 
-/// A moment that may be none, as it is kept.
+/// An optional moment, as stored.
 pub(crate) fn ms(at: Option<Timestamp>) -> Option<i64> {
     at.map(Timestamp::as_millis)
 }
@@ -208,14 +208,14 @@ pub(crate) fn get_json_if<T: DeserializeOwned>(row: &Row<'_>, column: usize, pla
         .transpose()
 }
 
-/// A word of a closed list, as [`word`] wrote it.
+/// An enum value, as [`word`] wrote it.
 pub(crate) fn get_word<T: DeserializeOwned>(row: &Row<'_>, column: usize, place: &'static str) -> Result<T> {
     let text = row.get(column)?;
     T::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(text))
         .map_err(|error| unreadable(place, error))
 }
 
-/// One page of rows, and where to go on.
+/// One page of rows, and where to continue.
 pub(crate) fn listed<T>(page: &Page, mut rows: Vec<T>, cursor: impl FnOnce(&T) -> String) -> crate::Listed<T> {
     let limit = limit(page);
     let more = rows.len() > limit;
@@ -224,17 +224,17 @@ pub(crate) fn listed<T>(page: &Page, mut rows: Vec<T>, cursor: impl FnOnce(&T) -
     crate::Listed { rows, next }
 }
 
-/// How many rows a page asks for, within the bound.
+/// The number of rows that a page requests, within the bound.
 pub(crate) fn limit(page: &Page) -> usize {
     page.limit.clamp(1, weir_domain::limits::PAGE) as usize
 }
 
-/// One more than the page holds, so that its end is known.
+/// One more than the page's limit, to detect its end.
 pub(crate) fn fetch(page: &Page) -> i64 {
     i64::from(page.limit.clamp(1, weir_domain::limits::PAGE)) + 1
 }
 
-/// A cursor that is an id; without one the greatest, so that the index is entered where the page begins.
+/// A cursor that is an id; without one the greatest, so that the index scan starts at the page.
 pub(crate) fn cursor_id<I: Id + std::str::FromStr>(page: &Page) -> [u8; 16] {
     let id = page.cursor.as_deref().and_then(|text| text.parse::<I>().ok());
     id.map_or([u8::MAX; 16], key)

@@ -15,7 +15,7 @@ use crate::store::*;
 
 const KEY: [u8; 32] = [2; 32];
 
-/// A record with rows in most tables, as a released version wrote it.
+/// A database with rows in most tables, as a released version wrote it.
 fn record(folder: &tempfile::TempDir) -> PathBuf {
     let path = folder.path().join("weir.db");
     let sql = include_str!("../../fixtures/schema-3-20.sql");
@@ -129,7 +129,7 @@ fn a_record_is_the_same_there_and_back() {
         there.tables
     );
 
-    // The log goes on behind the last place that was ever given, though its rows are gone.
+    // The log continues after the last assigned position, though its rows were deleted.
     let last: i64 = Connection::open(&back)
         .unwrap()
         .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'events'", [], |row| {
@@ -189,7 +189,7 @@ fn a_move_that_broke_off_is_refused_and_begun_again() {
         database(PostgresServer::installed(), "weir_move_broken"),
     );
     let change = |sql: &str| sqlite::connect(&path).unwrap().execute_batch(sql).unwrap();
-    // A text that PostgreSQL cannot keep, in one of the last tables.
+    // A text that PostgreSQL cannot store, in one of the last tables.
     change("UPDATE audit SET entry = entry || char(0)");
     let broken = reason(&file, &target);
     assert!(broken.contains("audit.entry") && broken.contains("NUL"), "{broken}");
@@ -208,9 +208,9 @@ fn a_move_that_broke_off_is_refused_and_begun_again() {
         "{refused}"
     );
     let again = reason(&file, &target);
-    assert!(again.contains("holds a record already"), "{again}");
+    assert!(again.contains("contains a Weir database already"), "{again}");
 
-    // It ended between the two marks.
+    // It was interrupted between the two marks.
     let id: String = Connection::open(&path)
         .unwrap()
         .query_row(
@@ -261,12 +261,12 @@ fn an_unfit_end_of_a_move_is_explained() {
     .unwrap();
 
     let expected: BTreeMap<&str, (&Location, &Location)> = BTreeMap::from([
-        ("holds a record already; create a new database", (&file, &used)),
+        ("contains a Weir database already; create a new database", (&file, &used)),
         ("written by a newer Weir", (&file, &newer)),
         ("relation \"messages\" already exists", (&file, &foreign)),
         ("GRANT CREATE ON SCHEMA", (&file, &denied)),
         ("cannot be reached", (&file, &nowhere)),
-        ("contains no record of Weir", (&fresh, &file)),
+        ("contains no Weir schema", (&fresh, &file)),
         ("a Weir host uses this database", (&used, &used)),
     ]);
     for (part, (from, to)) in expected {
@@ -277,7 +277,7 @@ fn an_unfit_end_of_a_move_is_explained() {
     assert!(reason(&Location::Sqlite(folder.path().join("none.db")), &fresh).contains("does not exist"));
     let wrong = move_record(&file, &fresh, &MasterKey::new([3; 32]), &mint(), at(0), &mut |_| ());
     assert!(matches!(wrong, Err(StoreError::WrongKey)), "{wrong:?}");
-    // Nothing was written anywhere.
+    // Neither database was changed.
     drop(open_sqlite(&path).unwrap());
     assert_eq!(
         server.execute(

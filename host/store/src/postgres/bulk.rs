@@ -7,9 +7,9 @@ use crate::db::{Driver, Kind, Param, Row};
 use crate::postgres::connection::Connection;
 use crate::{Result, StoreError};
 
-/// How rows are fetched: some at a time, of about one MiB at most each.
+/// Fetches some rows at a time, of about one MiB at most each.
 const FETCH: &str = "FETCH 64 FROM copied_";
-/// And those of `components` and `media_bytes`, which have up to 16 MiB and 256 KiB.
+/// Fetches one row at a time from `components` and `media_bytes`, whose rows have up to 16 MiB and 256 KiB.
 const FETCH_LARGE: &str = "FETCH 1 FROM copied_";
 
 impl Bulk for Connection {

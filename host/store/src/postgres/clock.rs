@@ -1,14 +1,15 @@
-//! The server's clock, held against this process's own.
+//! The server's clock, relative to this process's own.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long the best reading is used: longer and the clocks drift apart, by some hundred microseconds a minute.
+/// How long the best reading is used: after that the clocks drift apart, by some hundred microseconds per minute.
 const USED: Duration = Duration::from_secs(30);
-/// How far two readings may contradict each other by drift alone. By more, the server's clock was set, or it is another server.
+/// How far two readings may differ by drift alone, in microseconds. If they differ by more, the server's clock was set,
+/// or it is another server.
 const DRIFT: i64 = 5_000;
 
-/// What the server's clock shows, by the quickest of the last readings.
+/// The server's time, by the reading with the shortest round trip.
 #[derive(Debug)]
 pub(super) struct ServerClock {
     origin: Instant,
@@ -23,7 +24,7 @@ struct Readings {
     before: Option<Reading>,
 }
 
-/// The server's clock minus ours, in microseconds, and how far that may be off.
+/// The server's clock minus the host's, in microseconds, and the largest error of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Reading {
     offset: i64,
@@ -31,7 +32,7 @@ struct Reading {
 }
 
 impl Reading {
-    /// The server's clock showed `server` microseconds somewhere between two moments of ours.
+    /// The server's clock showed `server` microseconds at some time between two moments of the host's clock.
     fn between(asked: Duration, answered: Duration, server: i64) -> Self {
         let half = micros(answered.saturating_sub(asked) / 2);
         Self {
@@ -80,7 +81,7 @@ impl Readings {
 }
 
 impl ServerClock {
-    /// From a first reading: the server's clock showed `server` microseconds between `asked` and `answered`.
+    /// Starts from a first reading: the server's clock showed `server` microseconds between `asked` and `answered`.
     pub(super) fn new(asked: Instant, answered: Instant, server: i64) -> Self {
         let reading = Reading::between(Duration::ZERO, answered.saturating_duration_since(asked), server);
         Self {
@@ -89,7 +90,7 @@ impl ServerClock {
         }
     }
 
-    /// Takes another reading in.
+    /// Adds a reading.
     pub(super) fn read(&self, asked: Instant, answered: Instant, server: i64) {
         let since = |at: Instant| at.saturating_duration_since(self.origin);
         let reading = Reading::between(since(asked), since(answered), server);
@@ -97,7 +98,7 @@ impl ServerClock {
         *readings = readings.with(reading, since(answered));
     }
 
-    /// What the server's clock shows, since the Unix epoch.
+    /// The server's time, since the Unix epoch.
     pub(super) fn now(&self) -> Duration {
         let best = self.readings.lock().unwrap_or_else(PoisonError::into_inner).best();
         let now = micros(self.origin.elapsed()).saturating_add(best.offset);
@@ -119,7 +120,8 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// A reading at `ms` of a clock that is ahead by [`SERVER`] and `off`, over ways of so many milliseconds.
+    /// A reading at `ms` of a clock that is ahead by [`SERVER`] and `off`, with network delays of `there` and `back`
+    /// milliseconds.
     fn reading(ms: u64, there: u64, back: u64, off: i64) -> Reading {
         let server = SERVER + off + micros(at(ms + there));
         Reading::between(at(ms), at(ms + there + back), server)

@@ -18,43 +18,46 @@ use crate::postgres::settings::Settings;
 use crate::vault::Vault;
 use crate::{Result, StoreError};
 
-/// The server's timeouts of a transaction whose host has stopped or died, of a lock, and of a statement. Each is longer than the one
-/// before, so that who waits for such a host outlasts it. A request that runs into one is answered 503.
+/// The server's timeouts of an idle transaction whose host has stopped, of a lock, and of a statement. Each is longer
+/// than the previous one, so that a transaction that waits for such a host outlasts it. A request that exceeds one is
+/// answered 503.
 ///
-/// No plan reads a whole table where an index will do: in a SERIALIZABLE transaction that conflicts with every write to the table
-/// (postgresql.org/docs/current/transaction-iso.html, 13.2.3). Nor is one compiled for its cost, which that makes look large, or made
-/// anew for each execution: the statements are few, and their indexes do not depend on the values.
+/// Sequential scans are off where an index can be used: in a SERIALIZABLE transaction, a sequential scan conflicts with
+/// every write to the table (postgresql.org/docs/current/transaction-iso.html, 13.2.3). JIT compilation is off, since
+/// that setting inflates cost estimates, and plans are generic: the statements are few, and their indexes do not depend
+/// on the values.
 const SETTINGS: &str =
     "SET idle_in_transaction_session_timeout = '3s'; SET lock_timeout = '4500ms'; SET statement_timeout = '6s';
     SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan";
-/// Attempts of a transaction beside others. The next one is alone.
+/// Concurrent attempts of a transaction. The next one runs alone.
 const ATTEMPTS: u32 = 6;
-/// The longest backoff before the second attempt; each next one is twice as long. Each is a random part of it, so that two
-/// transactions that met do not meet again.
+/// The longest backoff before the second attempt; each further one is twice as long. The actual wait is a random part
+/// of it, so that two transactions that conflicted do not conflict again.
 const FIRST_BACKOFF: Duration = Duration::from_millis(4);
 
 // Weir's advisory locks, by number: 7310305080 the schema, 7310305082 the event log.
 
-/// Held by a node while it opens the database, so that of several that start together one migrates it. A migration may take longer
-/// than other statements may. Weir before schema 4 holds the lock as long as it runs.
+/// Held by a node while it opens the database, so that of several that start together one migrates it. Migrations have
+/// no statement timeout, since they may take longer. Weir before schema 4 holds the lock while it runs.
 const LOCK_SCHEMA: &str = "SET statement_timeout = 0; SET lock_timeout = '60s'; SELECT pg_advisory_lock(7310305080)";
-/// The same for an act over the whole record, which waits for no node.
+/// The same for exclusive use of the whole database, without waiting for nodes.
 const LOCK_ALONE: &str = "SELECT pg_advisory_lock(7310305080)";
 const UNLOCK_SCHEMA: &str = "SELECT pg_advisory_unlock(7310305080)";
 
-/// Held by a transaction that assigns places in the event log, until it ends: no place becomes visible before a smaller one.
+/// Held by a transaction that assigns positions in the event log, until it ends: no position becomes visible before a
+/// smaller one.
 pub(super) const LOCK_LOG: &str = "SELECT pg_advisory_xact_lock(7310305082)";
 
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// How a write runs with others: by locks of a table that nothing else locks, which the end of the transaction releases
-/// (postgresql.org/docs/current/explicit-locking.html, table 13.2). Waiting for one takes no snapshot, so that a write sees what was
-/// committed while it waited.
+/// How a write is ordered with others: by locks on a table that nothing else locks, released at the end of the
+/// transaction (postgresql.org/docs/current/explicit-locking.html, table 13.2). Waiting for one takes no snapshot, so
+/// that a write sees what was committed while it waited.
 #[derive(Clone, Copy)]
 pub(super) enum Order {
-    /// Beside others.
+    /// Concurrently with others.
     Concurrent,
-    /// Beside others, but one after another with those that are so.
+    /// Concurrently with others, but one after another with other `Serial` writes.
     Serial,
     /// Alone.
     Alone,
@@ -72,24 +75,24 @@ impl Order {
     }
 }
 
-/// Statements that are sent before the first of their answers is read, at most: what the server has answered meanwhile is kept in
-/// memory.
+/// The most statements that are sent before the first result is read: results that arrive meanwhile are kept in memory.
 const FLIGHT: usize = 64;
 
-/// A statement that was sent, until its answer.
+/// A statement that was sent and has no result yet.
 type Sent = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
 
-/// One connection, and the thread's own way to wait for it.
+/// One connection, and its thread's own runtime to wait on it.
 pub(crate) struct Connection {
     pub(super) runtime: tokio::runtime::Runtime,
     pub(super) client: Arc<Client>,
-    /// Statements that were sent and not answered, in their order.
+    /// Statements that were sent and have no result yet, in order.
     sent: RefCell<Vec<Sent>>,
-    /// Prepared once each. As many as the crate has statements, some hundred, since none is made of text from outside.
+    /// Statements, each prepared once. Their number is bounded by the crate's statements, some hundred: none contains
+    /// external text.
     pub(super) statements: RefCell<HashMap<String, Statement>>,
     /// The error that ended the open transaction; every further statement in it fails.
     pub(super) failure: RefCell<Option<tokio_postgres::Error>>,
-    /// The last place in the event log that the open transaction, or the last one, assigned.
+    /// The last position in the event log that the open transaction, or the last one, assigned.
     pub(super) log_end: Cell<Option<i64>>,
 }
 
@@ -126,7 +129,7 @@ impl Connection {
         })
     }
 
-    /// Keeps other nodes from opening the database.
+    /// Prevents other nodes from opening the database.
     pub(super) fn lock_schema(&self) -> Result<()> {
         self.execute(LOCK_SCHEMA).map_err(|error| match error.code() {
             Some(&SqlState::LOCK_NOT_AVAILABLE) => unavailable(
@@ -136,14 +139,14 @@ impl Connection {
         })
     }
 
-    /// Keeps nodes from opening the database, and makes sure that none uses it.
+    /// Prevents nodes from opening the database, and checks that none uses it.
     pub(super) fn be_alone(&self) -> Result<()> {
         let in_use = "a Weir host uses this database, or a command moves or reseals it; stop it first";
         self.execute(LOCK_ALONE).map_err(|error| match error.code() {
             Some(&SqlState::LOCK_NOT_AVAILABLE) => unavailable(in_use),
             _ => StoreError::from(error),
         })?;
-        // Sessions that were closed just now end in a moment.
+        // Sessions that were just closed end within moments.
         for _ in 0..40 {
             if !self.is_shared()? {
                 return Ok(());
@@ -166,7 +169,7 @@ impl Connection {
         Ok(self.execute(SETTINGS)?)
     }
 
-    /// Whether the server or the network closed it, also while it was idle: what has arrived since is read first.
+    /// Whether the server or the network closed the connection, also while it was idle: reads what has arrived first.
     pub(super) fn is_closed(&self) -> bool {
         self.runtime.block_on(async {
             // One yield polls the socket, the next lets the connection's task see that it is closed.
@@ -177,7 +180,7 @@ impl Connection {
         self.client.is_closed()
     }
 
-    /// Sends a statement, whose answer comes with that of the next [flight](Self::flight).
+    /// Sends a statement, whose result is read with the next [flight](Self::flight).
     pub(super) fn send(
         &self,
         statement: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
@@ -196,7 +199,8 @@ impl Connection {
         }
     }
 
-    /// Sends a last statement, and waits for the answers of it and of those before. The first error is the cause of all others.
+    /// Sends a last statement, and waits for its result and those of the statements before. The first error is the
+    /// cause of all others.
     pub(super) fn flight<T>(
         &self,
         last: impl Future<Output = Result<T, tokio_postgres::Error>>,
@@ -218,7 +222,7 @@ impl Connection {
         self.flight(self.client.batch_execute(sql))
     }
 
-    /// Reads one moment of the record.
+    /// Runs `work` on one snapshot of the database.
     pub(super) fn read<T>(&self, vault: &Vault, mint: &Mint, work: impl FnOnce(&Db<'_>) -> Result<T>) -> Result<T> {
         self.begin(BEGIN_READ)?;
         let db = Db {
@@ -231,7 +235,7 @@ impl Connection {
         result
     }
 
-    /// Runs `work` in a transaction beside others; see [`Self::write_in`].
+    /// Runs `work` in a transaction concurrently with others; see [`Self::write_in`].
     pub(super) fn write<T, E: From<StoreError>>(
         &self,
         vault: &Vault,
@@ -241,7 +245,7 @@ impl Connection {
         self.write_in(Order::Concurrent, vault, mint, work)
     }
 
-    /// Runs `work` in a transaction, again after a conflict with others, and in the end alone.
+    /// Runs `work` in a transaction, retried after a conflict with others, and in the end alone.
     pub(super) fn write_in<T, E: From<StoreError>>(
         &self,
         order: Order,
@@ -282,7 +286,7 @@ impl Connection {
             mint,
         };
         let result = caught(|| work(&db));
-        // A statement that failed has ended the transaction, whatever the work made of that.
+        // A failed statement has ended the transaction, whether or not the work returned the error.
         if let Some(failure) = self.failure.take() {
             self.roll_back();
             if is_conflict(&failure) {
@@ -294,7 +298,8 @@ impl Connection {
             Ok(done) => match self.execute("COMMIT") {
                 Ok(()) => Attempt::Done(Ok(done)),
                 Err(failure) if is_conflict(&failure) => Attempt::Conflict(failure),
-                // The server refused, so nothing was written. One that shuts down may have written before it says so.
+                // The server refused, so nothing was written. A server that shuts down may have committed before it
+                // reports that.
                 Err(failure) if !is_shutdown(&failure) && failure.code().is_some() && !self.is_closed() => {
                     self.log_end.set(None);
                     Attempt::Done(Err(StoreError::from(failure).into()))
@@ -311,7 +316,8 @@ impl Connection {
         }
     }
 
-    /// Sends what begins a transaction. If it fails, the first statement is what says so.
+    /// Sends the statement that begins a transaction. If it fails, the first statement of the transaction returns the
+    /// error.
     fn begin(&self, sql: &'static str) -> Result<()> {
         self.failure.take();
         self.log_end.set(None);
@@ -319,7 +325,7 @@ impl Connection {
         Ok(self.send(async move { client.batch_execute(sql).await })?)
     }
 
-    /// That it fails means that the connection broke, and with it the transaction.
+    /// A failure means that the connection broke, which ends the transaction too.
     fn roll_back(&self) {
         self.failure.take();
         self.log_end.set(None);
@@ -330,6 +336,6 @@ impl Connection {
 /// How one attempt of a transaction ended.
 enum Attempt<T, E> {
     Done(Result<T, E>),
-    /// Another transaction was in its way; the next attempt may succeed.
+    /// Another transaction conflicted; the next attempt may succeed.
     Conflict(tokio_postgres::Error),
 }

@@ -113,8 +113,8 @@ fn owned(param: &Param<'_>) -> Box<dyn ToSql + Sync + Send> {
     }
 }
 
-/// From the common spelling: numbered parameters are `?1`, a list is read by `json_each`, and `CROSS JOIN … ON` and `INDEXED BY`
-/// name the order and the index that SQLite is to take, which PostgreSQL finds by itself.
+/// Translates the common SQL: numbered parameters are `?1`, a list is read by `json_each`, and `CROSS JOIN … ON` and
+/// `INDEXED BY` name the join order and the index for SQLite, which PostgreSQL chooses on its own.
 fn translate(sql: &str) -> String {
     let mut rest = sql;
     let mut text = String::with_capacity(sql.len());

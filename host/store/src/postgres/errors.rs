@@ -1,10 +1,11 @@
-//! What the server's errors mean.
+//! The meaning of the server's errors.
 
 use tokio_postgres::error::SqlState;
 
 use crate::StoreError;
 
-/// Two transactions conflicted: in what they read and wrote, in the order of their locks, or in a key that both inserted.
+/// Whether two transactions conflicted: in their reads and writes, in the order of their locks, or in a key that both
+/// inserted.
 pub(super) fn is_conflict(error: &tokio_postgres::Error) -> bool {
     matches!(
         error.code(),
@@ -12,8 +13,8 @@ pub(super) fn is_conflict(error: &tokio_postgres::Error) -> bool {
     )
 }
 
-/// The server ends the session by an operator's intervention (postgresql.org/docs/current/errcodes-appendix.html, class 57), but for
-/// a statement that ran into its bound, 57014.
+/// Whether the server ended the session by an operator's intervention
+/// (postgresql.org/docs/current/errcodes-appendix.html, class 57), except 57014, a statement that exceeded its timeout.
 pub(super) fn is_shutdown(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| code.code().starts_with("57P"))
 }
@@ -22,7 +23,7 @@ pub(super) fn unavailable(reason: impl Into<String>) -> StoreError {
     StoreError::Unavailable { reason: reason.into() }
 }
 
-/// Why there is no connection, with the causes that the library's own text leaves out.
+/// Why the connection failed, with the causes that the library's own text leaves out.
 pub(super) fn unreachable_server(error: &tokio_postgres::Error) -> StoreError {
     if let Some(refused) = error.as_db_error() {
         let message = refused.message();
@@ -71,8 +72,9 @@ impl From<&tokio_postgres::Error> for StoreError {
             ),
             _ => db.message().to_owned(),
         };
-        // By class (postgresql.org/docs/current/errcodes-appendix.html): broken connections, transactions that met, resources used
-        // up, objects in use, an operator's intervention, the system; and a server that takes no writes, as a standby is.
+        // By class (postgresql.org/docs/current/errcodes-appendix.html): broken connections, conflicting transactions,
+        // exhausted resources, objects in use, an operator's intervention, system errors; and a server that accepts no
+        // writes, such as a standby.
         let class = db.code().code().get(..2).unwrap_or_default();
         if matches!(class, "08" | "40" | "53" | "55" | "57" | "58") || *db.code() == SqlState::READ_ONLY_SQL_TRANSACTION
         {

@@ -1,4 +1,4 @@
-//! What an operator has to know of a server: read without changing anything, also where no record could be kept.
+//! Facts of a server for operators: read without changing anything, also from a server that Weir cannot use.
 
 use std::time::SystemTime;
 
@@ -9,14 +9,14 @@ use crate::postgres::settings::Settings;
 use crate::postgres::{CONNECTIONS, schema};
 use crate::{Result, StoreError};
 
-/// Facts of a server and the record in it, for operators.
+/// Facts of a server and its database, for operators.
 #[derive(Clone, Debug)]
 pub struct ServerFacts {
     /// The server's version, such as `15.18`.
     pub version: String,
-    /// Why it can keep no record, if so: its version, its encoding, or that it is a standby.
+    /// Why Weir cannot use it, if so: its version, its encoding, or that it is a standby.
     pub unfit: Option<String>,
-    /// Whether a pooler gives a connection of the server to others after each transaction.
+    /// Whether a pooler assigns a server connection to other clients after each transaction.
     pub is_pooled: bool,
     /// The setting of this name: with `off` the server may lose what it confirmed.
     pub synchronous_commit: String,
@@ -26,13 +26,13 @@ pub struct ServerFacts {
     pub receivers: i64,
     /// How many connections the server, the database and the role allow.
     pub connections_allowed: i64,
-    /// How many of them other programs than Weir have now.
+    /// How many of them programs other than Weir use now.
     pub connections_of_others: i64,
     /// How many a host needs.
     pub connections_needed: i64,
     /// How far the server's clock is ahead of this machine's, in milliseconds.
     pub clock_ahead_ms: i64,
-    /// The number of the record's schema; 0 while there is none.
+    /// The number of the database's schema; 0 without a schema.
     pub schema: i64,
     /// The number of the newest schema that this Weir knows.
     pub newest_schema: i64,
@@ -63,7 +63,7 @@ pub(super) fn inspect(connection: &Connection, settings: &Settings) -> Result<Se
             "SELECT count(*) FROM pg_stat_activity
              WHERE backend_type = 'client backend' AND application_name IS DISTINCT FROM 'weir'",
         )?,
-        // One follows the event log, one is for heartbeats.
+        // One follows the event log, one sends heartbeats.
         connections_needed: i64::try_from(CONNECTIONS).unwrap_or(i64::MAX) + 2,
         clock_ahead_ms: clock_ahead(connection)?,
         schema: schema::made(connection)?,
@@ -71,15 +71,15 @@ pub(super) fn inspect(connection: &Connection, settings: &Settings) -> Result<Se
     })
 }
 
-/// Whether a pooler in transaction mode is in between: then two open connections can share a process of the server, or one gets
-/// another process for its next transaction.
+/// Whether a pooler in transaction mode is in between: then two open connections can share a server process, or one
+/// gets another process for its next transaction.
 pub(super) fn is_pooled(one: &Connection, settings: &Settings) -> Result<bool> {
     const PROCESS: &str = "SELECT pg_backend_pid()";
     let other = Connection::open(settings)?;
     let before = text(one, PROCESS)?;
     other.execute("BEGIN")?;
     let of_other = text(&other, PROCESS)?;
-    // Not asked for where there is one process for both: that would be waited for in vain.
+    // Skipped if both have one process: the lock would be waited for in vain.
     let after = if of_other == before {
         String::new()
     } else {
@@ -89,7 +89,7 @@ pub(super) fn is_pooled(one: &Connection, settings: &Settings) -> Result<bool> {
     Ok(before != after)
 }
 
-/// How far the server's clock is ahead of this machine's, in milliseconds: to half of the time that the answer took.
+/// How far the server's clock is ahead of this machine's, in milliseconds: accurate to half of the round trip.
 pub(super) fn clock_ahead(connection: &Connection) -> Result<i64> {
     let millis = |at: SystemTime| {
         let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -104,7 +104,7 @@ pub(super) fn clock_ahead(connection: &Connection) -> Result<i64> {
     Ok(server - asked - (answered - asked) / 2)
 }
 
-/// By the simple protocol, which works behind every pooler.
+/// Uses the simple protocol, which works behind every pooler.
 fn text(connection: &Connection, sql: &str) -> Result<String> {
     let messages = connection.runtime.block_on(connection.client.simple_query(sql))?;
     let found = messages.iter().find_map(|message| match message {
@@ -118,5 +118,5 @@ fn number(connection: &Connection, sql: &str) -> Result<i64> {
     let found = text(connection, sql)?;
     found
         .parse()
-        .map_err(|_| StoreError::Database(format!("{found:?} is no number: {sql}")))
+        .map_err(|_| StoreError::Database(format!("{found:?} is not a number: {sql}")))
 }

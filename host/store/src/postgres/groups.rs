@@ -1,5 +1,5 @@
-//! Work of which much is done as one. What arrives while a group is written waits for the next: the fewer transactions, the fewer
-//! conflicts, and the fewer commits that the server must flush.
+//! Work that is executed in groups. Work that arrives while a group is written waits for the next: fewer transactions
+//! mean fewer conflicts, and fewer commits that the server must flush.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -15,10 +15,11 @@ use crate::postgres::pool::{Done, Job, lock};
 use crate::vault::Vault;
 use crate::{Result, StoreError};
 
-/// Pieces of a group at most. After a conflict all of it is done again, so it is smaller than where there is one writer.
+/// The most pieces of a group. After a conflict the whole group is repeated, so it is smaller than for SQLite's one
+/// writer.
 const GROUP: usize = 64;
 
-/// What waits, and whether a group is being written.
+/// The waiting pieces, and whether a group is being written.
 #[derive(Default)]
 pub(super) struct Groups(Mutex<State>);
 
@@ -29,7 +30,7 @@ struct State {
 }
 
 impl Groups {
-    /// Adds a piece of work. True if no group is being written, so that the caller has to have [`write`] done.
+    /// Adds a piece of work. Returns true if no group is being written, so that the caller has to schedule [`write`].
     pub(super) fn push(&self, task: Task) -> Result<bool> {
         let mut state = lock(&self.0);
         if state.waiting.len() >= limits::WRITE_QUEUE {
@@ -39,12 +40,12 @@ impl Groups {
         Ok(!std::mem::replace(&mut state.is_writing, true))
     }
 
-    /// How many pieces wait.
+    /// The number of waiting pieces.
     pub(super) fn waiting(&self) -> usize {
         lock(&self.0).waiting.len()
     }
 
-    /// Answers all that waits with an error.
+    /// Fails all waiting pieces with an error.
     pub(super) fn refuse(&self, error: &StoreError) {
         let mut state = lock(&self.0);
         state.is_writing = false;
@@ -71,7 +72,8 @@ fn collect(tasks: impl Iterator<Item = Task>) -> Group {
     group
 }
 
-/// That a group is being written. If its thread panics, what waits is refused, and the next piece begins a new group.
+/// Marks that a group is being written. If its thread panics, the waiting pieces fail, and the next piece begins a new
+/// group.
 struct Writing(Arc<Groups>);
 
 impl Drop for Writing {
@@ -82,7 +84,7 @@ impl Drop for Writing {
     }
 }
 
-/// Writes what waits, group after group.
+/// Writes the waiting pieces, group after group.
 pub(super) fn write(groups: Arc<Groups>) -> Job {
     Box::new(move |connection, vault, mint| {
         let Writing(groups) = &Writing(groups);
@@ -97,7 +99,7 @@ pub(super) fn write(groups: Arc<Groups>) -> Job {
     })
 }
 
-/// Writes a group in one transaction, and each piece in its own if that cannot be done, so that one that fails undoes no other.
+/// Writes a group in one transaction, and each piece in its own if that fails, so that a failure undoes no other piece.
 fn write_group(connection: &Connection, vault: &Vault, mint: &Mint, group: &mut Group) -> Result<()> {
     let (inbound, settled, accepted) = (works(&group.inbound), works(&group.settled), works(&group.accepted));
     let written = connection.write_in(Order::Serial, vault, mint, &|db| {
@@ -113,7 +115,7 @@ fn write_group(connection: &Connection, vault: &Vault, mint: &Mint, group: &mut 
         Err(error @ (StoreError::Unknown { .. } | StoreError::Unavailable { .. })) => Err(error),
         Err(error) if group.len() == 1 => Err(error),
         Err(error) => {
-            tracing::warn!(%error, "A group of writes was not done as one; each is tried by itself");
+            tracing::warn!(%error, "A group of writes failed as one transaction; each is retried separately");
             let mut end = None;
             each(connection, vault, mint, &mut group.inbound, &mut end);
             each(connection, vault, mint, &mut group.settled, &mut end);
@@ -141,7 +143,7 @@ fn keep<W: Shared>(pieces: &mut [Piece<W>], done: Vec<W::Done>) {
     }
 }
 
-/// `end` becomes the last place in the event log.
+/// Raises `end` to the last position in the event log.
 fn each<W: Shared>(
     connection: &Connection,
     vault: &Vault,

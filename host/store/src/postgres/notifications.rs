@@ -1,7 +1,9 @@
-//! Tells the other hosts on the database that the event log grew, hears it from them, and reads the server's clock.
+//! Notifies the other hosts on the database that the event log grew, receives their notifications, and reads the
+//! server's clock.
 //!
-//! A notification only saves time: the log is read in any case, every [`READ_EVERY`]. It is sent after the commits, by a connection
-//! of its own: inside of them it would be a lock that all writers of the server wait for (`src/backend/commands/async.c`).
+//! A notification only saves time: the log is read in any case, every [`READ_EVERY`]. It is sent after the commits, by
+//! a connection of its own: inside of them it would be a lock that all writers of the server wait for
+//! (`src/backend/commands/async.c`).
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -17,11 +19,11 @@ use crate::postgres::clock::ServerClock;
 use crate::postgres::settings::Settings;
 use crate::{Result, StoreError};
 
-/// How often the end of the log is read if nobody notifies: what a lost notification costs.
+/// How often the end of the log is read without notifications: the cost of a lost one.
 const READ_EVERY: Duration = Duration::from_millis(250);
-/// The shortest span between two notifications of this host, which stand for all commits in it.
+/// The shortest interval between two notifications of this host; each covers all commits in it.
 const NOTIFY_EVERY: Duration = Duration::from_millis(5);
-/// The first wait before a lost connection is opened again, twice as long each time, and the longest.
+/// The first wait before a lost connection is reopened, doubled each time, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 const LISTEN: &str = "SET statement_timeout = '5s'; SET synchronous_commit = off; LISTEN weir_log";
@@ -29,7 +31,7 @@ const NOTIFY: &str = "NOTIFY weir_log";
 const READ: &str = "SELECT coalesce((SELECT max(sequence) FROM events), 0),
     (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
-/// Reads the clock of the server, for the first time.
+/// Reads the server's clock for the first time.
 pub(super) async fn read_clock(client: &Client) -> Result<ServerClock, tokio_postgres::Error> {
     let asked = Instant::now();
     let row = client
@@ -53,13 +55,13 @@ impl Drop for Notifications {
     }
 }
 
-/// What the thread works with.
+/// The thread's state.
 pub(super) struct Log {
     pub(super) settings: Settings,
     pub(super) clock: Arc<ServerClock>,
-    /// The end of the log as it is known here, changed by this host's commits too.
+    /// The end of the log as known here, also raised by this host's commits.
     pub(super) end: watch::Sender<i64>,
-    /// The same, changed only by what other hosts wrote.
+    /// The same, raised only by other hosts' commits.
     pub(super) end_of_others: watch::Sender<i64>,
 }
 
@@ -93,7 +95,7 @@ impl Notifications {
 }
 
 impl Log {
-    /// Follows the log over one connection after the other.
+    /// Follows the log, with a new connection after each that is lost.
     async fn follow(&self) {
         let mut backoff = BACKOFF.0;
         loop {
@@ -148,7 +150,7 @@ impl Log {
         either(messages, work).await
     }
 
-    /// Reads the end of the log and the server's clock, when something is heard and regularly.
+    /// Reads the end of the log and the server's clock, after a notification and at intervals.
     async fn read(&self, client: &Client, heard: &Notify) -> Result<(), tokio_postgres::Error> {
         let read = client.prepare(READ).await?;
         loop {
@@ -159,15 +161,15 @@ impl Log {
             if raise(&self.end, end) {
                 raise(&self.end_of_others, end);
             }
-            // The timeout is the regular reading.
+            // A timeout triggers the regular read.
             let _ = tokio::time::timeout(READ_EVERY, heard.notified()).await;
         }
     }
 
-    /// Notifies the other hosts of what this one wrote.
+    /// Notifies the other hosts of this one's commits.
     async fn notify(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
         let mut end = self.end.subscribe();
-        // As long as this lives the sender does.
+        // The sender lives as long as this does.
         while end.changed().await.is_ok() {
             if *end.borrow_and_update() > *self.end_of_others.borrow() {
                 client.batch_execute(NOTIFY).await?;
@@ -178,7 +180,7 @@ impl Log {
     }
 }
 
-/// Raises what is known of the end of the log; whether it was lower.
+/// Raises the known end of the log; returns whether it was lower.
 pub(super) fn raise(known: &watch::Sender<i64>, end: i64) -> bool {
     known.send_if_modified(|known| {
         let grew = *known < end;

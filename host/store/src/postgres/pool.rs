@@ -16,17 +16,17 @@ use crate::postgres::settings::Settings;
 use crate::vault::Vault;
 use crate::{Result, StoreError, meta};
 
-/// How long a server that could not be reached is left alone, at first and at most: requests meanwhile are answered at once.
+/// How long a server that could not be reached is not tried again, first and at most: requests meanwhile fail at once.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// Work for whichever connection is free, or the error if none can be opened.
+/// Work for the next free connection, or the error if none can be opened.
 pub(super) type Job = Box<dyn FnOnce(Result<&Connection>, &Vault, &Mint) -> Done + Send>;
 
 /// A job that was done.
 pub(super) struct Done {
-    /// Sends the result to those who wait, after readers of the event log are woken.
+    /// Sends the results, after readers of the event log were woken.
     pub(super) answer: Box<dyn FnOnce()>,
-    /// What is to be done next, on the same connection.
+    /// The next job for the same connection.
     pub(super) next: Option<Job>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Connections {
 pub(super) struct Threads(Arc<Mutex<Vec<JoinHandle<()>>>>);
 
 impl Threads {
-    /// Waits for their ends.
+    /// Waits until they end.
     pub(super) fn join(&self) {
         for thread in lock(&self.0).drain(..) {
             if thread.join().is_err() {
@@ -52,7 +52,8 @@ impl Threads {
 }
 
 impl Connections {
-    /// So many, whose threads have this name. `first` is one of them; the others are opened when they are needed.
+    /// Creates `size` connections, whose threads have this name. `first` is one of them; the others are opened when
+    /// needed.
     pub(super) fn start(name: &str, mut first: Option<Connection>, count: usize, opening: Opening) -> Result<Self> {
         let (queue, jobs) = mpsc::channel(limits::WRITE_QUEUE);
         let shared = Arc::new(Shared {
@@ -85,14 +86,14 @@ impl Connections {
         })
     }
 
-    /// How many wait for a connection.
+    /// The number of jobs that wait for a connection.
     pub(super) fn waiting(&self) -> usize {
         lock(&self.queue)
             .as_ref()
             .map_or(0, |queue| queue.max_capacity() - queue.capacity())
     }
 
-    /// Takes no more work.
+    /// Accepts no more work.
     pub(super) fn close(&self) {
         drop(lock(&self.queue).take());
     }
@@ -109,24 +110,25 @@ impl Drop for Connections {
     }
 }
 
-/// What connections are opened with, and what works over them.
+/// The settings of connections, and the values that their work needs.
 #[derive(Clone)]
 pub(super) struct Opening {
     pub(super) settings: Settings,
     pub(super) vault: Arc<Vault>,
     pub(super) mint: Arc<Mint>,
-    /// The end of the event log, raised by what is written.
+    /// The end of the event log, raised by commits.
     pub(super) log: watch::Sender<i64>,
 }
 
-/// What the connections' threads have in common.
+/// State that the connections' threads share.
 struct Shared {
     jobs: Mutex<mpsc::Receiver<Job>>,
     opening: Opening,
     outage: Mutex<Option<Outage>>,
 }
 
-/// That the server could not be reached, or the record not be used. Until it is tried again the same error is given at once.
+/// Set if the server could not be reached or the database not be used. Until the next try, jobs fail with this error at
+/// once.
 struct Outage {
     until: Instant,
     wait: Duration,
@@ -142,14 +144,14 @@ impl Shared {
             return Err(outage.error.clone());
         }
         let opened = Connection::open(&self.opening.settings).and_then(|connection| {
-            // While there was none the record may have been moved away, or sealed with another key.
+            // While no connection was open, the database may have been moved, or sealed with another key.
             connection.read(&self.opening.vault, &self.opening.mint, meta::admit)?;
             Ok(connection)
         });
         let mut outage = lock(&self.outage);
         match &opened {
             Ok(_) => *outage = None,
-            // Those that failed at the same time wait once.
+            // Connections that fail at the same time count as one failure.
             Err(_) if outage.as_ref().is_some_and(|outage| outage.until > began) => {}
             Err(error) => {
                 tracing::warn!(%error, "There is no connection to the database");

@@ -1,5 +1,5 @@
-//! The steps of the schema. They have the numbers of SQLite's, so that a record can be moved between the two; the first here is the
-//! third.
+//! The steps of the schema. They share SQLite's numbers, so that a database can be moved between the engines; the first
+//! step here is the third.
 
 use sha2::{Digest, Sha256};
 use tokio_postgres::error::SqlState;
@@ -7,7 +7,7 @@ use tokio_postgres::error::SqlState;
 use crate::postgres::connection::Connection;
 use crate::{Result, StoreError};
 
-/// Each step with its number, in order. A released one never changes.
+/// Each step with its number, in order. A released step never changes.
 const STEPS: &[(i64, &str)] = &[
     (3, include_str!("../../migrations/postgres/0003_third.sql")),
     (4, include_str!("../../migrations/postgres/0004_nodes.sql")),
@@ -16,10 +16,10 @@ const STEPS: &[(i64, &str)] = &[
 /// The number of the newest schema.
 pub(super) const NEWEST: i64 = STEPS[STEPS.len() - 1].0;
 
-/// The oldest server that may be used, as it numbers itself: the oldest that is tried in the tests.
+/// The oldest supported server, by its own version number: the oldest that the tests use.
 const OLDEST_SERVER: i64 = 150_000;
 
-/// Whether the server can keep a record. Changes nothing.
+/// Checks that Weir can use the server. Changes nothing.
 ///
 /// # Errors
 /// [`StoreError::Schema`] when it is too old or not in UTF-8, [`StoreError::Unavailable`] when it is a standby.
@@ -56,7 +56,7 @@ fn admit_version(number: i64) -> Result<()> {
     Ok(())
 }
 
-/// The number of the schema; 0 while there is none.
+/// The number of the schema; 0 without a schema.
 pub(super) fn made(connection: &Connection) -> Result<i64> {
     let there = number(
         connection,
@@ -68,10 +68,10 @@ pub(super) fn made(connection: &Connection) -> Result<i64> {
     }
 }
 
-/// Makes the steps that the record has not seen. For the node that has locked the others out.
+/// Applies the missing steps. The caller has locked out other nodes.
 ///
 /// # Errors
-/// [`StoreError::Schema`] when the record was written by a newer Weir, or by a development build.
+/// [`StoreError::Schema`] when the database was written by a newer Weir, or by a development build.
 pub(super) fn migrate(connection: &Connection) -> Result<()> {
     let made = made(connection)?;
     if made > NEWEST {
@@ -95,7 +95,7 @@ pub(super) fn migrate(connection: &Connection) -> Result<()> {
             continue;
         }
         if let Err(error) = make(connection, *number, step, &digest) {
-            // Nothing of it is kept; the connection is used no more.
+            // The transaction is discarded with the connection.
             let _ = connection.execute("ROLLBACK");
             return Err(cannot_make(&error));
         }
@@ -158,7 +158,7 @@ mod tests {
         admit_version(150_000).unwrap();
     }
 
-    /// Every column of the record with its type.
+    /// Every column of the database with its type.
     fn form(connection: &Connection) -> Vec<String> {
         let columns =
             "SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable) FROM information_schema.columns

@@ -21,17 +21,17 @@ const REACHED_WITHIN: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) server: Config,
-    /// None for a local connection, and with `sslmode=disable`.
+    /// `None` for a local connection, and with `sslmode=disable`.
     pub(super) tls: Option<MakeRustlsConnect>,
 }
 
 impl Settings {
-    /// Reads a `postgres://` URL. A connection to another machine uses TLS and verifies the certificate, unless the URL has
-    /// `sslmode=disable`. `sslrootcert` names a PEM file of the authorities to trust, and asks for TLS too; without it the web's
-    /// are trusted.
+    /// Parses a `postgres://` URL. A connection to another machine uses TLS and verifies the certificate, unless the
+    /// URL has `sslmode=disable`. `sslrootcert` names a PEM file of trusted certificate authorities, and implies TLS;
+    /// without it the web's are trusted.
     ///
     /// # Errors
-    /// [`StoreError::Schema`] when it cannot be read, or the file cannot.
+    /// [`StoreError::Schema`] when the URL or the file is invalid.
     pub(super) fn read(url: &str) -> Result<Self> {
         let (server, query) = url.split_once('?').unwrap_or((url, ""));
         let (mut mode, mut roots, mut rest) = (None, None, Vec::new());
@@ -64,7 +64,7 @@ impl Settings {
     /// The database and its server, for people.
     pub(super) fn place(&self) -> String {
         let hosts: Vec<String> = self.server.get_hosts().iter().map(host_name).collect();
-        // As the server does without a name (postgresql.org/docs/current/libpq-connect.html).
+        // The server's default (postgresql.org/docs/current/libpq-connect.html).
         let database = self
             .server
             .get_dbname()

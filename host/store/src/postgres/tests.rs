@@ -1,4 +1,4 @@
-//! The promises of the record on the oldest server that may be used and on a current one.
+//! The conformance suite on the oldest supported server and on a current one.
 #![allow(clippy::unwrap_used)]
 
 mod faults;
@@ -14,7 +14,7 @@ use weir_test_postgres::PostgresServer;
 use crate::conformance::Made;
 use crate::{MasterKey, PostgresStore, Result};
 
-/// Connections of a store under test: enough that two transactions can meet.
+/// Connections of a store under test: enough for two transactions to conflict.
 const CONNECTIONS: usize = 3;
 
 fn open(server: &PostgresServer, database: &str) -> Result<PostgresStore> {
@@ -35,19 +35,19 @@ fn make(server: &'static PostgresServer) -> Made {
     }
 }
 
-/// Databases of each server whose tests are over.
+/// Databases of each server that are free for the next test.
 static EMPTIED: Mutex<BTreeMap<String, Vec<String>>> = Mutex::new(BTreeMap::new());
 
-/// How many were made.
+/// The number created so far.
 static MADE: AtomicU32 = AtomicU32::new(0);
 
-/// A database that is emptied for the next test: that takes a tenth of the time of making one.
+/// A database that is emptied for the next test: that takes a tenth of the time of creating one.
 struct Used {
     server: &'static PostgresServer,
     database: String,
 }
 
-/// Empties a record, without what follows from a deleted row.
+/// Empties a database, without the effects of deleted rows.
 const EMPTY: &str = "DO $$
 DECLARE of record;
 BEGIN
@@ -96,7 +96,7 @@ mod opening {
             runtime.block_on(async {
                 let now = crate::conformance::world::at(n);
                 store.register_node("weir", "1.0.0", now).await.unwrap();
-                // Its own connections have their bounds again.
+                // Restores the bounds of its own connections.
                 store.ping().await.unwrap();
             });
         }
@@ -150,7 +150,7 @@ mod opening {
             loop {
                 match store.ping().await {
                     Err(error @ StoreError::Closed(_)) => return error.to_string(),
-                    // The end of its connection may come a little later.
+                    // Its connection may end a little later.
                     Ok(()) | Err(StoreError::Unavailable { .. }) => {}
                     Err(error) => panic!("{error}"),
                 }
@@ -225,7 +225,7 @@ mod opening {
     }
 }
 
-/// The oldest server that may be used: Debian's.
+/// The oldest supported server: Debian's.
 mod oldest {
     use super::*;
 

@@ -1,4 +1,4 @@
-//! Connect sessions, channels to be, and their state.
+//! Connect sessions, channels to be connected, and their state.
 
 use std::collections::BTreeMap;
 
@@ -8,69 +8,69 @@ use weir_domain::credential::{Secret, Tokens};
 use weir_domain::id::{ChannelId, ConnectSessionId};
 use weir_domain::time::Timestamp;
 
-/// One connecting of an account.
+/// One attempt to connect an account.
 #[derive(Clone, Debug)]
 pub struct ConnectSession {
     /// Its id.
     pub id: ConnectSessionId,
-    /// The tenant that will own the channel.
+    /// The workspace that will own the channel.
     pub workspace_id: String,
     /// The app it goes through.
     pub app: String,
-    /// The channel to be authorized again; none for a new one.
+    /// The channel to reauthorize; `None` for a new one.
     pub channel_id: Option<ChannelId>,
     /// The operator's name for the channel.
     pub name: Option<String>,
     /// The operator's labels.
     pub labels: BTreeMap<String, String>,
-    /// Where the account is registered, by the operator's word: ISO 3166-1 alpha-2.
+    /// The country where the account is registered, as entered by the operator: ISO 3166-1 alpha-2.
     pub country: Option<String>,
-    /// Where the browser goes in the end.
+    /// The final redirect of the browser.
     pub redirect_url: Option<String>,
-    /// What binds the callback to this session.
+    /// The OAuth state, which binds the callback to this session.
     pub state: Secret,
-    /// What binds it to the browser that began it.
+    /// The cookie, which binds the callback to the browser that started the session.
     pub browser: Secret,
-    /// For PKCE.
+    /// The PKCE verifier.
     pub verifier: Secret,
-    /// When it began.
+    /// When it started.
     pub created_at: Timestamp,
-    /// When it ends by itself.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// Where it stands.
+    /// Its status.
     pub end: ConnectEnd,
-    /// What the platform gave for the code, until a channel has it.
+    /// The tokens that the platform returned for the code, until a channel has them.
     pub tokens: Option<Tokens>,
 }
 
-/// Where a connect session stands.
+/// The status of a connect session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum ConnectEnd {
     /// Waiting for the person.
     Pending,
-    /// The callback came; the host is at work.
+    /// The callback arrived; the host is processing it.
     Taken,
-    /// The channel is there.
+    /// The channel is connected.
     Succeeded {
-        /// Which.
+        /// The channel.
         channel_id: ChannelId,
     },
-    /// It is not.
+    /// It failed.
     Failed {
         /// A stable code.
         code: String,
         /// A sentence for a person.
         detail: String,
     },
-    /// Nobody came in time.
+    /// Nobody completed it in time.
     Expired,
 }
 
 /// An account to be connected.
 #[derive(Clone, Debug)]
 pub struct NewChannel {
-    /// The tenant that owns it.
+    /// The workspace that owns it.
     pub workspace_id: String,
     /// The app.
     pub app: String,
@@ -80,49 +80,50 @@ pub struct NewChannel {
     pub platform: String,
     /// The platform's id of the account.
     pub platform_id: String,
-    /// The operator's name for it; the account's own if none is given.
+    /// The operator's name for it; `None` uses the account's own.
     pub name: Option<String>,
     /// The operator's labels.
     pub labels: BTreeMap<String, String>,
     /// The handle.
     pub username: Option<String>,
-    /// The name that people see.
+    /// The display name.
     pub display_name: Option<String>,
-    /// A picture.
+    /// The URL of the profile picture.
     pub avatar_url: Option<String>,
     /// ISO 3166-1 alpha-2.
     pub country: Option<String>,
     /// Scopes that the person granted.
     pub scopes: Vec<String>,
-    /// When a person must authorize it again at the latest.
+    /// The latest time by which a person must reauthorize it.
     pub reauthorize_by: Option<Timestamp>,
-    /// What its connector remembers of it.
+    /// Its initial connector state.
     pub state: Vec<StateWrite>,
     /// The connect session that succeeds with it.
     pub session: Option<ConnectSessionId>,
-    /// When its set-up at the platform is due, unless it was reported before; none if there is nothing to set up.
+    /// When its set-up at the platform is due, unless completed before; `None` without a set-up.
     pub set_up_at: Option<Timestamp>,
 }
 
-/// What an operator may change of a channel; none leaves a member as it is.
+/// An operator's change of a channel; `None` leaves a member as it is.
 #[derive(Clone, Debug, Default)]
 pub struct ChannelPatch {
     /// Its name.
     pub name: Option<String>,
-    /// Its labels, all of them.
+    /// Its labels; replaces all of them.
     pub labels: Option<BTreeMap<String, String>>,
-    /// Where the account is registered: ISO 3166-1 alpha-2.
+    /// The country where the account is registered: ISO 3166-1 alpha-2.
     pub country: Option<String>,
-    /// Whether it is held.
+    /// Whether sending is paused.
     pub paused: Option<bool>,
-    /// What is tightened.
+    /// The operator's tightening of the policy.
     pub policy: Option<PolicyOverride>,
 }
 
-/// A write to a channel's state; none deletes the key.
+/// A write to a channel's state; `None` deletes the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateWrite {
-    /// The version that wrote it. If the state belongs to another by now, the write is dropped: it has another shape.
+    /// The version that wrote it. If another version owns the state by now, the write is dropped: the state has another
+    /// format.
     pub by: String,
     /// The key.
     pub key: String,

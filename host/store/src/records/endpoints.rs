@@ -1,4 +1,4 @@
-//! Where operators want events, and their handing-over.
+//! Endpoints and deliveries.
 
 use serde::{Deserialize, Serialize};
 use weir_domain::credential::Secret;
@@ -6,114 +6,114 @@ use weir_domain::event::{Event, EventFilter, EventType};
 use weir_domain::id::{DeliveryId, EndpointId, EventId};
 use weir_domain::time::Timestamp;
 
-/// Where an operator wants events.
+/// A URL of the operator that receives events.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     /// Its id.
     pub id: EndpointId,
-    /// The tenant it belongs to.
+    /// The workspace that owns it.
     pub workspace_id: String,
-    /// Where.
+    /// The URL.
     pub url: String,
-    /// What it is for.
+    /// The operator's description.
     pub description: String,
-    /// Which events.
+    /// The events that it receives.
     pub filter: EventFilter,
     /// Whether events of one conversation keep their order.
     pub ordered: bool,
-    /// Events in hand for it at once; never more than [`weir_domain::limits::DELIVERIES_PER_ENDPOINT`].
+    /// Deliveries in flight at once; at most [`weir_domain::limits::DELIVERIES_PER_ENDPOINT`].
     pub max_in_flight: u32,
-    /// Events handed over to it in a second; none is as fast as it takes them.
+    /// Deliveries per second; `None` is unlimited.
     pub max_per_second: Option<u32>,
-    /// Whether it gets any.
+    /// Whether it receives events.
     pub enabled: bool,
-    /// Why not, if the host switched it off.
+    /// Why the host disabled it; `None` if it did not.
     pub disabled_reason: Option<String>,
     /// `whsec_…`, the newest first; the second works until `old_secret_until`. Encrypted at rest.
     pub secrets: Vec<Secret>,
     /// When the old secret stops working.
     pub old_secret_until: Option<Timestamp>,
-    /// Since when nothing went through.
+    /// Since when deliveries have failed without a success.
     pub failing_since: Option<Timestamp>,
-    /// Events that it was owed and that became too old to be kept before it took them.
+    /// Events that were past their retention before a disabled endpoint received them.
     pub missed: u64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
 }
 
-/// What changes of an endpoint; none leaves a member as it is.
+/// A change of an endpoint; `None` leaves a member as it is.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointPatch {
-    /// Where.
+    /// The URL.
     pub url: Option<String>,
-    /// What it is for.
+    /// The operator's description.
     pub description: Option<String>,
-    /// Which events.
+    /// The events that it receives.
     pub filter: Option<EventFilter>,
-    /// Whether order is kept.
+    /// Whether events of one conversation keep their order.
     pub ordered: Option<bool>,
-    /// Events in hand for it at once.
+    /// Deliveries in flight at once.
     pub max_in_flight: Option<u32>,
-    /// Events handed over to it in a second; some(none) lifts the bound.
+    /// Deliveries per second; `Some(None)` removes the bound.
     pub max_per_second: Option<Option<u32>>,
-    /// Whether it gets any; enabling clears the reason.
+    /// Whether it receives events; enabling clears the reason.
     pub enabled: Option<bool>,
-    /// Why the host switches it off.
+    /// Why the host disables it.
     pub disabled_reason: Option<String>,
     /// New secrets, and until when the second works.
     pub secrets: Option<(Vec<Secret>, Option<Timestamp>)>,
 }
 
-/// One step of an endpoint's recovery.
+/// The result of one step of an endpoint's recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecoveryStep {
-    /// Deliveries that are due again by it, or for the first time.
+    /// Deliveries that it created or made due again.
     pub recovered: u32,
     /// Whether it was the last one.
     pub done: bool,
 }
 
-/// The handing-over of one event to one endpoint.
+/// The task of delivering one event to one endpoint.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     /// Its id.
     pub id: DeliveryId,
-    /// Where.
+    /// The endpoint.
     pub endpoint_id: EndpointId,
-    /// What.
+    /// The event.
     pub event_id: EventId,
-    /// Of which type.
+    /// The event's type.
     pub event_type: EventType,
     /// `pending`, `delivered`, `failed`.
     pub status: String,
-    /// Tries so far.
+    /// Attempts so far.
     pub attempts: u32,
-    /// When it is tried again.
+    /// When it is attempted again.
     pub due_at: Option<Timestamp>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
 }
 
-/// A delivery to be made now.
+/// A delivery to attempt now.
 #[derive(Clone, Debug)]
 pub struct DeliveryLease {
-    /// Which.
+    /// The delivery.
     pub delivery: DeliveryId,
-    /// Who holds the claim.
+    /// The owner of the lease.
     pub owner: String,
     /// Rises with each lease.
     pub epoch: i64,
-    /// Where.
+    /// The endpoint.
     pub endpoint: Endpoint,
-    /// What.
+    /// The event.
     pub event: Event,
-    /// Which try this is, from 1.
+    /// The number of this attempt, from 1.
     pub attempt: u32,
 }
 
-/// Which deliveries are looked for; all of them if nothing is named.
+/// A filter of deliveries; all of them if empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeliveriesOf {
     /// To this endpoint only.
@@ -122,35 +122,35 @@ pub struct DeliveriesOf {
     pub event: Option<EventId>,
 }
 
-/// One try of a delivery.
+/// One attempt of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryAttempt {
     /// From 1.
     pub number: u32,
-    /// When.
+    /// When it was made.
     pub at: Timestamp,
-    /// The answer's status.
+    /// The response's status.
     pub status: Option<u16>,
-    /// The beginning of the answer.
+    /// The beginning of the response's body.
     pub answer: Option<String>,
-    /// How long it took, in milliseconds.
+    /// Its duration, in milliseconds.
     pub elapsed_ms: u64,
-    /// Why there was no answer.
+    /// Why there was no response.
     pub error: Option<String>,
 }
 
-/// What happens next with a delivery.
+/// What happens next to a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliveryNext {
-    /// The endpoint took it.
+    /// The endpoint accepted it.
     Delivered,
-    /// Again then.
+    /// It is attempted again at this time.
     RetryAt(Timestamp),
-    /// Given up.
+    /// It is given up.
     Failed,
-    /// The endpoint is switched off: it said 410, or failed for days. The delivery waits until it is enabled again.
+    /// The endpoint is disabled: it responded 410, or failed for days. The delivery waits until it is enabled again.
     Disable {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }

@@ -1,14 +1,14 @@
-//! What comes in, and what could not be translated.
+//! Inbound data: gaps in the history, and webhooks that could not be translated.
 
 use weir_domain::id::{ChannelId, DeadLetterId};
 pub use weir_domain::record::inbound::{Recorded, Source};
 use weir_domain::signature::RawWebhook;
 use weir_domain::time::Timestamp;
 
-/// A conversation whose history the platform refused to show, and what was to be read of it.
+/// A conversation whose history the platform refused to return, and what remains to be read of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryGap {
-    /// Whose it is.
+    /// The channel.
     pub channel: ChannelId,
     /// The platform's id of the conversation.
     pub conversation: String,
@@ -16,13 +16,13 @@ pub struct HistoryGap {
     pub contact: Option<String>,
     /// Whether the business has written in it.
     pub answered: bool,
-    /// From when on it is to be read.
+    /// The moment from which it is to be read.
     pub since: Timestamp,
-    /// How often it was asked for.
+    /// The number of attempts.
     pub attempts: u32,
-    /// When it is asked for again; none if it is not.
+    /// When it is attempted again; `None` for never.
     pub due_at: Option<Timestamp>,
-    /// Why it was refused, for a person.
+    /// The reason of the refusal, for a person.
     pub detail: String,
 }
 
@@ -31,13 +31,13 @@ pub struct HistoryGap {
 pub struct DeadLetter {
     /// Its id.
     pub id: DeadLetterId,
-    /// The app it came to.
+    /// The app that received it.
     pub app: String,
-    /// The connector's version that failed.
+    /// The version of the connector that failed.
     pub version: String,
-    /// Why, for a person.
+    /// The reason, for a person.
     pub reason: String,
-    /// When it came.
+    /// When it arrived.
     pub received_at: Timestamp,
     /// The webhook; the body is empty in lists.
     pub webhook: RawWebhook,

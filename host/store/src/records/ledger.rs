@@ -1,4 +1,4 @@
-//! Who came how, what was refused, who changed what, and how deep the queues are.
+//! Referrals, refusals, the audit log, erasure and retention, and the depths of queues.
 
 use std::collections::BTreeMap;
 
@@ -8,57 +8,58 @@ use weir_domain::id::{ChannelId, ContactId, ConversationId, EndpointId, MediaId,
 use weir_domain::message::Referral;
 use weir_domain::time::Timestamp;
 
-/// How a contact came, and to whom.
+/// A referral, with the contact it belongs to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReferralRecord {
-    /// The account it came to.
+    /// The channel.
     pub channel_id: ChannelId,
-    /// The thread it opened or stands in.
+    /// The conversation that it opened or belongs to.
     pub conversation_id: ConversationId,
-    /// Who came.
+    /// The contact.
     pub contact_id: ContactId,
-    /// How.
+    /// The referral itself.
     pub referral: Referral,
-    /// What was last found out of the ad, if anybody asked.
+    /// The last result of fetching the ad, if it was fetched.
     pub ad: Option<AdAnswer>,
 }
 
-/// What was found out of an ad: kept, also when it is nothing, so that the platform is not asked again and again.
+/// The result of fetching an ad: cached, also if it is negative, so that the platform is not asked repeatedly.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdAnswer {
-    /// The platform's document; none where it has none.
+    /// The platform's document; `None` if it has none.
     pub preview: Option<serde_json::Value>,
-    /// Why there is none: `smart_plus_campaign`, `not_an_ad`, `no_preview`, or the platform's refusal in our words.
+    /// Why there is no document: `smart_plus_campaign`, `not_an_ad`, `no_preview`, or the platform's refusal in Weir's
+    /// wording.
     pub reason: Option<String>,
-    /// The same in a sentence.
+    /// The reason as a sentence.
     pub detail: Option<String>,
-    /// When it was found out.
+    /// When it was fetched.
     pub at: Timestamp,
-    /// How long it is taken as it is.
+    /// Until when it is cached.
     pub until: Timestamp,
 }
 
-/// What an erasure removed at once. Documents that name the person without an index to find them by are read afterwards.
+/// What an erasure deleted immediately. Documents that name the person without an index are searched afterwards.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Erased {
     /// Attachments and uploads, whose files are to be removed.
     pub media: Vec<MediaId>,
-    /// How much.
+    /// The numbers of deleted rows.
     pub removed: Removed,
 }
 
-/// Where the erasures stand.
+/// The progress of the erasures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Erasing {
-    /// Nothing of those who were erased is left.
+    /// All erasures are complete.
     Over,
-    /// The next step is to be taken.
+    /// Another step remains.
     More,
-    /// The log can be emptied only when somebody outside has ended reading it.
+    /// The log can be truncated only when another process has finished reading it.
     Waits,
 }
 
-/// From when on things are kept; none for all.
+/// The oldest time to keep, by kind; `None` keeps all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeptSince {
     /// Messages, with their attempts and events.
@@ -67,33 +68,33 @@ pub struct KeptSince {
     pub media: Option<Timestamp>,
     /// Dead letters.
     pub dead_letters: Option<Timestamp>,
-    /// Keys of facts, by which one that is told again is known. They go by spans of [`weir_domain::limits::SEEN`], once all of
-    /// a span is older.
+    /// Keys of facts, by which repetitions are recognized. They are deleted by spans of [`weir_domain::limits::SEEN`],
+    /// once all of a span is older.
     pub seen: Option<Timestamp>,
-    /// Now: what is dated later, by a clock that was wrong once, is passed over, so that it holds nothing older up. None passes
-    /// nothing over.
+    /// The present: later dates, from a clock that was wrong, are skipped, so that they do not block the deletion of
+    /// older rows. `None` skips nothing.
     pub now: Option<Timestamp>,
-    /// Where the step before this one ended.
+    /// Where the previous step ended.
     pub place: ForgetPlace,
 }
 
 impl KeptSince {
-    /// Whether something dated `at` comes from a clock that was wrong.
+    /// Whether the date `at` comes from a clock that was wrong.
     pub fn is_ahead(&self, at: Timestamp) -> bool {
         self.now.is_some_and(|now| at > now)
     }
 }
 
-/// How far a walk over what is old has come, so that what must stay is passed over once.
+/// The position of a deletion by age, so that rows that must stay are skipped only once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ForgetPlace {
-    /// The last delivery looked at.
+    /// The last delivery read.
     pub delivery: i64,
-    /// The last event looked at.
+    /// The last event read.
     pub event: i64,
 }
 
-/// What was deleted by its age in one step.
+/// What one step deleted by age.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forgotten {
     /// Messages.
@@ -106,20 +107,20 @@ pub struct Forgotten {
     pub dead_letters: u32,
     /// Keys of facts.
     pub seen: u32,
-    /// Deliveries that a disabled endpoint never took, by endpoint.
+    /// Deliveries that a disabled endpoint never received, by endpoint.
     pub missed: BTreeMap<EndpointId, u32>,
-    /// Whether the step ended at its bound: there may be more, from `place` on.
+    /// Whether the step reached its limit: more may follow, from `place` on.
     pub more: bool,
     /// Where this step ended.
     pub place: ForgetPlace,
 }
 
-/// A no that was said.
+/// A stored refusal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RefusalRecord {
     /// Its id.
     pub id: RefusalId,
-    /// The tenant it was said to.
+    /// The workspace of the caller.
     pub workspace_id: String,
     /// The channel it is about.
     pub channel_id: Option<ChannelId>,
@@ -127,44 +128,44 @@ pub struct RefusalRecord {
     pub conversation_id: Option<ConversationId>,
     /// The message it is about.
     pub message_id: Option<MessageId>,
-    /// What was asked.
+    /// What was requested.
     pub about: RefusedWhat,
-    /// Who asked: the channel of a message, the connector of all else.
+    /// The requester: the channel of a message, the connector of all else.
     pub whom: String,
-    /// The rule that decided.
+    /// The rule that refused.
     pub rule: String,
-    /// Both sides of it, in a sentence.
+    /// The facts on both sides, in a sentence.
     pub detail: String,
     /// The facts, for a program.
     pub facts: serde_json::Value,
-    /// What has to happen before the answer is another.
+    /// When the decision may change.
     pub changes: String,
     /// What would allow it.
     pub remedy: String,
-    /// When.
+    /// When it was refused.
     pub at: Timestamp,
 }
 
-/// What somebody was refused.
+/// What was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusedWhat {
-    /// To send a message.
+    /// Sending a message.
     Send,
-    /// A connector: a request to the network.
+    /// A connector's request to the network.
     Request,
-    /// A connector: its state.
+    /// A connector's state.
     State,
-    /// A version of a connector: to be installed, or to serve.
+    /// Installing a version of a connector, or letting it serve.
     Grant,
 }
 
-/// How often a rule said no to somebody.
+/// How often a rule refused a requester.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusalCount {
-    /// What was asked.
+    /// What was requested.
     pub about: RefusedWhat,
-    /// Who asked.
+    /// The requester.
     pub whom: String,
     /// The rule.
     pub rule: String,
@@ -174,16 +175,16 @@ pub struct RefusalCount {
     pub first_at: Timestamp,
     /// The last time.
     pub last_at: Timestamp,
-    /// The last of them; it may be forgotten already.
+    /// The last of them; it may be deleted already.
     pub last: RefusalId,
 }
 
-/// A change that somebody made.
+/// An entry of the audit log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AuditEntry {
-    /// When.
+    /// When the change was made.
     pub at: Timestamp,
-    /// The tenant.
+    /// The workspace.
     pub workspace_id: String,
     /// The key, or `host`.
     pub actor: String,
@@ -191,11 +192,11 @@ pub struct AuditEntry {
     pub action: String,
     /// What was changed.
     pub subject: String,
-    /// How, without secrets.
+    /// The change, without secrets.
     pub detail: serde_json::Value,
 }
 
-/// An answer kept under an idempotency key.
+/// A response stored under an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptAnswer {
     /// The status.
@@ -207,15 +208,15 @@ pub struct KeptAnswer {
 /// Depths and ages of the queues.
 #[derive(Clone, Debug, Default)]
 pub struct Depths {
-    /// Messages that wait.
+    /// Waiting messages.
     pub outbox: u64,
     /// Since when the oldest one waits.
     pub outbox_oldest_at: Option<Timestamp>,
-    /// Messages in doubt.
+    /// Uncertain messages.
     pub uncertain: u64,
-    /// When the one longest in doubt left.
+    /// When the oldest uncertain message was sent.
     pub uncertain_oldest_at: Option<Timestamp>,
-    /// Deliveries that wait.
+    /// Waiting deliveries.
     pub deliveries: u64,
     /// Since when the oldest one waits.
     pub deliveries_oldest_at: Option<Timestamp>,
@@ -225,12 +226,12 @@ pub struct Depths {
     pub media_oldest_at: Option<Timestamp>,
     /// Dead letters.
     pub dead_letters: u64,
-    /// Those of the app that has most; the bound of each is [`weir_domain::limits::DEAD_LETTERS`].
+    /// Those of the app with the most; the bound of each is [`weir_domain::limits::DEAD_LETTERS`].
     pub dead_letters_of_one_app: u64,
-    /// When the oldest one came.
+    /// When the oldest one arrived.
     pub dead_letters_oldest_at: Option<Timestamp>,
     /// Writes that wait for the writer.
     pub writes: u64,
-    /// Bytes of the record's log that are not folded into it yet, or that its file keeps.
+    /// Bytes of the write-ahead log's file.
     pub log_bytes: u64,
 }

@@ -1,4 +1,4 @@
-//! Stored bytes, and those still to be fetched.
+//! Stored media, and media still to be fetched.
 
 use weir_domain::caller::Caller;
 use weir_domain::channel::Channel;
@@ -8,29 +8,29 @@ use weir_domain::inbound::RemoteMedia;
 use weir_domain::message::MediaStatus;
 use weir_domain::time::Timestamp;
 
-/// Stored bytes. The bytes themselves are in the media store, under the id.
+/// Stored media. The bytes are in the media store, under the id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Media {
     /// The id.
     pub id: MediaId,
-    /// The tenant that owns them.
+    /// The workspace that owns them.
     pub workspace_id: String,
-    /// The channel of the message that brought them; none of an upload, which is the workspace's.
+    /// The channel of the message that brought them; `None` for an upload, which belongs to the workspace.
     pub channel_id: Option<ChannelId>,
-    /// As sniffed; none until they are here.
+    /// As sniffed; `None` until they are stored.
     pub mime_type: Option<String>,
     /// In bytes.
     pub size: Option<u64>,
-    /// As a person named it.
+    /// The file name that a person gave.
     pub filename: Option<String>,
-    /// Whether they are here.
+    /// Whether they are stored.
     pub status: MediaStatus,
-    /// When the row was made.
+    /// When the row was created.
     pub created_at: Timestamp,
 }
 
 impl Media {
-    /// Whether a caller may know of them. An upload is no channel's: whoever learned its id got it from the one who made it.
+    /// Whether a caller may access them. An upload belongs to no channel: whoever knows its id got it from its creator.
     pub fn is_of(&self, caller: &Caller) -> bool {
         self.workspace_id == caller.workspace_id() && (self.channel_id.is_none() || caller.sees(self.channel_id))
     }
@@ -39,20 +39,20 @@ impl Media {
 /// An attachment to be fetched.
 #[derive(Clone, Debug)]
 pub struct MediaFetch {
-    /// Where the bytes go.
+    /// The id of the media.
     pub id: MediaId,
-    /// The message that names them.
+    /// The message that contains them.
     pub message_id: MessageId,
     /// The platform's id of the message.
     pub message_platform_id: String,
-    /// Where it stands.
+    /// The message's conversation.
     pub conversation: Conversation,
-    /// Through what it came.
+    /// The channel that received it.
     pub channel: Channel,
-    /// How the platform names them.
+    /// The platform's reference to them.
     pub remote: RemoteMedia,
-    /// What kind of content they are, as in [`weir_domain::message::ContentKind`]; `fallback` for bytes behind fallback content.
+    /// The kind of content, as in [`weir_domain::message::ContentKind`]; `fallback` for media behind fallback content.
     pub kind: String,
-    /// Which try this is, from 1.
+    /// The number of this attempt, from 1.
     pub attempt: u32,
 }

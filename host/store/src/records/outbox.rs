@@ -1,4 +1,4 @@
-//! What goes out: accepted, leased, tried, settled.
+//! Outbound messages: accepted, leased, attempted, settled.
 
 use serde::{Deserialize, Serialize};
 use weir_domain::channel::Channel;
@@ -13,77 +13,77 @@ use weir_domain::time::Timestamp;
 /// A message to be accepted.
 #[derive(Clone, Debug)]
 pub struct NewMessage {
-    /// The tenant that asks.
+    /// The workspace of the caller.
     pub workspace_id: String,
-    /// Where it goes.
+    /// The conversation.
     pub conversation_id: ConversationId,
-    /// What it carries; of an attachment only the id counts, the rest is read from the record.
+    /// Its content; of an attachment only the id is used, the rest is read from the database.
     pub content: Content,
-    /// What follows it in messages of their own: all are accepted, or none.
+    /// Contents that follow in separate messages: all are accepted, or none.
     pub then: Vec<Content>,
     /// The message to quote.
     pub reply_to: Option<MessageId>,
     /// The caller's own reference.
     pub client_ref: Option<String>,
-    /// Which surface made it.
+    /// The surface that created it.
     pub origin: Origin,
-    /// The caller's claim to act once.
+    /// The caller's idempotency claim.
     pub claim: Option<Claim>,
 }
 
-/// What became of a message to be accepted.
+/// The result of accepting a message.
 #[derive(Clone, Debug)]
 pub enum Enqueued {
-    /// It is in the outbox, with what follows it.
+    /// It is in the outbox, with those that follow it.
     New(Vec<Message>),
-    /// The same request came before; this was its answer.
+    /// The same request was made before; this was its response.
     Replayed(Vec<Message>),
 }
 
-/// A worker's claim on one message. Lost when it runs out.
+/// A worker's claim on one message, until it expires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseToken {
     /// The message.
     pub message: MessageId,
-    /// Who holds it.
+    /// The owner.
     pub owner: String,
-    /// Rises with each lease: a late writer is known by it.
+    /// Rises with each lease, which detects late writers.
     pub epoch: i64,
 }
 
-/// A message to be sent now.
+/// A message to send now.
 #[derive(Clone, Debug)]
 pub struct MessageLease {
     /// The claim.
     pub token: LeaseToken,
     /// The message.
     pub message: Message,
-    /// What is to be judged again and sent.
+    /// The draft to check again and send.
     pub draft: Draft,
-    /// Where it goes.
+    /// Its conversation.
     pub conversation: Conversation,
-    /// Through what.
+    /// Its channel.
     pub channel: Channel,
-    /// Which try this is, from 1.
+    /// The number of this attempt, from 1.
     pub attempt: u32,
-    /// When the message is of no more use.
+    /// When the message expires.
     pub expires_at: Option<Timestamp>,
 }
 
-/// One try of a message.
+/// One attempt of a message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// From 1.
     pub number: u32,
-    /// When it was written down, before anything left.
+    /// When it was stored, before any request was sent.
     pub started_at: Timestamp,
-    /// When it was settled; none while it is open.
+    /// When it was settled; `None` while it is open.
     pub ended_at: Option<Timestamp>,
     /// `open`, `sent`, `retry`, `held`, `uncertain`, `failed`.
     pub outcome: String,
     /// Why it failed.
     pub error: Option<MessageError>,
-    /// What left.
+    /// The requests that were sent.
     pub requests: Vec<RequestRecord>,
 }
 
@@ -92,40 +92,40 @@ pub struct Attempt {
 pub struct UncertainMessage {
     /// The message.
     pub message: Message,
-    /// Where it was to go.
+    /// Its conversation.
     pub conversation: Conversation,
-    /// Through what.
+    /// Its channel.
     pub channel: Channel,
-    /// When its last try began.
+    /// When its last attempt began.
     pub dispatched_at: Timestamp,
 }
 
-/// What settles an uncertain message.
+/// The result that settles an uncertain message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Resolution {
-    /// It is there.
+    /// The platform has it.
     Found {
-        /// The platform's id of it.
+        /// The platform id.
         platform_id: String,
-        /// The platform's time of it.
+        /// The platform's time.
         at: Timestamp,
     },
-    /// The platform's history, complete and late enough, was recorded. If nothing in it can be this message it is queued again;
-    /// if just one message is it, it is there; else it stays in doubt.
+    /// The platform's history, complete and late enough, was stored. If no message in it can be this one, it is queued
+    /// again; if exactly one is, that is it; otherwise it stays uncertain.
     HistoryRead {
-        /// The earliest time that the platform can have given it.
+        /// The earliest time that the platform can have assigned.
         possible_since: Timestamp,
-        /// From when on what looks like it is it.
+        /// The time from which a matching message is taken for it.
         likely_since: Timestamp,
     },
     /// A person gives it up.
     GivenUp,
 }
 
-/// How many messages of a channel wait.
+/// The number of waiting messages of a channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueDepth {
-    /// Queued or being sent.
+    /// Queued or sending.
     pub depth: u64,
     /// Since when the oldest one waits.
     pub oldest_at: Option<Timestamp>,

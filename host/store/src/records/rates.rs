@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use weir_domain::policy::Rate;
 
-/// A rate that counts a request, under the name that all hosts know it by.
+/// A rate that applies to a request, under the name that all hosts use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedRate {
     pub(crate) bucket: String,
@@ -12,12 +12,12 @@ pub struct SharedRate {
     pub(crate) per: Duration,
 }
 
-/// Departures of one rate that the record keeps: a document that is read and written with each request. A rule with more permits is
-/// kept by as many parts of its span.
+/// Departures of one rate that are stored: a document that is read and written with each request. A rule with more
+/// permits is split into as many parts of its span.
 const KEPT: u32 = 64;
 
 impl SharedRate {
-    /// A rule's rate. `bucket` names who counts together.
+    /// A rule's rate. `bucket` names the requests that are counted together.
     pub fn of(bucket: String, rate: &Rate) -> Self {
         let permits = rate.permits.max(1);
         let kept = permits / permits.div_ceil(KEPT);
@@ -28,19 +28,19 @@ impl SharedRate {
         }
     }
 
-    /// Whether a request may not leave any more that was let go so long ago: without a response it is counted for a span from then
-    /// on, and half of that is for its way to the platform.
+    /// Whether a request that was admitted so long ago may not be sent any more: without a response it is counted for a
+    /// span from then on, and half of that is for its way to the platform.
     pub fn is_missed(&self, ago: Duration) -> bool {
         ago > self.per / 2
     }
 }
 
-/// What a request that would leave is to do.
+/// The decision on a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leave {
-    /// Leave now, under a number for each of its rates.
+    /// Send now, under a number for each of its rates.
     Now(Vec<u64>),
-    /// Ask again then, by the clock of the record.
+    /// Try again then, by the database's clock.
     At(Duration),
 }
 
@@ -58,7 +58,7 @@ mod tests {
             scope: RateScope::App,
             classes: vec![RouteClass::MessageSend],
         };
-        // Kept by two parts of its span.
+        // Split into two parts of its span.
         let rate = SharedRate::of("tiktok/0".to_owned(), &rate);
         assert!(!rate.is_missed(Duration::from_millis(250)));
         assert!(rate.is_missed(Duration::from_millis(251)));

@@ -13,31 +13,31 @@ use weir_domain::rollout::Canary;
 pub use weir_domain::rollout::VersionStage;
 use weir_domain::time::Timestamp;
 
-/// Our registration with a platform's developer portal.
+/// A registration at a platform's developer portal.
 #[derive(Clone, Debug)]
 pub struct App {
     /// Its name, in the webhook's URL.
     pub name: String,
-    /// The tenant that owns it.
+    /// The workspace that owns it.
     pub workspace_id: String,
-    /// The connector that speaks for it.
+    /// The connector.
     pub connector: String,
-    /// What the operator set.
+    /// The operator's settings.
     pub settings: serde_json::Value,
-    /// By the names of the manifest; the newest first, older ones while they are rotated out.
+    /// By the names of the manifest; the newest first, older ones during a rotation.
     pub secrets: BTreeMap<String, Vec<Secret>>,
-    /// When the older ones end; none if they do not by themselves.
+    /// When the older ones expire; `None` for never.
     pub old_secrets_until: Option<Timestamp>,
     /// Platform origins mapped to others.
     pub origins: OriginMap,
-    /// When it was first put.
+    /// When it was first stored.
     pub created_at: Timestamp,
-    /// When it was last put.
+    /// When it was last stored.
     pub updated_at: Timestamp,
 }
 
 impl App {
-    /// The secrets that hold at `now`: the newest of each name, and the older ones until they end.
+    /// The secrets that are valid at `now`: the newest of each name, and the older ones until they expire.
     pub fn secrets_at(&self, now: Timestamp) -> Cow<'_, BTreeMap<String, Vec<Secret>>> {
         if self.old_secrets_until.is_none_or(|until| now < until) {
             return Cow::Borrowed(&self.secrets);
@@ -58,31 +58,31 @@ pub struct VersionCrash {
     pub connector: String,
     /// The version.
     pub version: String,
-    /// Its number among those of the node.
+    /// Its number among the node's crashes.
     pub number: i64,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
 }
 
-/// What nodes keep in memory.
+/// Kinds of data that nodes cache in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Revised {
     /// An app.
     App,
-    /// The versions of a connector: their stages, grants, and whose the states of accounts are.
+    /// The versions of a connector: their stages, grants, and the owners of accounts' states.
     Connector,
     /// A workspace's keys and sessions: one of them ended.
     Keys,
-    /// Something that a newer version keeps in memory, which uses the record beside this one.
+    /// A kind that a newer version caches, which uses the database at the same time as this one.
     #[serde(other)]
     Other,
 }
 
-/// When something was last changed that nodes keep in memory.
+/// The last change of data that nodes cache in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
-    /// What it is.
+    /// The kind of data.
     pub kind: Revised,
     /// Its name.
     pub name: String,
@@ -93,34 +93,34 @@ pub struct Revision {
 /// A version to be staged.
 #[derive(Clone, Debug)]
 pub struct NewVersion {
-    /// What it says of itself.
+    /// Its manifest.
     pub manifest: Manifest,
     /// Its bytes.
     pub component: Bytes,
-    /// `sha256:…` of them.
+    /// Their digest, `sha256:…`.
     pub digest: String,
-    /// Who signed it.
+    /// Its signature.
     pub signature: Signature,
-    /// Where it is published: an address, or a reference in an OCI registry; none for a file.
+    /// Where it is published: an address, or a reference in an OCI registry; `None` for a file.
     pub source: Option<String>,
-    /// Whether the release counter may go back.
+    /// Whether the release counter may decrease.
     pub allow_downgrade: bool,
 }
 
 /// A version of a connector.
 #[derive(Clone, Debug)]
 pub struct Version {
-    /// What it says of itself.
+    /// Its manifest.
     pub manifest: Manifest,
-    /// `sha256:…` of its bytes.
+    /// The digest of its bytes, `sha256:…`.
     pub digest: String,
-    /// How many bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// Who signed it.
+    /// Its signature.
     pub signature: Signature,
-    /// Where it is published: an address, or a reference in an OCI registry; none for a file.
+    /// Where it is published: an address, or a reference in an OCI registry; `None` for a file.
     pub source: Option<String>,
-    /// Where it stands.
+    /// Its stage.
     pub stage: VersionStage,
     /// Its canary run, while it is a canary.
     pub canary: Option<Canary>,
@@ -128,16 +128,16 @@ pub struct Version {
     pub staged_at: Timestamp,
     /// When its stage last changed.
     pub changed_at: Timestamp,
-    /// Why it last went back by itself or was quarantined; none if it never was.
+    /// Why it was last rolled back automatically or quarantined; `None` if it never was.
     pub failure: Option<VersionFailure>,
 }
 
-/// Why a version went back by itself, or was quarantined.
+/// Why a version was rolled back automatically, or quarantined.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VersionFailure {
-    /// In words.
+    /// The reason, for a person.
     pub reason: String,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
 }
 
@@ -146,32 +146,32 @@ pub struct VersionFailure {
 pub struct CanaryRunRecord {
     /// Its share and its rule.
     pub canary: Canary,
-    /// What its calls came to, by the nodes that counted them, each as a document of its own. Those of before there were nodes have
-    /// an empty name.
+    /// The figures of its calls, by the nodes that counted them, each as a document. Those from before nodes existed
+    /// have an empty name.
     pub figures: BTreeMap<String, serde_json::Value>,
-    /// How it ended; none while it is on.
+    /// How it ended; `None` while it runs.
     pub end: Option<CanaryRunEnd>,
 }
 
-/// What was counted of a canary run.
+/// The figures of a canary run.
 #[derive(Clone, Debug)]
 pub struct CanaryFigures {
-    /// Which run of the version.
+    /// The canary run.
     pub canary: Canary,
-    /// A document of whoever counted.
+    /// The document of the node that counted.
     pub figures: serde_json::Value,
 }
 
-/// How a canary run ended.
+/// The end of a canary run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CanaryRunEnd {
-    /// Why, in words.
+    /// The reason, for a person.
     pub reason: String,
     /// When.
     pub at: Timestamp,
 }
 
-/// What became of the wish to retire a version.
+/// The result of retiring a version.
 #[derive(Clone, Debug)]
 pub enum Retirement {
     /// It is retired.
@@ -180,46 +180,46 @@ pub enum Retirement {
     NotFound,
     /// It is active, or a canary.
     Serves,
-    /// It owns the states of so many accounts.
+    /// It owns the states of this many accounts.
     Owns(u64),
 }
 
-/// What a look at the accounts whose versions cannot run came to.
+/// The result of holding the accounts whose versions cannot run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeldAccounts {
-    /// Accounts that are held from now on.
+    /// Accounts that were held.
     pub held: u32,
-    /// Accounts that are held no more.
+    /// Accounts that were released.
     pub freed: u32,
 }
 
-/// A step in a version's life.
+/// An entry in a version's timeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VersionChange {
     /// The version.
     pub version: String,
-    /// Where it stood from then on.
+    /// Its stage from then on.
     pub stage: VersionStage,
-    /// Why, in words; empty if a person wanted it.
+    /// The reason, for a person; empty if a person did it.
     pub reason: String,
     /// When.
     pub at: Timestamp,
 }
 
-/// A channel's small memory.
+/// A channel's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChannelState {
     /// Key to value.
     pub entries: BTreeMap<String, Vec<u8>>,
-    /// The version that it belongs to: the first that wrote to it, or the one that it was handed to last. Only that version
-    /// understands it. None while nothing was written.
+    /// The version that owns it: the first that wrote to it, or the last that took it over. Only that version can read
+    /// it. `None` before the first write.
     pub owner: Option<String>,
 }
 
-/// A channel with a state, and the version that it belongs to.
+/// A channel with a state, and the version that owns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateOwner {
-    /// The tenant that owns the channel.
+    /// The workspace that owns the channel.
     pub workspace_id: String,
     /// The app.
     pub app: String,
@@ -229,30 +229,30 @@ pub struct StateOwner {
     pub channel_id: ChannelId,
     /// The version.
     pub version: String,
-    /// Why the next version did not take the state over; none if it did.
+    /// Why the next version did not take the state over; `None` if it did.
     pub reason: Option<String>,
-    /// Why the account is held, since its version cannot run; none while it can.
+    /// Why the account is held, since its version cannot run; `None` if it is not.
     pub held: Option<String>,
-    /// Since when.
+    /// Since when it is held.
     pub held_at: Option<Timestamp>,
 }
 
-/// A channel's state, handed from one version to another.
+/// The handover of a channel's state from one version to another.
 #[derive(Clone, Debug)]
 pub struct StateMove {
     /// The channel.
     pub channel_id: ChannelId,
-    /// The version whose state it was.
+    /// The version that owned the state.
     pub from: String,
-    /// The version whose state it becomes.
+    /// The version that takes it over.
     pub to: String,
-    /// The state that was handed over; if it is another by now, nothing is written.
+    /// The state that was translated; if it has changed since, nothing is written.
     pub before: BTreeMap<String, Vec<u8>>,
-    /// What became of it.
+    /// The translated state.
     pub after: BTreeMap<String, Vec<u8>>,
 }
 
-/// A call that was written down.
+/// A transcript of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TranscriptRecord {
     /// Its id.
@@ -261,11 +261,11 @@ pub struct TranscriptRecord {
     pub connector: String,
     /// The version that was called.
     pub version: String,
-    /// What it was asked: `receive`, `send`.
+    /// The export that was called: `receive`, `send`.
     pub call: String,
-    /// The channel; none in a call without one.
+    /// The channel; `None` for a call without one.
     pub channel_id: Option<ChannelId>,
-    /// Whether the connector crashed or was stopped.
+    /// Whether the connector crashed or was interrupted.
     pub crashed: bool,
     /// When the call began.
     pub at: Timestamp,
@@ -273,28 +273,28 @@ pub struct TranscriptRecord {
     pub json: String,
 }
 
-/// Which transcripts are wanted.
+/// A filter of transcripts.
 #[derive(Clone, Debug, Default)]
 pub struct TranscriptFilter {
-    /// Of this version only.
+    /// Only of this version.
     pub version: Option<String>,
-    /// Of this call only.
+    /// Only of this call.
     pub call: Option<String>,
     /// Only of calls that crashed.
     pub crashed: bool,
-    /// At most so many.
+    /// The most to return.
     pub limit: u32,
-    /// With the transcripts themselves, and not only their heads.
+    /// Whether the transcripts are included, and not only their metadata.
     pub whole: bool,
 }
 
-/// Who signed a component.
+/// The signature of a component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
     /// `trusted`, `unknown_key`, `unsigned`.
     pub status: String,
     /// The operator's name for the key.
     pub key: Option<String>,
-    /// What was signed with, kept so that it can be judged again at every load.
+    /// The signature's text, stored so that it can be verified again at every load.
     pub text: Option<String>,
 }

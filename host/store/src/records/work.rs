@@ -1,4 +1,4 @@
-//! What one node at a time does for a channel.
+//! Work that one node at a time does for a channel.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use weir_domain::id::ChannelId;
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
-/// What is done for a channel.
+/// A kind of work for a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkKind {
-    /// Its credential is renewed.
+    /// Renewing its credential.
     Renewal,
-    /// Its platform is asked for what is new.
+    /// Polling its platform.
     Poll,
-    /// Its history is read.
+    /// Reading its history.
     History,
 }
 
 impl WorkKind {
-    /// How long a node has it at most. It has it no longer than it lives.
+    /// The longest time that a node has the work, if it lives so long.
     pub(crate) fn lease(self) -> Duration {
         match self {
             Self::Renewal | Self::Poll => limits::LEASE,
@@ -29,24 +29,24 @@ impl WorkKind {
     }
 }
 
-/// Work that a node has taken, until it ends it or dies, and within a bound.
+/// Work that a node has claimed, until it ends the work or dies, and within a bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkLease {
     /// The channel.
     pub channel_id: ChannelId,
-    /// What is done.
+    /// The kind of work.
     pub kind: WorkKind,
-    /// For a history: since when it is read.
+    /// For a history: the moment from which it is read.
     pub since: Option<Timestamp>,
     /// Failures in a row.
     pub failures: u32,
-    /// Who has it.
+    /// The node.
     pub node: String,
-    /// Rises each time that it is taken, so that who lost it ends nobody else's.
+    /// Rises with each claim, so that a node that lost the work cannot end another's.
     pub epoch: i64,
 }
 
-/// When work is done again.
+/// When work is due again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkAgain {
     /// The moment.

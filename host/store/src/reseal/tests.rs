@@ -25,7 +25,7 @@ fn a_new_key_on_postgresql_is_finished_by_the_next_run() {
     let open = |of: u8| PostgresStore::open(&url, &key(of), Arc::new(mint()));
     let reseal = |from: u8, to: u8| PostgresStore::reseal(&url, &key(from), &key(to), &mint());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    // More than one step has.
+    // More than one step handles.
     let names: Vec<String> = (0..250).map(|n| format!("app-{n:03}")).collect();
     let store = open(1).unwrap();
     runtime.block_on(async {
@@ -38,7 +38,7 @@ fn a_new_key_on_postgresql_is_finished_by_the_next_run() {
     drop(store);
     assert!(matches!(reseal(3, 2), Err(StoreError::WrongKey)));
 
-    // It breaks off in the third step.
+    // It fails in the third step.
     server.execute(
         name,
         "CREATE TABLE kept AS SELECT * FROM apps WHERE name = 'app-249'; UPDATE apps SET secrets = '\\x01' WHERE name = 'app-249'",

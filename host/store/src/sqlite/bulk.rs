@@ -71,7 +71,7 @@ impl Bulk for Connection {
         Ok(self.query_row(last, [table], |row| row.get(0)).optional()?)
     }
 
-    /// Of a table that gives numbers again nothing is kept beside its rows.
+    /// A table that reuses numbers stores nothing besides its rows.
     fn set_last_number(&self, table: &str, _: &str, last: i64) -> Result<()> {
         let counts: bool = self.query_row(
             "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1 AND sql LIKE '%AUTOINCREMENT%')",

@@ -15,7 +15,7 @@ impl Driver for Connection {
 
     fn numbers(&self, sql: &str, _: &str, rows: usize, params: &[Param<'_>]) -> Result<Vec<i64>> {
         self.run(sql, params)?;
-        // The rows of one statement get numbers that follow one another: nobody else writes.
+        // The rows of one statement get consecutive numbers: there is only one writer.
         let last = self.last_insert_rowid();
         let first = last + 1 - i64::try_from(rows).unwrap_or_default();
         Ok((first..=last).collect())
@@ -95,8 +95,8 @@ impl From<rusqlite::Error> for StoreError {
                 _ => Self::Database(error.to_string()),
             },
             FromSqlConversionFailure(column, _, ref inner) => damaged(format!("column {column}"), inner.to_string()),
-            InvalidColumnType(_, ref name, kind) => damaged(name.clone(), format!("it holds {kind}")),
-            IntegralValueOutOfRange(column, value) => damaged(format!("column {column}"), format!("it holds {value}")),
+            InvalidColumnType(_, ref name, kind) => damaged(name.clone(), format!("it contains {kind}")),
+            IntegralValueOutOfRange(column, value) => damaged(format!("column {column}"), format!("it contains {value}")),
             Utf8Error(..) => damaged("a text".to_owned(), error.to_string()),
             other => Self::Database(other.to_string()),
         }

@@ -1,5 +1,5 @@
-//! The readers: a few connections that cannot write. Each reading is one short transaction, so that it sees one moment of the
-//! record and never keeps the log from being folded into the database.
+//! The readers: a few connections that cannot write. Each read is one short transaction, so that it sees one snapshot
+//! of the database and never delays the checkpoint of the log.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,7 +33,7 @@ impl Readers {
         }))
     }
 
-    /// Reads on a thread that may be kept waiting: lists, searches, whatever grows with what is kept.
+    /// Reads on a thread that may block: lists, searches, everything that grows with the stored data.
     pub(super) async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         F: FnOnce(&Db<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -42,18 +42,18 @@ impl Readers {
         let pool = Arc::clone(&self.0);
         let turn = Arc::clone(&self.0.turns).acquire_owned().await;
         let turn = turn.map_err(|_| writer::closed())?;
-        // The turn goes with the connection: a caller that waits no longer gives neither back before the reading ends.
+        // The permit moves with the connection: if the caller is canceled, both are returned only when the read ends.
         let done = tokio::task::spawn_blocking(move || {
             let result = pool.run(work);
             drop(turn);
             result
         });
         done.await
-            .map_err(|_| StoreError::Database("a reading was interrupted".to_owned()))?
+            .map_err(|_| StoreError::Database("a read was interrupted".to_owned()))?
     }
 
-    /// The same on the caller's own thread, for a look at a few rows by their keys: that takes some ten microseconds, which is
-    /// less than waking another thread for it does.
+    /// Reads on the caller's own thread, for a lookup of a few rows by their keys: it takes some ten microseconds, less
+    /// than waking another thread does.
     pub(super) async fn look<T>(
         &self,
         work: impl FnOnce(&Db<'_>) -> Result<T, StoreError> + Send,
@@ -62,13 +62,13 @@ impl Readers {
         self.0.run(work)
     }
 
-    /// Waits until nobody reads, and lets nobody begin as long as the answer is held.
+    /// Waits until all reads have ended, and allows none while the permit is held.
     pub(super) async fn pause(&self) -> Result<SemaphorePermit<'_>, StoreError> {
         let all = u32::try_from(limits::READERS).unwrap_or(u32::MAX);
         self.0.turns.acquire_many(all).await.map_err(|_| writer::closed())
     }
 
-    /// Lets nobody begin any more and closes what is idle.
+    /// Allows no further reads and closes idle connections.
     pub(super) fn close(&self) {
         self.0.turns.close();
         self.0.idle().clear();
@@ -89,7 +89,7 @@ impl Pool {
         };
         let result = db.batch("BEGIN").and_then(|()| {
             let result = catch_unwind(AssertUnwindSafe(|| work(&db)))
-                .unwrap_or_else(|_| Err(StoreError::Database("a reading panicked".to_owned())));
+                .unwrap_or_else(|_| Err(StoreError::Database("a read panicked".to_owned())));
             db.batch("ROLLBACK").and(result)
         });
         if !self.turns.is_closed() {

@@ -1,8 +1,8 @@
-//! The steps of the schema, and how a record of an older one is brought to the newest.
+//! The steps of the schema, and the migration of an older database to the newest.
 //!
-//! A record is migrated whole or not at all: everything happens in one transaction, and what cannot be migrated is refused
-//! with the file as it was. The first step was changed in place before it was frozen, so a record that says 1 may have an
-//! older form of it: [`repair`] compares it with the frozen form and mends what differs, before the second step is made.
+//! A migration is atomic: it is one transaction, and a database that cannot be migrated is rejected unchanged. The
+//! first step was changed in place before it was frozen, so a database with version 1 may have an older form of it:
+//! [`repair`] compares it with the frozen form and fixes the differences before the second step is applied.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use crate::tables::seen;
 use crate::{Result, StoreError, kill_point};
 
-/// The first step. Frozen: a test knows its digest.
+/// The first step. Frozen: a test checks its digest.
 const FIRST: &str = include_str!("../../migrations/sqlite/0001_first.sql");
-/// Each step, in order; the database's `user_version` says how many were made. A released one never changes.
+/// Each step, in order; the database's `user_version` is the number of applied steps. A released step never changes.
 const STEPS: &[&str] = &[
     FIRST,
     include_str!("../../migrations/sqlite/0002_second.sql"),
@@ -24,7 +24,7 @@ const STEPS: &[&str] = &[
 /// The number of the newest schema.
 pub(super) const NEWEST: i64 = STEPS.len() as i64;
 
-/// What a column gets in a table that had it not yet. Columns that may be null, or have a default that is right, need none.
+/// Values for columns that are added to a table. Columns that are nullable, or have a correct default, need none.
 const BACKFILL: &[(&str, &str, &str)] = &[
     (
         "audit",
@@ -37,9 +37,9 @@ const BACKFILL: &[(&str, &str, &str)] = &[
         "CAST(round(unixepoch(json_extract(refusals.refusal, '$.at'), 'subsec') * 1000) AS INTEGER)",
     ),
     ("turns", "app", "(SELECT c.app FROM channels c WHERE c.id = turns.channel_id)"),
-    // What an endpoint had before it could be paced: the default of the API.
+    // The value for endpoints from before they could be rate-limited: the default of the API.
     ("endpoints", "max_in_flight", "8"),
-    // When a key was seen is not known: as late as it can have been, so that none is forgotten too early.
+    // The time when a key was seen is unknown: the latest possible is used, so that no key is deleted too early.
     (
         "seen",
         "span",
@@ -60,7 +60,8 @@ const BACKFILL: &[(&str, &str, &str)] = &[
             AND m.sequence > (SELECT min(o.sequence) FROM messages o
                 WHERE o.conversation_id = conversations.id AND o.direction = 'outbound'))",
     ),
-    // Windows that may be open are looked at once, which finds their next moment. Long closed ones are no news.
+    // Windows that may be open are processed once, which sets their next time. Windows that closed long ago are not
+    // reported.
     (
         "conversations",
         "news_at",
@@ -69,7 +70,7 @@ const BACKFILL: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Whether the file is a record that this Weir knows, or is empty. Changes nothing.
+/// Checks that the file is empty or a database that this Weir knows. Changes nothing.
 ///
 /// # Errors
 /// [`StoreError::Schema`] when it was written by a newer Weir, or by another program.
@@ -86,7 +87,7 @@ pub(super) fn admit(connection: &Connection) -> Result<()> {
     }
 }
 
-/// Documents that got members together with a column: what is kept of them in a table that has the column not yet.
+/// Documents that gained members together with a column: their values in a table without that column.
 const REWRITE: &[(&str, &str, &str, &str)] = &[(
     "refusals",
     "refusal",
@@ -95,7 +96,7 @@ const REWRITE: &[(&str, &str, &str, &str)] = &[(
         '$.changes', '', '$.remedy', '')",
 )];
 
-/// Makes the steps that a record which was admitted has not seen.
+/// Applies the missing steps to a database that passed [`admit`].
 ///
 /// # Errors
 /// [`StoreError::Schema`] when it has a form that cannot be migrated.
@@ -104,18 +105,18 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
     if found == NEWEST {
         return Ok(());
     }
-    // A table that is rebuilt must not take the rows with it that point to its old self
-    // (sqlite.org/lang_altertable.html, section 7). Inside a transaction the pragma does nothing.
+    // Rebuilding a table must not delete the rows that reference it (sqlite.org/lang_altertable.html, section 7).
+    // Inside a transaction the pragma has no effect.
     connection.pragma_update(None, "foreign_keys", false)?;
     let made = steps(connection, found);
     connection.pragma_update(None, "foreign_keys", true)?;
     if made.is_ok() && found > 0 {
-        tracing::info!("The record was migrated from schema {found} to {NEWEST}");
+        tracing::info!("The database was migrated from schema {found} to {NEWEST}");
     }
     made
 }
 
-/// The number of the schema of the record at `path`, for whoever only looks.
+/// The schema number of the database at `path`, for read-only callers.
 pub(super) fn number_of(path: &std::path::Path) -> Result<i64> {
     number(&Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)
 }
@@ -129,7 +130,7 @@ fn steps(connection: &mut Connection, found: i64) -> Result<()> {
     match found {
         0 => transaction.execute_batch(FIRST)?,
         1 => repair(&transaction).map_err(|error| match error {
-            // What a row says against the frozen form.
+            // A row violates the frozen form.
             StoreError::Database(reason) => cannot(&reason),
             error => error,
         })?,
@@ -156,7 +157,7 @@ fn cannot(reason: &str) -> StoreError {
     ))
 }
 
-/// Brings a record whose schema is some form of the first step to the frozen one.
+/// Migrates a database with any form of the first step to the frozen form.
 fn repair(connection: &Connection) -> Result<()> {
     let found = Form::of(connection)?;
     let frozen = Connection::open_in_memory()?;
@@ -172,7 +173,7 @@ fn repair(connection: &Connection) -> Result<()> {
             Some(_) => rebuild(connection, name, sql, &columns(&frozen, name)?)?,
         }
     }
-    // Those of a table that was rebuilt went with it.
+    // Rebuilding a table dropped its indexes.
     let kept = Form::of(connection)?.indexes;
     for (name, sql) in &wanted.indexes {
         match kept.get(name) {
@@ -183,7 +184,7 @@ fn repair(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Puts the rows of a table into one that is as `sql` says.
+/// Copies the rows of a table into a new one that `sql` defines.
 fn rebuild(connection: &Connection, table: &str, sql: &str, wanted: &[Column]) -> Result<()> {
     let found = columns(connection, table)?;
     let has = |among: &[Column], name: &str| among.iter().any(|column| column.name == name);
@@ -224,7 +225,7 @@ fn rebuild(connection: &Connection, table: &str, sql: &str, wanted: &[Column]) -
     ))?)
 }
 
-/// The tables and indexes of a database, by name, each as the statement that made it.
+/// The tables and indexes of a database, by name, each with the statement that created it.
 #[derive(Debug, PartialEq, Eq)]
 struct Form {
     tables: BTreeMap<String, String>,
@@ -233,7 +234,7 @@ struct Form {
 
 impl Form {
     fn of(connection: &Connection) -> Result<Self> {
-        // SQLite's own, and indexes that a constraint made, have no statement.
+        // SQLite's own tables, and indexes of constraints, have no statement.
         let of = |kind: &str| -> Result<BTreeMap<String, String>> {
             let mut statement = connection.prepare(
                 "SELECT name, sql FROM sqlite_schema WHERE type = ?1 AND name NOT LIKE 'sqlite!_%' ESCAPE '!' AND sql IS NOT NULL",
@@ -250,7 +251,7 @@ impl Form {
 
 struct Column {
     name: String,
-    /// It may be null, or has a default.
+    /// It is nullable, or has a default.
     may_be_left_out: bool,
 }
 
@@ -266,7 +267,7 @@ fn columns(connection: &Connection, table: &str) -> Result<Vec<Column>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// A statement without what means nothing: comments, line ends, and the quotes that a renaming puts around a name.
+/// A statement without insignificant text: comments, line ends, and the quotes that a renaming puts around a name.
 fn plain(sql: &str) -> String {
     let words = sql
         .lines()
@@ -275,7 +276,7 @@ fn plain(sql: &str) -> String {
     words.join(" ").replace('"', "")
 }
 
-/// Puts digests in the place of keys as schema 1 kept them.
+/// Replaces keys as schema 1 stored them by their digests.
 fn digest_seen(connection: &Connection) -> Result<()> {
     connection.execute_batch("CREATE TABLE plain AS SELECT span, channel_id, key FROM seen; DELETE FROM seen")?;
     let mut read = connection.prepare("SELECT span, channel_id, key FROM plain")?;

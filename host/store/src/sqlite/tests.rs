@@ -1,4 +1,4 @@
-//! What is SQLite's own: the file, the writer, damage, a full disk.
+//! SQLite's own: the file, the writer, damage, a full disk.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;

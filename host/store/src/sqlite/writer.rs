@@ -1,9 +1,10 @@
-//! The one writer: a thread that owns the only connection that writes. What waits together is committed together, so that a
-//! hundred writes cost one fsync. Webhooks, messages to be accepted and answers of sends are loaded and written as one of their
-//! kind; all else, and each of those if that fails, in a savepoint of its own, so that one that fails undoes nobody else's.
+//! The one writer: a thread that owns the only connection that writes. Writes that wait at the same time are committed
+//! together, so that a hundred writes cost one fsync. Webhooks, messages to be accepted and results of sends are loaded
+//! and written together with others of their kind; all other writes, and each of those if that fails, run in a
+//! savepoint of their own, so that a failure undoes no other write.
 //!
-//! It never waits for more to come: when it is idle a write is committed alone, when it is busy the next group gathers while
-//! the disk works.
+//! It never waits for more writes: when it is idle a write is committed alone, and while it is busy the next group
+//! accumulates.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +22,7 @@ use crate::group::{Group, Job, Piece, Shared, Task, caught, job};
 use crate::tables::events;
 use crate::vault::Vault;
 
-/// The way to the writer's thread. Dropping it lets the thread finish what waits, and waits for that.
+/// The handle to the writer's thread. Dropping it lets the thread finish waiting writes, and waits for that.
 pub(super) struct Writer {
     queue: Mutex<Option<mpsc::Sender<Order>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -29,14 +30,14 @@ pub(super) struct Writer {
     log_end: watch::Receiver<i64>,
 }
 
-/// What the thread is asked for.
+/// A command to the thread.
 #[expect(clippy::large_enum_variant, reason = "nearly all of them are the large one")]
 enum Order {
-    /// To commit a write of its own, together with what else waits.
+    /// Commits a single write, together with others that wait.
     Write(Box<dyn Job>),
-    /// The same, and to do it as one with its kind.
+    /// The same, but executed together with others of its kind.
     Share(Task),
-    /// To empty the log, between two commits.
+    /// Truncates the log, between two commits.
     EmptyLog(oneshot::Sender<Result<bool, StoreError>>),
 }
 
@@ -63,7 +64,7 @@ impl Writer {
         })
     }
 
-    /// Has `work` done in a transaction, and returns when that is on the disk.
+    /// Runs `work` in a transaction, and returns when that is on the disk.
     pub(super) async fn write<T, E, F>(&self, work: F) -> Result<T, E>
     where
         F: Fn(&Db<'_>) -> Result<T, E> + Send + 'static,
@@ -75,14 +76,15 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(lost().into()))
     }
 
-    /// Has work done together with its kind that waits, and returns when that is on the disk.
+    /// Runs work together with waiting work of its kind, and returns when that is on the disk.
     pub(super) async fn share<W: Shared>(&self, work: W) -> Result<W::Done, StoreError> {
         let (task, answer) = work.piece();
         self.ask(Order::Share(task))?;
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
-    /// Folds the log into the database and makes its file empty. False if somebody reads an older moment of it.
+    /// Checkpoints the log into the database and truncates its file. Returns false if a reader still uses an older
+    /// snapshot.
     pub(super) async fn empty_log(&self) -> Result<bool, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Order::EmptyLog(reply))?;
@@ -97,24 +99,24 @@ impl Writer {
         })
     }
 
-    /// How many transactions were committed since the start.
+    /// The number of committed transactions since the start.
     pub(super) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// The end of the event log, which changes after each commit that made the log longer.
+    /// The end of the event log, which changes after each commit that appends events.
     pub(super) fn log_end(&self) -> watch::Receiver<i64> {
         self.log_end.clone()
     }
 
-    /// How many writes wait to be taken up.
+    /// The number of writes that wait.
     pub(super) fn waiting(&self) -> usize {
         lock(&self.queue)
             .as_ref()
             .map_or(0, |queue| queue.max_capacity() - queue.capacity())
     }
 
-    /// Takes no more work and waits until what was taken is on the disk.
+    /// Accepts no more work and waits until the accepted work is on the disk.
     pub(super) fn close(&self) {
         drop(lock(&self.queue).take());
         if let Some(thread) = lock(&self.thread).take()
@@ -141,7 +143,7 @@ fn unavailable(reason: &str) -> StoreError {
     }
 }
 
-/// The thread ended with the work in its hands.
+/// The thread ended before it finished the work.
 fn lost() -> StoreError {
     StoreError::Unknown {
         reason: "the writer ended before it answered".to_owned(),
@@ -204,16 +206,16 @@ fn serve(
         }
         shared.answer(failed.as_ref());
         if let Some(reply) = empties {
-            // Nobody waits any more when the caller was cancelled; the log is empty all the same.
+            // The receiver is gone if the caller was canceled; the log is truncated anyway.
             let _ = reply.send(empty_log(&connection));
         }
     }
 }
 
-/// Wakes who waits for events, if the commit added any.
+/// Wakes readers of the event log if the commit appended any.
 fn notify(db: &Db<'_>, log: &watch::Sender<i64>) {
     match events::last(db) {
-        // The end falls when the newest events are erased, which is no news.
+        // The end decreases when the newest events are erased, which needs no notification.
         Ok(end) => {
             log.send_if_modified(|known| {
                 let grew = *known < end;
@@ -222,16 +224,16 @@ fn notify(db: &Db<'_>, log: &watch::Sender<i64>) {
             });
         }
         Err(error) => {
-            tracing::warn!(%error, "The end of the event log could not be read; whoever waits for events looks for itself");
+            tracing::warn!(%error, "The end of the event log could not be read; readers of events were not notified");
             log.send_modify(|_| ());
         }
     }
 }
 
-/// Whether the log is empty now: nobody reads an older moment of it (sqlite.org/pragma.html, wal_checkpoint).
+/// Whether the log is truncated now: no reader uses an older snapshot (sqlite.org/pragma.html, wal_checkpoint).
 fn empty_log(connection: &Connection) -> Result<bool, StoreError> {
     let mut is_blocked = false;
-    // Whoever reads is not waited for: the writes behind this would wait too.
+    // Does not wait for readers: the writes behind this would wait too.
     connection.busy_timeout(Duration::ZERO)?;
     let emptied = connection.pragma_update_and_check(None, "wal_checkpoint", "TRUNCATE", |row| {
         is_blocked = row.get(0)?;
@@ -242,7 +244,7 @@ fn empty_log(connection: &Connection) -> Result<bool, StoreError> {
     Ok(!is_blocked)
 }
 
-/// What shares a commit.
+/// Writes that share a commit.
 #[derive(Default)]
 struct Waiting {
     jobs: Vec<Box<dyn Job>>,
@@ -255,7 +257,7 @@ impl Waiting {
     }
 }
 
-/// Does what waits in one transaction; whether anything was committed.
+/// Runs the waiting writes in one transaction; returns whether anything was committed.
 fn transact(connection: &Connection, db: &Db<'_>, waiting: &mut Waiting) -> Result<bool, StoreError> {
     db.batch("BEGIN IMMEDIATE")?;
     let done = run(connection, db, waiting).and_then(|kept| {
@@ -266,15 +268,15 @@ fn transact(connection: &Connection, db: &Db<'_>, waiting: &mut Waiting) -> Resu
         }
         Ok(kept)
     });
-    // SQLite has rolled back by itself after some errors (sqlite.org/lang_transaction.html); then there is nothing to undo.
+    // SQLite rolls back on its own after some errors (sqlite.org/lang_transaction.html); then there is nothing to undo.
     if done.is_err() && !connection.is_autocommit() {
         db.batch("ROLLBACK")?;
     }
     done
 }
 
-/// The last page that is written to the log says that those before it count (sqlite.org/fileformat2.html, section 4.3): if one
-/// cannot be written none does. If only the disk's word is missing that they are there, the next start may find them.
+/// The last page that is written to the log marks those before it as committed (sqlite.org/fileformat2.html, section
+/// 4.3): if one cannot be written, none is committed. If only the sync fails, the next start may find them.
 fn commit(connection: &Connection) -> Result<(), StoreError> {
     let Err(error) = connection.execute_batch("COMMIT") else {
         return Ok(());
@@ -297,7 +299,7 @@ fn run(connection: &Connection, db: &Db<'_>, waiting: &mut Waiting) -> Result<bo
     Ok(kept)
 }
 
-/// Does a piece of work in a savepoint of its own, which is undone if it says so. Whether it was kept.
+/// Runs a piece of work in a savepoint of its own, which is rolled back if the work fails. Returns whether it was kept.
 fn piece(connection: &Connection, db: &Db<'_>, work: impl FnOnce() -> bool) -> Result<bool, StoreError> {
     db.batch("SAVEPOINT piece")?;
     let keep = work();
@@ -313,7 +315,7 @@ fn piece(connection: &Connection, db: &Db<'_>, work: impl FnOnce() -> bool) -> R
     Ok(keep)
 }
 
-/// Does all pieces of a kind as one. If that fails each is done by itself, so that one that fails undoes nobody else's.
+/// Runs all pieces of a kind as one. If that fails, each runs separately, so that a failure undoes no other write.
 fn share<W: Shared>(connection: &Connection, db: &Db<'_>, pieces: &mut [Piece<W>]) -> Result<bool, StoreError> {
     if pieces.len() > 1 {
         let works = pieces.iter().map(|piece| piece.work.clone()).collect();
@@ -324,7 +326,7 @@ fn share<W: Shared>(connection: &Connection, db: &Db<'_>, pieces: &mut [Piece<W>
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, "A group of writes was not done as one; each is tried by itself");
+                tracing::warn!(%error, "A group of writes failed as one transaction; each is retried separately");
                 false
             }
         })?;

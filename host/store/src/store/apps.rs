@@ -1,4 +1,4 @@
-//! Apps: what the operator registered with a platform.
+//! Apps: registrations at a platform's developer portal.
 
 use async_trait::async_trait;
 
@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::tables::keys;
 use crate::{App, Result};
 
-/// Apps: what the operator registered with a platform.
+/// Apps: registrations at a platform's developer portal.
 #[async_trait]
 pub trait Apps: Send + Sync {
     /// Creates or replaces an app. Its secrets are encrypted at rest, with the row as associated data.

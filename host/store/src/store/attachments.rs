@@ -1,4 +1,4 @@
-//! Stored bytes: what is known of them, what is to be fetched and what is to be removed.
+//! Stored media: metadata, fetches and removals.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,20 +9,22 @@ use crate::engine::Engine;
 use crate::tables::media;
 use crate::{Media, MediaFetch, Result, acts};
 
-/// Stored bytes: what is known of them, what is to be fetched and what is to be removed.
+/// Stored media: metadata, fetches and removals.
 #[async_trait]
 pub trait Attachments: Send + Sync {
-    /// Keeps what is known of stored bytes.
+    /// Stores metadata.
     async fn insert_media(&self, media: Media) -> Result<()>;
-    /// What is known of stored bytes.
+    /// The metadata of stored media.
     async fn media(&self, workspace: &str, id: MediaId) -> Result<Option<Media>>;
-    /// The same, whosever it is: for who may have the bytes without a key, by a signed link or as part of a message that was judged.
+    /// The same in any workspace: for callers that access the bytes without a key, by a signed link or as part of an
+    /// accepted message.
     async fn media_of_any(&self, id: MediaId) -> Result<Option<Media>>;
-    /// Attachments to be fetched at `now`, of all workspaces, oldest first, each leased until the fetch must be over.
+    /// Leases the attachments to be fetched at `now`, of all workspaces, oldest first, each until the longest fetch
+    /// would end.
     async fn lease_media(&self, limit: u32, now: Timestamp) -> Result<Vec<MediaFetch>>;
-    /// When the next attachment is due; none if none waits.
+    /// When the next attachment is due; `None` if none waits.
     async fn next_media_due(&self) -> Result<Option<Timestamp>>;
-    /// The bytes are here. If their row is gone meanwhile, the file is to be removed.
+    /// The bytes were stored. If their row was deleted meanwhile, the file is to be removed.
     async fn media_stored(
         &self,
         workspace: &str,
@@ -31,7 +33,8 @@ pub trait Attachments: Send + Sync {
         size: u64,
         now: Timestamp,
     ) -> Result<()>;
-    /// The fetch failed: again at `retry_at`, or never; then the message's content becomes fallback content with `reason`.
+    /// The fetch failed: it is retried at `retry_at`, or never; then the message's content becomes fallback content
+    /// with `reason`.
     async fn media_failed(
         &self,
         workspace: &str,
@@ -40,21 +43,21 @@ pub trait Attachments: Send + Sync {
         retry_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<()>;
-    /// Files whose rows are gone, written down in the transaction that deleted those.
+    /// Files whose rows were deleted, as noted in the same transaction.
     async fn files_to_remove(&self, limit: u32) -> Result<Vec<MediaId>>;
-    /// They are gone, or another file will never be in their place.
+    /// The files were removed, or will never be created.
     async fn files_removed(&self, ids: Vec<MediaId>) -> Result<()>;
-    /// Keeps a part of the bytes of a media, in the place of what was there.
+    /// Stores a part of the bytes of a media, replacing an earlier one.
     async fn put_media_part(&self, id: MediaId, part: u32, bytes: Bytes, now: Timestamp) -> Result<()>;
-    /// The bytes of a media have so many parts: what an earlier try left beyond them goes.
+    /// The bytes of a media are complete with this many parts: deletes further parts of an earlier attempt.
     async fn end_media_parts(&self, id: MediaId, parts: u32) -> Result<()>;
-    /// A part of the bytes of a media; none beyond the last.
+    /// A part of the bytes of a media; `None` beyond the last.
     async fn media_part(&self, id: MediaId, part: u32) -> Result<Option<Bytes>>;
-    /// How many bytes of a media are here; none if there are no parts.
+    /// The stored size of a media in bytes; `None` without parts.
     async fn media_bytes_size(&self, id: MediaId) -> Result<Option<u64>>;
-    /// Removes the bytes of these.
+    /// Deletes the bytes of these.
     async fn remove_media_bytes(&self, ids: Vec<MediaId>) -> Result<()>;
-    /// Of which media bytes are here that were put before a moment and have no row.
+    /// Media whose bytes were stored before a moment and that have no row.
     async fn media_bytes_without_row(&self, before: Timestamp, limit: u32) -> Result<Vec<MediaId>>;
     /// Which of these have no row.
     async fn media_without_row(&self, ids: Vec<MediaId>) -> Result<Vec<MediaId>>;

@@ -15,15 +15,16 @@ use crate::{ChannelPatch, Listed, NewChannel, Page, Result, acts};
 /// Channels: connected accounts, and their set-up.
 #[async_trait]
 pub trait Channels: Send + Sync {
-    /// Connects an account, with its credential, its state, the end of its session and an event. An account that the app knows
-    /// already is updated in place: its id, history and name stay, and a deleted one comes back. Says whether it is new.
+    /// Connects an account, with its credential, its state, the end of its session and an event, in one transaction. An
+    /// account that the app knows already is updated in place: its id, history and name stay, and a deleted one is
+    /// restored. Returns whether it is new.
     async fn connect_channel(&self, new: NewChannel, credential: Credential, now: Timestamp)
     -> Result<(Channel, bool)>;
-    /// The channel of this id, deleted ones too.
+    /// The channel with this id, also if deleted.
     async fn channel(&self, workspace: &str, id: ChannelId) -> Result<Option<Channel>>;
-    /// The same, whosever it is: for who has its id from the record or the runtime and asks whose it is.
+    /// The same in any workspace: for callers that have the id from the database or the runtime.
     async fn channel_of_any(&self, id: ChannelId) -> Result<Option<Channel>>;
-    /// Channels of a workspace, or these of it, newest first; deleted ones only if asked.
+    /// Channels of a workspace, or those given, newest first; deleted ones only on request.
     async fn channels(
         &self,
         workspace: &str,
@@ -31,7 +32,7 @@ pub trait Channels: Send + Sync {
         deleted: bool,
         page: Page,
     ) -> Result<Listed<Channel>>;
-    /// Changes what an operator may change, with an event. None if there is none.
+    /// Applies an operator's changes, with an event. `None` if the channel does not exist.
     async fn update_channel(
         &self,
         workspace: &str,
@@ -39,8 +40,8 @@ pub trait Channels: Send + Sync {
         patch: ChannelPatch,
         now: Timestamp,
     ) -> Result<Option<Channel>>;
-    /// Notes whether a channel works, with an event if that is news: `reauthorization_required` and `recovered` among them.
-    /// Messages held for the authorization become due when it recovers.
+    /// Sets whether a channel works, with an event if that changed: `reauthorization_required` and `recovered` among
+    /// them. Messages held for the authorization become due when it recovers.
     async fn set_channel_status(
         &self,
         workspace: &str,
@@ -49,19 +50,19 @@ pub trait Channels: Send + Sync {
         reason: &str,
         now: Timestamp,
     ) -> Result<()>;
-    /// Deletes a channel: its credential is destroyed, queued messages fail, its conversations end with the next
-    /// [`Conversations::tell_news`](super::Conversations::tell_news), its history stays. With an event.
+    /// Deletes a channel, with an event: its credential is destroyed, queued messages fail, its conversations end with
+    /// the next [`Conversations::tell_news`](super::Conversations::tell_news), its history stays.
     async fn delete_channel(&self, workspace: &str, id: ChannelId, now: Timestamp) -> Result<Option<Channel>>;
-    /// The channel of an account, deleted ones too. An app has an account once, in whichever workspace.
+    /// The channel of an account, also if deleted. An account belongs to an app once, in any workspace.
     async fn channel_of_account(&self, app: &str, platform_id: &str) -> Result<Option<Channel>>;
-    /// The set-up of a channel is done.
+    /// The set-up of a channel succeeded.
     async fn set_up_done(&self, workspace: &str, id: ChannelId) -> Result<()>;
-    /// The set-up of a channel failed, and is due again later: the more often it failed, the later.
+    /// The set-up of a channel failed, and is due again after a delay that grows with each failure.
     async fn set_up_failed(&self, workspace: &str, id: ChannelId, now: Timestamp) -> Result<()>;
-    /// Channels of all workspaces whose set-up is due, longest first.
+    /// Channels of all workspaces whose set-up is due, the longest due first.
     async fn set_ups_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Channel>>;
-    /// To be called at the start: set-ups that nobody reported the end of are due now, and their channels degraded until then,
-    /// with an event each. How many.
+    /// Must be called at the start: set-ups without a reported end are due now, and their channels degraded until then,
+    /// with an event each. Returns their number.
     async fn resume_set_ups(&self, now: Timestamp) -> Result<u32>;
 }
 

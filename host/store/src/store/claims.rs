@@ -12,15 +12,15 @@ use crate::{HeldClaim, KeptAnswer, Result};
 /// Idempotency keys of requests.
 #[async_trait]
 pub trait Claims: Send + Sync {
-    /// Claims an idempotency key for a request at which `owner` works: of two callers, one gets it. It holds for
-    /// [`weir_domain::limits::IDEMPOTENCY`]. What the request writes then is written [for the claim](crate::for_claim).
+    /// Claims an idempotency key for a request that `owner` processes: of two concurrent callers, one gets it. It is
+    /// valid for [`weir_domain::limits::IDEMPOTENCY`]. The request's writes are made [for the claim](crate::for_claim).
     async fn claim(&self, claim: Claim, owner: &str, now: Timestamp) -> Result<Claimed<KeptAnswer>>;
-    /// Keeps the answer of a claimed request that succeeded, and whom it is about. Nothing, as below, if the claim is not the
-    /// node's any more.
+    /// Stores the response of a claimed request that succeeded, and the person whom it concerns. Does nothing, as
+    /// below, if the claim no longer belongs to the node.
     async fn answer_claim(&self, claim: HeldClaim, answer: KeptAnswer, about: Option<ContactId>) -> Result<()>;
-    /// Gives the key of a claimed request back that was refused: it may be asked again.
+    /// Releases the key of a claimed request that was refused: it may be used again.
     async fn release_claim(&self, claim: HeldClaim) -> Result<()>;
-    /// The claimed request broke off. If nothing was written for it, its key is given back.
+    /// The claimed request was interrupted. If nothing was written for it, its key is released.
     async fn interrupt_claim(&self, claim: HeldClaim) -> Result<()>;
 }
 

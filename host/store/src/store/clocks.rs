@@ -1,4 +1,4 @@
-//! What moves when a clock was set.
+//! Adjusting stored moments when a clock was set.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,27 +11,28 @@ use crate::Result;
 use crate::engine::Engine;
 use crate::tables::clock;
 
-/// What moves when a clock was set.
+/// Adjusting stored moments when a clock was set.
 #[async_trait]
 pub trait Clocks: Send + Sync {
-    /// The clock was set back by so much and shows `now`: messages, deliveries and attachments wait for their next try, and leases
-    /// for their end, only as long as they had still to wait. How many rows were touched.
+    /// The clock was set back by `by` and shows `now`: next tries of messages, deliveries and attachments, and the ends
+    /// of leases, keep their remaining duration. Returns the number of rows touched.
     async fn clock_set_back(&self, by: Duration, now: Timestamp) -> Result<u32>;
-    /// The clock was set forward by so much: the leases of this owner last as long as they had still to last, so that what is in
-    /// its hands is not taken for lost. Others' run out. How many rows were touched.
+    /// The clock was set forward by `by`: the leases of this owner keep their remaining duration, so that they do not
+    /// count as expired. Others' expire. Returns the number of rows touched.
     async fn clock_set_forward(&self, owner: &str, by: Duration) -> Result<u32>;
-    /// The clock that all nodes go by was set by so many milliseconds, back if negative, and shows `now`, as `node` noticed: does the
-    /// same for all nodes, once, whoever notices first; with `moves_nodes` their heartbeats and duties move too. How many rows were
-    /// touched; none if another node noticed before.
+    /// The clock that all nodes follow was set by `by` milliseconds, back if negative, and shows `now`, as `node`
+    /// noticed: does the same for all nodes, once, whichever notices first; with `moves_nodes` their heartbeats and
+    /// duties move too. Returns the number of rows touched; `None` if another node noticed before.
     async fn clock_set_for_all(&self, node: &str, by: i64, now: Timestamp, moves_nodes: bool) -> Result<Option<u32>>;
-    /// How far the clocks of platforms are from ours, by app, as noted; an app that is not named agrees with us.
+    /// The stored offsets of platforms' clocks from the host's, by app; an app without one agrees with the host's
+    /// clock.
     async fn platform_clocks(&self) -> Result<BTreeMap<String, ClockOffset>>;
-    /// Notes how far the clock of an app's platform is from ours, and moves the ends of queued messages and the next looks at
-    /// windows, which are moments of the platform. To be called before anything is judged by the offset. How many rows were
-    /// touched.
+    /// Stores the offset of a platform's clock from the host's, and moves the ends of queued messages and the times of
+    /// window events, which are moments of the platform. Must be called before a decision uses the offset. Returns the
+    /// number of rows touched.
     async fn note_platform_clock(&self, app: &str, offset: ClockOffset, now: Timestamp) -> Result<u32>;
-    /// Moves the clock that ages are counted by on by what `passed` since the last time, toward `now`, and gives where it stands.
-    /// It is kept over restarts.
+    /// Advances the clock by which ages are counted, by the time that `passed` since the last call, toward `now`, and
+    /// returns its time. It is kept over restarts.
     async fn age(&self, passed: Duration, now: Timestamp) -> Result<Timestamp>;
 }
 

@@ -1,4 +1,4 @@
-//! Sessions in which somebody connects an account.
+//! Sessions in which a person connects an account.
 
 use async_trait::async_trait;
 use weir_domain::credential::Tokens;
@@ -9,33 +9,34 @@ use crate::engine::Engine;
 use crate::tables::connect;
 use crate::{ConnectEnd, ConnectSession, Result};
 
-/// Sessions in which somebody connects an account.
+/// Sessions in which a person connects an account.
 #[async_trait]
 pub trait ConnectSessions: Send + Sync {
-    /// Keeps a connect session.
+    /// Stores a connect session.
     async fn insert_connect_session(&self, session: ConnectSession) -> Result<()>;
-    /// The session, expired if its time is over at `now`.
+    /// The session, expired if its time has passed at `now`.
     async fn connect_session(
         &self,
         workspace: &str,
         id: ConnectSessionId,
         now: Timestamp,
     ) -> Result<Option<ConnectSession>>;
-    /// The same, whosever it is: for who has its link or has proved to be its browser.
+    /// The same in any workspace: for a caller that has its link or proved to be its browser.
     async fn connect_session_of_any(&self, id: ConnectSessionId, now: Timestamp) -> Result<Option<ConnectSession>>;
-    /// The session with this OAuth state, a secret, wherever it stands.
+    /// The session with this OAuth state, a secret, whatever its status.
     async fn connect_session_of(&self, state: &str, now: Timestamp) -> Result<Option<ConnectSession>>;
-    /// Takes the pending session with this OAuth state, a secret, for `node`: of two callers, one gets it.
+    /// Claims the pending session with this OAuth state, a secret, for `node`: of two concurrent callers, one gets it.
     async fn take_connect_session(&self, state: &str, node: &str, now: Timestamp) -> Result<Option<ConnectSession>>;
-    /// Keeps what the platform gave for the code of a session that was taken: the code is spent, so from here on a start goes
-    /// on with these. Only who took the session by its secret has what to keep.
+    /// Stores the tokens that the platform returned for the code of a claimed session: the code is consumed, so a
+    /// restart continues with the tokens. Only a caller that claimed the session by its secret has tokens to store.
     async fn keep_first_tokens(&self, id: ConnectSessionId, tokens: Tokens) -> Result<()>;
-    /// Sessions of all workspaces that were taken and have not ended: those of `node`, at work or cut off, and from now on those of dead nodes.
+    /// Sessions of all workspaces that were claimed and have not ended: those of `node`, in progress or interrupted,
+    /// and from now on those of dead nodes.
     async fn taken_connect_sessions(&self, node: &str, now: Timestamp) -> Result<Vec<ConnectSession>>;
-    /// Says how a session ended that was taken by its secret.
+    /// Stores the end of a session that was claimed by its secret.
     async fn finish_connect_session(&self, id: ConnectSessionId, end: ConnectEnd) -> Result<()>;
-    /// Ends the sessions that nobody came to in time; those that were taken are finished by whoever took them, or by the next
-    /// start. How many.
+    /// Ends the sessions that nobody completed in time; claimed ones are completed by the node that claimed them, or by
+    /// the next start. Returns their number.
     async fn end_connect_sessions(&self, now: Timestamp) -> Result<u32>;
 }
 
@@ -51,7 +52,7 @@ impl<E: Engine> ConnectSessions for E {
         now: Timestamp,
     ) -> Result<Option<ConnectSession>> {
         let session = self.read(move |db| connect::one(db, id, now)).await?;
-        // Whose it is, is sealed.
+        // The workspace is in the sealed part.
         Ok(session.filter(|session| session.workspace_id == workspace))
     }
     async fn connect_session_of_any(&self, id: ConnectSessionId, now: Timestamp) -> Result<Option<ConnectSession>> {
@@ -80,7 +81,7 @@ impl<E: Engine> ConnectSessions for E {
         self.write(move |db| connect::finish(db, id, &end)).await
     }
     async fn end_connect_sessions(&self, now: Timestamp) -> Result<u32> {
-        // Mostly there is none, and nobody needs the writer.
+        // Usually there is none, and the writer is not needed.
         match self.look(connect::next_over).await? {
             Some(over) if over <= now => self.write(move |db| connect::end_over(db, now)).await,
             _ => Ok(0),

@@ -18,12 +18,12 @@ use crate::{Erased, Erasing, Listed, Page, Result, acts, kill_point};
 pub trait Contacts: Send + Sync {
     /// One contact.
     async fn contact(&self, workspace: &str, id: ContactId) -> Result<Option<Contact>>;
-    /// Contacts of these channels, of all if none is named; newest first.
+    /// Contacts of these channels, of all if none is given; newest first.
     async fn contacts(&self, workspace: &str, of: BTreeSet<ChannelId>, page: Page) -> Result<Listed<Contact>>;
-    /// The conversation with a contact that something last happened in; none before the first.
+    /// The conversation with a contact that was active last; `None` before the first.
     async fn conversation_with(&self, workspace: &str, id: ContactId) -> Result<Option<Conversation>>;
-    /// Keeps what the platform says of a person that a channel talks to, with an event if that is news. None if there is no such
-    /// channel.
+    /// Stores what the platform reports about a person who writes with a channel, with an event if that changed. `None`
+    /// if the channel does not exist.
     async fn hear_of_contact(
         &self,
         workspace: &str,
@@ -31,13 +31,14 @@ pub trait Contacts: Send + Sync {
         person: Person,
         now: Timestamp,
     ) -> Result<Option<Contact>>;
-    /// Erases a contact with every conversation that is only theirs, their words in others, the events and deliveries that tell of
-    /// them, and what a connector's state says of them, with an event that tells only that it happened. Their next message makes a new contact. What may name
-    /// them anywhere is left to [`Self::erase_on`]. None if there is no such contact.
+    /// Erases a contact: every conversation that is only theirs, their messages in others, the events and deliveries
+    /// about them, and their data in a connector's state, with an event that reports only that it happened. Their next
+    /// message creates a new contact. Documents that may name them are left to [`Self::erase_on`]. `None` if the
+    /// contact does not exist.
     async fn erase_contact(&self, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Erased>>;
-    /// Goes on with the erasures that are not over, by a step of bounded length: reads dead letters, transcripts, refusals, kept
-    /// answers and events of no conversation, and removes those that name who was erased; in the end empties
-    /// the log. Two callers at once do the same work twice, and nothing else.
+    /// Continues the erasures in progress, by a step of bounded duration: reads dead letters, transcripts, refusals,
+    /// stored responses and events of no conversation, and deletes those that name an erased person; at the end
+    /// truncates the log. Two concurrent callers do the same work twice, without harm.
     async fn erase_on(&self) -> Result<Erasing>;
 }
 

@@ -17,15 +17,16 @@ use crate::{ConversationFilter, Listed, Page, Result};
 /// Conversations, their windows and their messages.
 #[async_trait]
 pub trait Conversations: Send + Sync {
-    /// Tells what time alone brought to up to `limit` conversations: the window closes in a while, or is closed, by the rules of
-    /// the app that `books` names; the conversations of a deleted channel end. Oldest news first. How many were looked at;
-    /// `limit` if there may be more. One whose app has no rules there is looked at again after
-    /// [`weir_domain::limits::NEWS_WAIT`]. Of a window that moved meanwhile only where it stands now is told.
+    /// Appends the events that the passing of time causes for up to `limit` conversations: the window is about to
+    /// close, or has closed, by the rules of the app in `books`; the conversations of a deleted channel end. The
+    /// longest due first. Returns the number processed; `limit` if there may be more. A conversation whose app has no
+    /// rules there is processed again after [`weir_domain::limits::NEWS_WAIT`]. Of a window that moved meanwhile only
+    /// the present state is reported.
     async fn tell_news(&self, books: BTreeMap<String, RuleBook>, limit: u32, now: Timestamp) -> Result<u32>;
     /// One conversation.
     async fn conversation(&self, workspace: &str, id: ConversationId) -> Result<Option<Conversation>>;
-    /// Conversations, the one with the newest message first. One page looks at [`weir_domain::limits::ROWS_SCANNED`] at most, so
-    /// that with a name it may hold none, and more follow.
+    /// Conversations, the one with the newest message first. One page scans at most
+    /// [`weir_domain::limits::ROWS_SCANNED`] rows, so that with a name it may be empty although more follow.
     async fn conversations(
         &self,
         workspace: &str,
@@ -38,9 +39,9 @@ pub trait Conversations: Send + Sync {
         workspace: &str,
         conversations: Vec<ConversationId>,
     ) -> Result<BTreeMap<ConversationId, Message>>;
-    /// Somebody looked at what the contact wrote: nothing of it is unread.
+    /// The business viewed the conversation: none of its messages is unread.
     async fn looked_at(&self, workspace: &str, id: ConversationId) -> Result<()>;
-    /// Notes what the platform said that a conversation can carry.
+    /// Stores the platform's report of the content that a conversation supports.
     async fn set_images_allowed(
         &self,
         workspace: &str,
@@ -50,8 +51,9 @@ pub trait Conversations: Send + Sync {
     ) -> Result<()>;
     /// One message.
     async fn message(&self, workspace: &str, id: MessageId) -> Result<Option<Message>>;
-    /// Messages of these channels, of all if none is named, that hold these words, in whatever case, newest first. One page looks through the next
-    /// [`limits::MESSAGES_SEARCHED`](weir_domain::limits::MESSAGES_SEARCHED) at most, so it may hold none, and another follow.
+    /// Messages of these channels, of all if none is given, that contain these words, in any case, newest first. One
+    /// page scans at most the next [`limits::MESSAGES_SEARCHED`](weir_domain::limits::MESSAGES_SEARCHED), so it may be
+    /// empty although more follow.
     async fn search_messages(
         &self,
         workspace: &str,

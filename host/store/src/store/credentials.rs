@@ -14,15 +14,16 @@ use crate::{Result, acts};
 pub trait Credentials: Send + Sync {
     /// The credential of a channel, decrypted.
     async fn credential(&self, workspace: &str, id: ChannelId) -> Result<Option<Credential>>;
-    /// Notes that the platform is asked for another credential: what follows cannot be undone. Commit this before.
+    /// Notes that a new credential is requested from the platform: the request cannot be undone. Must be committed
+    /// before the request.
     async fn begin_renewal(&self, workspace: &str, id: ChannelId, now: Timestamp) -> Result<()>;
-    /// Notes that the platform has refused to renew: the credential is as it was.
+    /// Notes that the platform refused the renewal: the credential is unchanged.
     async fn end_renewal(&self, workspace: &str, id: ChannelId) -> Result<()>;
-    /// Since when a renewal has no end: it is under way, or was cut off.
+    /// Since when a renewal has no end: it is in progress, or was interrupted.
     async fn renewal_begun(&self, workspace: &str, id: ChannelId) -> Result<Option<Timestamp>>;
-    /// Puts a renewed credential in the place of `old`, which it was made from. A channel that waited for it is connected again,
-    /// with an event. False, and nothing is written, if the channel has another credential by now, or was deleted. Repeating it
-    /// changes nothing.
+    /// Replaces the credential `old` by the one renewed from it. A channel that waited for it is connected again, with
+    /// an event. Returns false, and writes nothing, if the channel has another credential by now, or was deleted.
+    /// Idempotent.
     async fn put_credential(
         &self,
         workspace: &str,
@@ -31,7 +32,8 @@ pub trait Credentials: Send + Sync {
         renewed: Credential,
         now: Timestamp,
     ) -> Result<bool>;
-    /// Channels of all workspaces, with those, whose access token dies before `before` or whose renewal has no end, soonest first.
+    /// Channels of all workspaces whose access token expires before `before` or whose renewal has no end, soonest
+    /// first, each with its workspace.
     async fn credentials_due(&self, before: Timestamp, limit: u32) -> Result<Vec<(String, ChannelId)>>;
 }
 

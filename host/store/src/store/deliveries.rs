@@ -21,12 +21,14 @@ pub trait Deliveries: Send + Sync {
         event: EventId,
         now: Timestamp,
     ) -> Result<DeliveryId>;
-    /// Leases up to `limit` deliveries that are due, of all workspaces; for an endpoint that keeps order, at most one of a conversation, the
-    /// oldest, so that a failing event blocks only its conversation. Endpoints in turn.
+    /// Leases up to `limit` due deliveries of all workspaces, in turns of the endpoints; for an endpoint that keeps
+    /// order, at most one of a conversation, the oldest, so that a failing event blocks only its conversation.
     async fn lease_deliveries(&self, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>>;
-    /// Makes due what `owner` leased and is not in flight there: a lease whose answer was lost. How many.
+    /// Makes due what `owner` leased and does not have in flight: a lease whose response was lost. Returns their
+    /// number.
     async fn free_deliveries(&self, owner: &str, in_flight: BTreeSet<DeliveryId>, now: Timestamp) -> Result<u32>;
-    /// Writes down how a try went; the lease says of which delivery, whosever it is. False, and nothing written, if the lease was lost meanwhile.
+    /// Stores the result of an attempt; the lease identifies the delivery, in any workspace. Returns false, and writes
+    /// nothing, if the lease was lost meanwhile.
     async fn settle_delivery(
         &self,
         lease: &DeliveryLease,
@@ -34,11 +36,11 @@ pub trait Deliveries: Send + Sync {
         next: DeliveryNext,
         now: Timestamp,
     ) -> Result<bool>;
-    /// When the next delivery is due; none if none waits.
+    /// When the next delivery is due; `None` if none waits.
     async fn next_delivery_due(&self) -> Result<Option<Timestamp>>;
     /// Deliveries, newest first.
     async fn deliveries(&self, workspace: &str, of: DeliveriesOf, page: Page) -> Result<Listed<Delivery>>;
-    /// One delivery, with its tries.
+    /// One delivery, with its attempts.
     async fn delivery(&self, workspace: &str, id: DeliveryId) -> Result<Option<(Delivery, Vec<DeliveryAttempt>)>>;
 }
 

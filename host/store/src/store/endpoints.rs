@@ -1,4 +1,4 @@
-//! Endpoints: who is told of events.
+//! Endpoints: the operator's URLs that receive events.
 
 use async_trait::async_trait;
 use weir_domain::id::EndpointId;
@@ -9,16 +9,16 @@ use crate::engine::Engine;
 use crate::tables::endpoints;
 use crate::{Endpoint, EndpointPatch, Listed, Page, RecoveryStep, Result, acts};
 
-/// Endpoints: who is told of events.
+/// Endpoints: the operator's URLs that receive events.
 #[async_trait]
 pub trait Endpoints: Send + Sync {
-    /// Keeps an endpoint. It gets the events that come after.
+    /// Stores an endpoint. It receives the events from now on.
     async fn insert_endpoint(&self, endpoint: Endpoint) -> Result<()>;
     /// One endpoint.
     async fn endpoint(&self, workspace: &str, id: EndpointId) -> Result<Option<Endpoint>>;
     /// Endpoints, newest first.
     async fn endpoints(&self, workspace: &str, page: Page) -> Result<Listed<Endpoint>>;
-    /// Changes an endpoint. None if there is none.
+    /// Changes an endpoint. `None` if it does not exist.
     async fn update_endpoint(
         &self,
         workspace: &str,
@@ -26,19 +26,19 @@ pub trait Endpoints: Send + Sync {
         patch: EndpointPatch,
         now: Timestamp,
     ) -> Result<Option<Endpoint>>;
-    /// Removes an endpoint and what waits for it; false if there is none.
+    /// Deletes an endpoint with its deliveries; returns false if it does not exist.
     async fn delete_endpoint(&self, workspace: &str, id: EndpointId) -> Result<bool>;
-    /// Writes down that this endpoint is to be given what it did not take of the events since then: deliveries that failed or
-    /// wait for another try, and what was told while it was switched off. Asked for twice, it is one recovery from the earlier
-    /// moment on. False if there is no such endpoint.
+    /// Requests the recovery of an endpoint's missed deliveries of the events since `since`: those that failed or wait
+    /// for another attempt, and those of the time when it was disabled. Requested twice, it is one recovery from the
+    /// earlier moment on. Returns false if the endpoint does not exist.
     async fn begin_recovery(&self, workspace: &str, id: EndpointId, since: Timestamp, now: Timestamp) -> Result<bool>;
-    /// Takes the next step of a recovery: looks at [`weir_domain::limits::EVENTS_RECOVERED`] events, the oldest first. Until the
-    /// last step nothing of the endpoint is leased.
+    /// Executes the next step of a recovery: reads [`weir_domain::limits::EVENTS_RECOVERED`] events, the oldest first.
+    /// Until the last step nothing of the endpoint is leased.
     async fn recover_step(&self, workspace: &str, id: EndpointId, now: Timestamp) -> Result<RecoveryStep>;
-    /// Endpoints of all workspaces, with those, whose recovery took its last step before then.
+    /// Endpoints of all workspaces, each with its workspace, whose recovery made its last step before then.
     async fn recoveries(&self, before: Timestamp) -> Result<Vec<(String, EndpointId)>>;
-    /// Tells of the enabled endpoints of all workspaces to which nothing has gone through for [`weir_domain::limits::ENDPOINT_FAILING`], once
-    /// each. How many.
+    /// Appends an event for each enabled endpoint of all workspaces whose deliveries have failed for
+    /// [`weir_domain::limits::ENDPOINT_FAILING`], once each. Returns their number.
     async fn tell_failing(&self, now: Timestamp) -> Result<u32>;
 }
 

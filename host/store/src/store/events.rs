@@ -14,23 +14,23 @@ use crate::{Listed, Result, acts};
 /// The event log.
 #[async_trait]
 pub trait Events: Send + Sync {
-    /// Writes one event that nothing else goes with.
+    /// Appends a single event.
     async fn append_event(&self, event: NewEvent, now: Timestamp) -> Result<EventId>;
-    /// Events after a place in the log, in order. One page looks at [`weir_domain::limits::ROWS_SCANNED`] events at most, so it
-    /// may hold fewer than there is room for, or none, and more follow: `next` is the place to go on from.
+    /// Events after a position in the log, in order. One page scans at most [`weir_domain::limits::ROWS_SCANNED`]
+    /// events, so it may be short or empty although more follow: `next` is the position to continue from.
     async fn events(&self, workspace: &str, after: i64, filter: &EventFilter, limit: u32) -> Result<Listed<Event>>;
     /// One event.
     async fn event(&self, workspace: &str, id: EventId) -> Result<Option<Event>>;
-    /// The place in the log of an event, of one that was erased too; 0 for one that became too old to be kept. None if there never
-    /// was such an event.
+    /// The position in the log of an event, also of an erased one; 0 for one past its retention. `None` if the event
+    /// never existed.
     async fn event_place(&self, workspace: &str, id: EventId) -> Result<Option<i64>>;
     /// The end of the log.
     async fn last_sequence(&self) -> Result<i64>;
-    /// The end of the log, which changes after each commit that made the log longer: who shows or delivers events as they come
-    /// waits on it, and no write has to say that it added one.
+    /// The end of the log, which changes after each commit that appends events: readers that show or deliver new events
+    /// wait for it, so that writers need not notify.
     fn log_end(&self) -> watch::Receiver<i64>;
-    /// The same, as other hosts on the record made it: what they wrote may be work for this one. Never changes where one host uses
-    /// the record.
+    /// The same, raised by other hosts on the database: what they wrote may be work for this one. Never changes where
+    /// one host uses the database.
     fn log_end_of_others(&self) -> watch::Receiver<i64>;
 }
 

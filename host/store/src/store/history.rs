@@ -1,4 +1,4 @@
-//! Where reading a platform goes on, and what it would not show.
+//! The positions of reading platforms, and histories that a platform refused to return.
 
 use async_trait::async_trait;
 use weir_domain::id::ChannelId;
@@ -8,20 +8,20 @@ use crate::engine::Engine;
 use crate::tables::{channels, gaps};
 use crate::{HistoryGap, Result};
 
-/// Where reading a platform goes on, and what it would not show.
+/// The positions of reading platforms, and histories that a platform refused to return.
 #[async_trait]
 pub trait History: Send + Sync {
-    /// Where asking a platform without webhooks goes on; none at the beginning.
+    /// The cursor from which a platform without webhooks is polled; `None` for the beginning.
     async fn poll_cursor(&self, workspace: &str, id: ChannelId) -> Result<Option<String>>;
-    /// Keeps where it goes on. To be called once what came before it is recorded.
+    /// Stores the cursor. Must be called once everything before it is stored.
     async fn keep_poll_cursor(&self, workspace: &str, id: ChannelId, cursor: Option<String>) -> Result<()>;
-    /// Keeps that the platform refused to show a conversation's history.
+    /// Stores that the platform refused to return a conversation's history.
     async fn keep_history_gap(&self, workspace: &str, gap: HistoryGap) -> Result<()>;
     /// The history of a conversation was read.
     async fn close_history_gap(&self, workspace: &str, channel: ChannelId, conversation: &str) -> Result<()>;
     /// The conversations of a channel whose history is still to be read; bounded.
     async fn history_gaps(&self, workspace: &str, channel: ChannelId) -> Result<Vec<HistoryGap>>;
-    /// Those of all channels, with their workspaces, that are to be asked for again, the longest due first.
+    /// Gaps of all channels, with their workspaces, that are due for another attempt, the longest due first.
     async fn history_gaps_due(&self, limit: u32, now: Timestamp) -> Result<Vec<(String, HistoryGap)>>;
 }
 

@@ -1,4 +1,4 @@
-//! What comes in from platforms.
+//! Inbound data from platforms.
 
 use std::collections::BTreeSet;
 
@@ -13,14 +13,14 @@ use crate::engine::Engine;
 use crate::tables::ledger;
 use crate::{App, DeadLetter, Listed, Page, Recorded, Result, Source};
 
-/// What comes in from platforms.
+/// Inbound data from platforms.
 #[async_trait]
 pub trait Inbound: Send + Sync {
-    /// Records what one webhook (or one reading of the history) told: for each event whose key the channel has not seen,
-    /// the contact, the conversation with its window and budget, the message or what became of one, and the event log.
-    /// Events for accounts that the app does not know, or that were deleted, are counted and not kept.
-    /// Our own echo is matched to the message by platform id, and else to the one message of that conversation that is
-    /// being sent or is uncertain, so that an echo may come before the answer of the send.
+    /// Applies one webhook, or one page of the history: for each event whose key the channel has not received, the
+    /// contact, the conversation with its window and budget, the message or its change, and the event log. Events for
+    /// accounts that the app does not know, or that were deleted, are counted and not stored. An echo of an outbound
+    /// message is matched by platform id, or else to the one message of that conversation that is sending or uncertain,
+    /// so that an echo may arrive before the response of the send.
     async fn record_inbound(
         &self,
         app: &App,
@@ -29,14 +29,14 @@ pub trait Inbound: Send + Sync {
         book: &RuleBook,
         now: Timestamp,
     ) -> Result<Recorded>;
-    /// Keeps a verified webhook that could not be translated, or what was polled and is unknown. At the bound of the app
-    /// nothing gives way: [`StoreError::Unavailable`](crate::StoreError::Unavailable), and whoever brought it keeps it.
+    /// Stores a verified webhook, or a polled page, that could not be translated. At the app's bound nothing is
+    /// displaced: the result is [`StoreError::Unavailable`](crate::StoreError::Unavailable), and the sender keeps it.
     async fn keep_dead_letter(&self, letter: DeadLetter) -> Result<()>;
-    /// Dead letters of these apps, whose workspace they are of, without their bodies, newest first.
+    /// Dead letters of these apps, each in its app's workspace, without their bodies, newest first.
     async fn dead_letters(&self, apps: BTreeSet<String>, page: Page) -> Result<Listed<DeadLetter>>;
-    /// One, with its body.
+    /// One dead letter, with its body.
     async fn dead_letter(&self, workspace: &str, id: DeadLetterId) -> Result<Option<DeadLetter>>;
-    /// Drops one; false if there is none.
+    /// Deletes a dead letter; returns false if it does not exist.
     async fn drop_dead_letter(&self, workspace: &str, id: DeadLetterId) -> Result<bool>;
 }
 

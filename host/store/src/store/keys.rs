@@ -1,4 +1,4 @@
-//! API keys, and the sessions of browsers that were begun with one.
+//! API keys, and the browser sessions started with them.
 
 use async_trait::async_trait;
 use weir_domain::caller::{Key, Session};
@@ -9,27 +9,28 @@ use crate::Result;
 use crate::engine::Engine;
 use crate::tables::keys;
 
-/// API keys, and the sessions of browsers that were begun with one.
+/// API keys, and the browser sessions started with them.
 #[async_trait]
 pub trait Keys: Send + Sync {
-    /// Keeps a key. The prefix is unique.
+    /// Stores a key. The prefix is unique.
     async fn insert_key(&self, key: Key) -> Result<()>;
-    /// Keeps the first key of a workspace. False, and nothing is kept, if it has one already beside those named `configured`.
+    /// Stores the first key of a workspace. Returns false, and stores nothing, if it has one already besides those
+    /// named `configured`.
     async fn insert_first_key(&self, key: Key, configured: &str) -> Result<bool>;
-    /// Keeps the key that the operator's configuration names, in the place of the one of the same name before: that opens
-    /// nothing any more, and its sessions end. The same key again changes nothing; one that was revoked works again.
+    /// Stores the key from the operator's configuration, replacing the one of the same name: that becomes invalid, and
+    /// its sessions end. The same key again changes nothing; a revoked one becomes valid again.
     async fn put_configured_key(&self, key: Key, now: Timestamp) -> Result<()>;
-    /// The key with this prefix, ended ones too.
+    /// The key with this prefix, also if ended.
     async fn key_by_prefix(&self, prefix: &str) -> Result<Option<Key>>;
     /// All keys of a workspace, oldest first.
     async fn keys(&self, workspace: &str) -> Result<Vec<Key>>;
-    /// Ends a key; false if there is none. Repeating it changes nothing.
+    /// Ends a key; returns false if it does not exist. Idempotent.
     async fn revoke_key(&self, workspace: &str, id: KeyId, now: Timestamp) -> Result<bool>;
-    /// Keeps a session that was begun with a key, and drops those that are over, and the oldest of the key beyond the bound.
+    /// Stores a session of a key, and deletes expired ones, and the oldest of the key beyond the bound.
     async fn insert_session(&self, digest: [u8; 32], key: KeyId, expires_at: Timestamp, now: Timestamp) -> Result<()>;
-    /// The session with this digest and its key, ended ones too.
+    /// The session with this digest and its key, also if ended.
     async fn session(&self, digest: [u8; 32]) -> Result<Option<Session>>;
-    /// Ends a session. Repeating it changes nothing.
+    /// Ends a session. Idempotent.
     async fn end_session(&self, digest: [u8; 32]) -> Result<()>;
 }
 

@@ -1,4 +1,4 @@
-//! What was refused, and who changed what.
+//! Refusals and the audit log.
 
 use std::collections::BTreeSet;
 
@@ -10,34 +10,36 @@ use crate::engine::Engine;
 use crate::tables::ledger;
 use crate::{AuditEntry, Listed, Page, RefusalCount, RefusalRecord, Result};
 
-/// What was refused, and who changed what.
+/// Refusals and the audit log.
 #[async_trait]
 pub trait Ledger: Send + Sync {
-    /// Keeps a no, so that it can explain itself.
+    /// Stores a refusal, so that it can be explained later.
     async fn keep_refusal(&self, refusal: RefusalRecord) -> Result<()>;
-    /// One.
+    /// One refusal.
     async fn refusal(&self, workspace: &str, id: RefusalId) -> Result<Option<RefusalRecord>>;
-    /// Refusals about these channels, or all of the workspace if there are none; newest first. A step is bounded by what is looked at,
-    /// so a page may be short and have a next one.
+    /// Refusals about these channels, or all of the workspace if none are given; newest first. The number of scanned
+    /// rows is bounded, so a page may be short although more follow.
     async fn refusals(
         &self,
         workspace: &str,
         channels: BTreeSet<ChannelId>,
         page: Page,
     ) -> Result<Listed<RefusalRecord>>;
-    /// How often each rule said no to these channels, or to whom of the workspace if there are none; the most frequent first.
+    /// How often each rule refused these channels, or each requester of the workspace if none are given; the most
+    /// frequent first.
     async fn refusal_counts(
         &self,
         workspace: &str,
         channels: BTreeSet<ChannelId>,
         limit: u32,
     ) -> Result<Vec<RefusalCount>>;
-    /// Forgets some refusals and changes: those before these moments, and the oldest of more than
-    /// [`weir_domain::limits::REFUSALS`] and [`weir_domain::limits::AUDIT_ENTRIES`]. How many; 0 when nothing is left to do.
+    /// Deletes some refusals and audit entries: those before these moments, and the oldest beyond
+    /// [`weir_domain::limits::REFUSALS`] and [`weir_domain::limits::AUDIT_ENTRIES`]. Returns their number; 0 when none
+    /// are left.
     async fn forget_ledgers(&self, refusals: Timestamp, changes: Timestamp) -> Result<u32>;
-    /// Who changed what.
+    /// Appends an entry to the audit log.
     async fn audit(&self, entry: AuditEntry) -> Result<()>;
-    /// Newest first.
+    /// The audit log, newest first.
     async fn audit_log(&self, workspace: &str, page: Page) -> Result<Listed<AuditEntry>>;
 }
 

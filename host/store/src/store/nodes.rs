@@ -1,4 +1,4 @@
-//! Nodes: the hosts that use one record.
+//! Nodes: the hosts that use one database.
 
 use async_trait::async_trait;
 use weir_domain::limits;
@@ -9,29 +9,30 @@ use crate::engine::Engine;
 use crate::tables::nodes;
 use crate::{EndedNodes, Node, Result};
 
-/// Nodes: the hosts that use one record. Leases of messages and deliveries, claims and duties have a node as their owner, and end
-/// with it.
+/// Nodes: the hosts that use one database. Leases of messages and deliveries, claims and duties have a node as their
+/// owner, and end with it.
 #[async_trait]
 pub trait Nodes: Send + Sync {
-    /// Registers a start of the node `name`, under an epoch that was never used.
+    /// Registers a start of the node `name`, with an epoch that was never used.
     async fn register_node(&self, name: &str, version: &str, now: Timestamp) -> Result<Node>;
-    /// Notes a heartbeat. False if the node was ended meanwhile: what it was at work on is others' now. It waits for no other work
-    /// of this host.
+    /// Stores a heartbeat. Returns false if the node was ended meanwhile: its work belongs to others now. It waits for
+    /// no other work of this host.
     async fn beat(&self, node: &str, now: Timestamp) -> Result<bool>;
-    /// All nodes by name, those that died within [`limits::NODE_LISTED`] among them.
+    /// All nodes by name, including those that died within [`limits::NODE_LISTED`].
     async fn nodes(&self) -> Result<Vec<Node>>;
     /// How many nodes are alive.
     async fn count_nodes(&self, now: Timestamp) -> Result<u32>;
-    /// Ends the nodes that were silent for [`limits::NODE_DEAD`], but not `own`, and what is in the hands of none that is alive:
-    /// messages are lost to the next sweep, deliveries are due, requests are interrupted, duties are free. `node_time` is the moment
-    /// by the clock of heartbeats, `now` by that of leases: another one where hosts follow a sandbox's clock.
+    /// Ends the nodes that were silent for [`limits::NODE_DEAD`], except `own`, and releases the work that no living
+    /// node owns: the next sweep settles messages, deliveries are due, requests are interrupted, duties are free.
+    /// `node_time` is by the clock of heartbeats, `now` by that of leases: they differ where hosts follow a sandbox's
+    /// clock.
     async fn end_dead_nodes(&self, own: &str, node_time: Timestamp, now: Timestamp) -> Result<EndedNodes>;
-    /// The same for every node but `own`, for a host that knows that it is the only one.
+    /// The same for every node except `own`, for a host that knows that it is the only one.
     async fn end_other_nodes(&self, own: &str, node_time: Timestamp, now: Timestamp) -> Result<EndedNodes>;
-    /// Removes a node that stops, and ends the same of it.
+    /// Removes a node that stops, and releases its work in the same way.
     async fn remove_node(&self, node: &str, node_time: Timestamp, now: Timestamp) -> Result<EndedNodes>;
-    /// Takes duties for a node, or renews them, for [`limits::DUTY`]: one node at a time has each. Those that it has then; none if
-    /// the node was ended.
+    /// Acquires or renews duties for a node, for [`limits::DUTY`]: one node at a time has each. Returns those that it
+    /// then has; none if the node was ended.
     async fn hold_duties(&self, duties: Vec<&'static str>, node: &str, now: Timestamp) -> Result<Vec<&'static str>>;
 }
 
@@ -56,7 +57,7 @@ impl<E: Engine> Nodes for E {
     async fn end_dead_nodes(&self, own: &str, node_time: Timestamp, now: Timestamp) -> Result<EndedNodes> {
         let (own, since) = (own.to_owned(), node_time.before(limits::NODE_DEAD));
         let node = own.clone();
-        // Mostly there is nothing, and reading costs less than writing.
+        // Usually there is nothing to do, and reading costs less than writing.
         let look = move |db: &Db<'_>| Ok(nodes::silent(db, &node, since)?.is_empty() && !nodes::has_orphans(db, now)?);
         if self.read(look).await? {
             return Ok(EndedNodes::default());

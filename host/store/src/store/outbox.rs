@@ -1,4 +1,4 @@
-//! Messages on their way out.
+//! Outbound messages.
 
 use std::collections::BTreeSet;
 
@@ -19,20 +19,22 @@ use crate::{
     Result, Room, StateWrite, UncertainMessage, acts,
 };
 
-/// Messages on their way out.
+/// Outbound messages.
 #[async_trait]
 pub trait Outbox: Send + Sync {
-    /// Each try of a message, oldest first, with the requests that left.
+    /// The attempts of a message, oldest first, with the requests that were sent.
     async fn attempts(&self, workspace: &str, id: MessageId) -> Result<Vec<Attempt>>;
-    /// Judges a draft and puts it into the outbox, with an event and the answer under the caller's claim, in one transaction: two
-    /// callers cannot both spend the last message of a window. The same key with the same request gives the first answer.
+    /// Checks a draft against the policy and adds it to the outbox, with an event and the response under the caller's
+    /// claim, in one transaction: two concurrent callers cannot both spend the last message of a window. The same key
+    /// with the same request returns the first response.
     async fn enqueue(&self, new: NewMessage, book: &RuleBook, now: Timestamp) -> Result<Enqueued, EnqueueError>;
-    /// Leases messages of all workspaces that are due, as many as there is room for: at most one of a conversation, the oldest; channels in
-    /// turn; none of a channel that is held or waits for authorization. The attempt is written open now, before anything leaves. A
-    /// conversation with an uncertain message waits for it up to [`weir_domain::limits::UNCERTAIN_WAIT`].
+    /// Leases due messages of all workspaces, up to the free capacity: at most one of a conversation, the oldest;
+    /// channels in turn; none of a channel that is held or waits for authorization. The attempt is stored as open
+    /// before any request is sent. A conversation with an uncertain message waits for it up to
+    /// [`weir_domain::limits::UNCERTAIN_WAIT`].
     async fn lease_messages(&self, owner: &str, room: Room, now: Timestamp) -> Result<Vec<MessageLease>>;
-    /// Closes the attempt that the lease is for, whosever it is, and moves the message on, with an event and the state that the call wrote. False, and nothing
-    /// written, if the lease was lost meanwhile.
+    /// Ends the attempt of the lease, in any workspace, and updates the message, with an event and the state that the
+    /// call wrote. Returns false, and writes nothing, if the lease was lost meanwhile.
     async fn settle_message(
         &self,
         lease: &LeaseToken,
@@ -41,16 +43,19 @@ pub trait Outbox: Send + Sync {
         state: Vec<StateWrite>,
         now: Timestamp,
     ) -> Result<bool>;
-    /// Queues again what `owner` leased and is not in flight there: leases whose answer was lost, so that nothing of them left. How many.
+    /// Requeues what `owner` leased and does not have in flight: leases whose response was lost, so that nothing of
+    /// them was sent. Returns their number.
     async fn free_messages(&self, owner: &str, in_flight: BTreeSet<MessageId>, now: Timestamp) -> Result<u32>;
-    /// Messages whose lease ran out over an open attempt become uncertain; queued ones past their end fail. How many.
+    /// Messages whose lease expired during an open attempt become uncertain; queued ones past their end fail. Returns
+    /// their number.
     async fn sweep_messages(&self, now: Timestamp) -> Result<u32>;
     /// Uncertain messages of all workspaces, oldest first, with when they were sent.
     async fn uncertain_messages(&self, limit: u32) -> Result<Vec<UncertainMessage>>;
-    /// Those of the oldest uncertain messages about which the platform's history is to be asked now: after
-    /// [`weir_domain::limits::UNCERTAIN_GRACE`], and then less and less often. Each is given to one caller.
+    /// The oldest uncertain messages about which the platform's history is due to be queried: after
+    /// [`weir_domain::limits::UNCERTAIN_GRACE`], and then at growing intervals. Each is returned to one caller.
     async fn ask_uncertain(&self, limit: u32, now: Timestamp) -> Result<Vec<UncertainMessage>>;
-    /// Settles an uncertain message by what the history or a person said. False if it is not uncertain any more.
+    /// Settles an uncertain message by the history or by a person's decision. Returns false if it is not uncertain any
+    /// more.
     async fn resolve_uncertain(
         &self,
         workspace: &str,
@@ -58,14 +63,14 @@ pub trait Outbox: Send + Sync {
         found: Resolution,
         now: Timestamp,
     ) -> Result<bool>;
-    /// Takes a queued message back. What it was, if it could not be.
+    /// Cancels a queued message. Returns its status if it could not be cancelled.
     async fn cancel_message(
         &self,
         workspace: &str,
         id: MessageId,
         now: Timestamp,
     ) -> Result<Option<Result<Message, Message>>>;
-    /// Queues a failed or uncertain message again, judged anew by the same rules.
+    /// Queues a failed or uncertain message again, checked again by the same rules.
     async fn retry_message(
         &self,
         workspace: &str,
@@ -73,9 +78,9 @@ pub trait Outbox: Send + Sync {
         book: &RuleBook,
         now: Timestamp,
     ) -> Result<Option<Message>, EnqueueError>;
-    /// When the next message is due, of whichever app but these; none if none waits.
+    /// When the next message is due, of any app except these; `None` if none waits.
     async fn next_message_due(&self, without: Vec<String>) -> Result<Option<Timestamp>>;
-    /// How many messages of a channel wait, and since when.
+    /// The number of a channel's waiting messages, and since when the oldest waits.
     async fn queue(&self, workspace: &str, channel: ChannelId) -> Result<QueueDepth>;
 }
 
@@ -91,7 +96,7 @@ impl<E: Engine> Outbox for E {
         if crate::claims::current().is_none() {
             return self.share(acceptance).await?;
         }
-        // The mark of the claim goes with what is accepted, and not with a refusal.
+        // The claim's mark is written with an accepted message, and not with a refusal.
         self.write(move |db| Acceptance::one(db, acceptance.clone())?).await
     }
     async fn lease_messages(&self, owner: &str, room: Room, now: Timestamp) -> Result<Vec<MessageLease>> {
@@ -128,7 +133,7 @@ impl<E: Engine> Outbox for E {
         self.read(move |db| acts::outbound::uncertain(db, limit)).await
     }
     async fn ask_uncertain(&self, limit: u32, now: Timestamp) -> Result<Vec<UncertainMessage>> {
-        // Mostly there is none, and reading costs less than writing.
+        // Usually there is none, and reading costs less than writing.
         if self.read(move |db| outbox::to_ask(db, limit, now)).await?.is_empty() {
             return Ok(Vec::new());
         }

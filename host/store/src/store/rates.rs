@@ -1,4 +1,4 @@
-//! Rates of platforms, counted by several hosts together.
+//! Rates of platforms that several hosts count together.
 
 use std::time::Duration;
 
@@ -8,18 +8,19 @@ use crate::engine::Engine;
 use crate::tables::rates;
 use crate::{Leave, Result, SharedRate};
 
-/// Rates of platforms, counted by several hosts together. Moments are durations since the Unix epoch, by the clock of the record.
+/// Rates of platforms that several hosts count together. Moments are durations since the Unix epoch, by the database's
+/// clock.
 #[async_trait]
 pub trait Rates: Send + Sync {
-    /// What the clock of the record shows, to less than a millisecond; none if the record is used by one host, which counts alone.
-    /// Asks nothing of the server.
+    /// The database's clock, to less than a millisecond; `None` if one host uses the database, which counts alone.
+    /// Makes no request to the server.
     fn server_time(&self) -> Option<Duration>;
-    /// Lets a request go that all these rates count, or says when to ask again. It is counted as arriving within the span of its
-    /// rule, until [`Rates::arrived`] says better.
+    /// Admits a request that all these rates count, or returns when to try again. It is counted as arriving within the
+    /// span of its rule, until [`Rates::arrived`] reports its arrival.
     async fn leave(&self, rates: Vec<SharedRate>, now: Duration) -> Result<Leave>;
-    /// A request that was let go under these numbers arrived at `by` at the latest.
+    /// A request that was admitted under these numbers arrived no later than `by`.
     async fn arrived(&self, departures: Vec<(SharedRate, u64)>, by: Duration) -> Result<()>;
-    /// Nothing leaves under these rates before `until`: the platform asked for a pause.
+    /// No request is admitted under these rates before `until`: the platform requested a pause.
     async fn hold(&self, rates: Vec<SharedRate>, until: Duration) -> Result<()>;
 }
 

@@ -1,4 +1,4 @@
-//! How contacts came.
+//! Referrals: how contacts arrived.
 
 use std::collections::BTreeSet;
 
@@ -10,16 +10,16 @@ use crate::engine::Engine;
 use crate::tables::referrals;
 use crate::{AdAnswer, Listed, Page, ReferralRecord, Result};
 
-/// How contacts came.
+/// Referrals: how contacts arrived.
 #[async_trait]
 pub trait Referrals: Send + Sync {
-    /// How contacts came to these channels, to all if none is named; newest first.
+    /// The referrals of these channels, of all if none is given; newest first.
     async fn referrals(&self, workspace: &str, of: BTreeSet<ChannelId>, page: Page) -> Result<Listed<ReferralRecord>>;
-    /// How a contact came.
+    /// One referral.
     async fn referral(&self, workspace: &str, id: ReferralId) -> Result<Option<ReferralRecord>>;
-    /// Keeps what was found out of the ad that brought a contact.
+    /// Stores the result of fetching a referral's ad.
     async fn keep_ad(&self, workspace: &str, id: ReferralId, answer: AdAnswer) -> Result<()>;
-    /// The newest referral of a channel by a link that put this text into the composer.
+    /// The newest referral of a channel by a link with this text as its prefill.
     async fn referral_with_prefill(&self, workspace: &str, channel: ChannelId, text: &str) -> Result<Option<Referral>>;
 }
 

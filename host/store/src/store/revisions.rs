@@ -1,4 +1,4 @@
-//! What nodes keep in memory, and when it was last changed.
+//! Data that nodes cache in memory, and when it last changed.
 
 use async_trait::async_trait;
 
@@ -6,11 +6,11 @@ use crate::engine::Engine;
 use crate::tables::revisions;
 use crate::{Result, Revision};
 
-/// What nodes keep in memory, and when it was last changed.
+/// Data that nodes cache in memory, and when it last changed.
 #[async_trait]
 pub trait Revisions: Send + Sync {
-    /// What was changed after this revision, in order. Each change is numbered in its own transaction, and no number can be read
-    /// before all smaller ones can.
+    /// The changes after this revision, in order. Each change is numbered in its own transaction, and no number is
+    /// visible before all smaller ones are.
     async fn revisions_after(&self, revision: i64) -> Result<Vec<Revision>>;
 }
 

@@ -1,4 +1,4 @@
-//! The state that a connector keeps for a channel, and which version owns it.
+//! The state that a connector stores for a channel, and the version that owns it.
 
 use std::collections::BTreeMap;
 
@@ -11,21 +11,22 @@ use crate::engine::Engine;
 use crate::tables::{channels, state};
 use crate::{ChannelState, HeldAccounts, Result, StateMove, StateOwner, StateWrite, acts};
 
-/// The state that a connector keeps for a channel, and which version owns it. A version is the host's and serves channels of all
-/// workspaces, so what moves states between versions goes by the connector.
+/// The state that a connector stores for a channel, and the version that owns it. A version belongs to the host and
+/// serves channels of all workspaces, so moves of states between versions are by connector.
 #[async_trait]
 pub trait States: Send + Sync {
     /// A channel's state.
     async fn state(&self, workspace: &str, id: ChannelId) -> Result<ChannelState>;
-    /// Writes of one call, all or none. A state that nobody owned is the writer's from then on. False, and nothing is written,
-    /// if another version owns it.
+    /// Writes of one call, all or none. A state without an owner belongs to the writer from then on. Returns false, and
+    /// writes nothing, if another version owns it.
     async fn commit_state(&self, workspace: &str, id: ChannelId, writes: Vec<StateWrite>) -> Result<bool>;
-    /// The channels of a connector that have a state, and whose it is.
+    /// The channels of a connector that have a state, and its owner.
     async fn state_owners(&self, connector: &str) -> Result<Vec<StateOwner>>;
-    /// Hands a channel's state from one version to another, and keeps a copy of what it was. False, and nothing is written,
-    /// if the state is another by now.
+    /// Moves a channel's state from one version to another, and stores a copy of the old one. Returns false, and writes
+    /// nothing, if the state has changed since it was read.
     async fn hand_state_over(&self, connector: &str, handed: StateMove) -> Result<bool>;
-    /// Leaves a channel's state with a version, since another could not take it over, with an event that says why.
+    /// Leaves a channel's state with a version, since another could not take it over, with an event that has the
+    /// reason.
     async fn hold_state(
         &self,
         connector: &str,
@@ -34,18 +35,18 @@ pub trait States: Send + Sync {
         reason: &str,
         now: Timestamp,
     ) -> Result<()>;
-    /// Gives a channel's state back to the version that it was taken over from, as it was. False, and nothing is written, if
-    /// `from` does not own it, or there is no copy of `to`.
+    /// Returns a channel's state to the version that it was taken over from, as it was. Returns false, and writes
+    /// nothing, if `from` does not own it, or no copy of `to` exists.
     async fn give_state_back(&self, connector: &str, channel: ChannelId, from: &str, to: &str) -> Result<bool>;
-    /// Holds the accounts of a connector whose versions cannot run, by version and why, and frees all others, with an event for
-    /// each change.
+    /// Holds the accounts of a connector whose versions cannot run, by version with the reason, and releases all
+    /// others, with an event for each change.
     async fn hold_accounts(
         &self,
         connector: &str,
         reasons: BTreeMap<String, String>,
         now: Timestamp,
     ) -> Result<HeldAccounts>;
-    /// Why a channel is held, since the version that owns its state cannot run.
+    /// Why a channel is held, if the version that owns its state cannot run.
     async fn held(&self, workspace: &str, id: ChannelId) -> Result<Option<String>>;
 }
 

@@ -1,4 +1,4 @@
-//! What crossed the boundary in calls of connectors.
+//! Transcripts of connectors' calls.
 
 use async_trait::async_trait;
 use weir_domain::id::TranscriptId;
@@ -8,16 +8,16 @@ use crate::engine::Engine;
 use crate::tables::transcripts;
 use crate::{Result, TranscriptFilter, TranscriptRecord};
 
-/// What crossed the boundary in calls of connectors.
+/// Transcripts of connectors' calls.
 #[async_trait]
 pub trait Transcripts: Send + Sync {
-    /// Keeps what was written down of a call; beyond `ring` of its connector the oldest go.
+    /// Stores the transcript of a call; deletes the connector's oldest beyond `ring`.
     async fn keep_transcript(&self, record: TranscriptRecord, ring: u32) -> Result<()>;
     /// Transcripts of a connector, newest first.
     async fn transcripts(&self, connector: &str, filter: TranscriptFilter) -> Result<Vec<TranscriptRecord>>;
     /// One transcript.
     async fn transcript(&self, connector: &str, id: TranscriptId) -> Result<Option<TranscriptRecord>>;
-    /// Drops the transcripts that are older; how many.
+    /// Deletes the transcripts before a moment; returns their number.
     async fn drop_transcripts(&self, before: Timestamp) -> Result<u64>;
 }
 

@@ -1,4 +1,4 @@
-//! The record as a whole.
+//! Maintenance of the whole database.
 
 use async_trait::async_trait;
 use weir_domain::limits;
@@ -7,22 +7,24 @@ use crate::engine::Engine;
 use crate::tables::{ledger, retention};
 use crate::{Depths, Forgotten, KeptSince, Result};
 
-/// The record as a whole.
+/// Maintenance of the whole database.
 #[async_trait]
 pub trait Upkeep: Send + Sync {
-    /// Empties the record's log if it is longer than [`limits::LOG_BYTES`](weir_domain::limits::LOG_BYTES). Whether it did.
+    /// Truncates the write-ahead log if it is longer than [`limits::LOG_BYTES`](weir_domain::limits::LOG_BYTES).
+    /// Returns whether it did.
     async fn empty_long_log(&self) -> Result<bool>;
-    /// Deletes what is older than it is kept, oldest first and at most `limit` rows of a kind, so that nobody waits long for
-    /// it. What is not settled stays: messages in the outbox, events that an enabled endpoint waits for. What a disabled one
-    /// waits for goes, and is counted as missed.
+    /// Deletes data past its retention, oldest first and at most `limit` rows of a kind, so that other writers are not
+    /// delayed. Unsettled data stays: messages in the outbox, events that an enabled endpoint waits for. Events that a
+    /// disabled one waits for are deleted and counted as missed.
     async fn forget(&self, since: KeptSince, limit: u32) -> Result<Forgotten>;
     /// Depths and ages of all queues, for metrics.
     async fn depths(&self) -> Result<Depths>;
-    /// Reads one row: is the record there?
+    /// Reads one row, to check that the database is reachable.
     async fn ping(&self) -> Result<()>;
-    /// Writes one row: can the record be written?
+    /// Writes one row, to check that the database is writable.
     async fn probe(&self) -> Result<()>;
-    /// Finishes what waits and closes. Later calls are [`StoreError::Unavailable`](crate::StoreError::Unavailable).
+    /// Finishes waiting work and closes. Later calls return
+    /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
     async fn close(&self);
 }
 

@@ -1,4 +1,4 @@
-//! Versions of connectors, how they change places, and what the operator granted.
+//! Versions of connectors, changes of their stages, and the operator's grants.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,39 +13,41 @@ use crate::{
     CanaryFigures, CanaryRunRecord, NewVersion, Result, Retirement, StageError, Version, VersionChange, VersionCrash,
 };
 
-/// Versions of connectors, how they change places, and what the operator granted.
+/// Versions of connectors, changes of their stages, and the operator's grants.
 #[async_trait]
 pub trait Versions: Send + Sync {
-    /// Stages a version with its component and an event. The same digest again gives what is there, and replaces a component that was lost or changed.
+    /// Stages a version with its component and an event. The same digest again returns the stored version, and replaces
+    /// a component that was lost or changed.
     ///
     /// # Errors
-    /// [`StageError`] when this version number stands for other bytes, or the release counter goes back.
+    /// [`StageError`] when this version number belongs to other bytes, or the release counter decreases.
     async fn stage_version(&self, version: NewVersion, now: Timestamp) -> Result<Version, StageError>;
-    /// The component of this digest.
+    /// The component with this digest.
     async fn component(&self, digest: &str) -> Result<Option<Bytes>>;
-    /// The digests of versions whose components are not in the record: they were installed when it held none.
+    /// The digests of versions without a stored component: they were installed before the database stored components.
     async fn missing_components(&self) -> Result<Vec<String>>;
-    /// Keeps the component of a version that misses it. The caller has compared the digest.
+    /// Stores the component of a version that lacks it. The caller has verified the digest.
     async fn keep_component(&self, digest: &str, component: Bytes) -> Result<()>;
     /// Versions of all connectors, newest first within each.
     async fn versions(&self) -> Result<Vec<Version>>;
     /// One version.
     async fn version(&self, connector: &str, version: &str) -> Result<Option<Version>>;
-    /// Writes down that a change of a connector's versions begins, at which `node` works: from here on it, or another after its
-    /// death, finishes or undoes it. False, and nothing is written, if another one is open.
+    /// Stores that a change of a connector's versions begins, carried out by `node`: it, or another node after its
+    /// death, completes or undoes it. Returns false, and writes nothing, if another change is in progress.
     async fn begin_version_change(&self, connector: &str, intent: Intent, node: &str) -> Result<bool>;
-    /// Changes that have begun and are not over, by their connectors: those of `node`, and from now on those of dead nodes.
+    /// Version changes in progress, by their connectors: those of `node`, and from now on those of dead nodes.
     async fn open_version_changes(&self, node: &str) -> Result<Vec<(String, Intent)>>;
-    /// The versions that take states over by changes that are open, whoever works at them: by connector.
+    /// The versions that take over states by changes in progress, of any node: by connector.
     async fn takers(&self) -> Result<Vec<(String, String)>>;
-    /// Notes that a node has loaded these versions of a connector, and no others.
+    /// Stores the versions of a connector that a node has loaded.
     async fn note_loaded(&self, node: &str, connector: &str, versions: Vec<String>) -> Result<()>;
-    /// The nodes that are alive and have not loaded a version; `but` is not asked about.
+    /// The living nodes, except `but`, that have not loaded a version.
     async fn nodes_without_version(&self, connector: &str, version: &str, but: &str) -> Result<Vec<String>>;
-    /// Undoes the open change of a connector: the states that it moved are as they were, their owners' again. How many.
+    /// Undoes a connector's change in progress: the states that it moved are restored, with their owners. Returns their
+    /// number.
     async fn undo_version_change(&self, connector: &str) -> Result<u64>;
-    /// Makes a version the active one, by a promotion or a roll-back, and the one before draining, with an event and why, in words. Ends the open
-    /// change. None if there is no such version.
+    /// Makes a version the active one, by a promotion or a rollback, and the previous one draining, with an event and a
+    /// reason for people. Ends the change in progress. `None` if the version does not exist.
     async fn activate_version(
         &self,
         connector: &str,
@@ -54,8 +56,8 @@ pub trait Versions: Send + Sync {
         reason: &str,
         now: Timestamp,
     ) -> Result<Option<Version>>;
-    /// Makes a version the canary, or changes its share or rule, with an event; another one that was a canary is staged again. Ends the
-    /// open change. None if there is no such version.
+    /// Makes a version the canary, or changes its share or rule, with an event; another canary is staged again. Ends
+    /// the change in progress. `None` if the version does not exist.
     async fn begin_canary(
         &self,
         connector: &str,
@@ -63,8 +65,8 @@ pub trait Versions: Send + Sync {
         canary: Canary,
         now: Timestamp,
     ) -> Result<Option<Version>>;
-    /// Ends a version's canary run: it is staged again, or drains if it owns accounts, with an event that says why. Ends the open
-    /// change. None if it is on none.
+    /// Ends a version's canary run: it is staged again, or drains if it owns accounts, with an event that has the
+    /// reason. Ends the change in progress. `None` if it is not a canary.
     async fn end_canary(
         &self,
         connector: &str,
@@ -73,8 +75,7 @@ pub trait Versions: Send + Sync {
         failed: bool,
         now: Timestamp,
     ) -> Result<Option<Version>>;
-    /// Keeps what the calls of a canary run came to at one node, also after its end. Those of an earlier run
-    /// change nothing.
+    /// Stores one node's figures of a canary run, also after its end. Figures of an earlier run change nothing.
     async fn keep_canary_figures(
         &self,
         connector: &str,
@@ -84,18 +85,18 @@ pub trait Versions: Send + Sync {
     ) -> Result<()>;
     /// The last canary run of a version.
     async fn canary_run(&self, connector: &str, version: &str) -> Result<Option<CanaryRunRecord>>;
-    /// Notes crashes of versions that a node saw, each once.
+    /// Stores crashes of versions that a node saw, each once.
     async fn note_crashes(&self, node: &str, crashes: Vec<VersionCrash>, now: Timestamp) -> Result<()>;
-    /// The crashes within [`weir_domain::limits::BREAK_SPAN`] that other nodes noted, oldest first, each with its node.
+    /// The crashes within [`weir_domain::limits::BREAK_SPAN`] that other nodes stored, oldest first, each with its
+    /// node.
     async fn crashes_of_others(&self, node: &str, now: Timestamp) -> Result<Vec<(String, VersionCrash)>>;
-    /// Retires a version that serves nobody and owns no account.
+    /// Retires a version that serves no account and owns no state.
     async fn retire_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Retirement>;
-    /// The version that served before the active one, in the line of those that were active: a roll-back takes the last of the
-    /// line away.
+    /// The version that was active before the active one: a rollback removes the last entry of this sequence.
     async fn active_before(&self, connector: &str) -> Result<Option<String>>;
-    /// The steps in the lives of a connector's versions, newest first.
+    /// The timeline of a connector's versions, newest first.
     async fn version_changes(&self, connector: &str, limit: u32) -> Result<Vec<VersionChange>>;
-    /// Quarantines a version, with an event that says why. None if there is no such version.
+    /// Quarantines a version, with an event that has the reason. `None` if the version does not exist.
     async fn quarantine_version(
         &self,
         connector: &str,
@@ -103,9 +104,9 @@ pub trait Versions: Send + Sync {
         reason: &str,
         now: Timestamp,
     ) -> Result<Option<Version>>;
-    /// What the operator granted a connector; empty until then.
+    /// The operator's grants for a connector; empty at first.
     async fn grants(&self, connector: &str) -> Result<Grants>;
-    /// Replaces what the operator granted.
+    /// Replaces the operator's grants.
     async fn put_grants(&self, connector: &str, grants: Grants, now: Timestamp) -> Result<()>;
 }
 

@@ -1,4 +1,4 @@
-//! What one node at a time does for a channel.
+//! Work that one node at a time does for a channel.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +10,11 @@ use crate::engine::Engine;
 use crate::tables::work;
 use crate::{Result, WorkAgain, WorkKind, WorkLease};
 
-/// What one node at a time does for a channel. Whoever takes it has it until it ends it or dies, and no longer than a
-/// call may take, or the reading of a history.
+/// Work that one node at a time does for a channel. A node has claimed work until it ends it or dies, and no longer
+/// than a call, or the reading of a history, may take.
 #[async_trait]
 pub trait ChannelWork: Send + Sync {
-    /// Takes the work of a channel, whether it is due or not. None while another node has it.
+    /// Claims the work of a channel, whether it is due or not. `None` while another node has it.
     async fn take_work(
         &self,
         channel: ChannelId,
@@ -22,17 +22,17 @@ pub trait ChannelWork: Send + Sync {
         node: &str,
         now: Timestamp,
     ) -> Result<Option<WorkLease>>;
-    /// Takes what is due, the longest due first: each is given to one caller.
+    /// Claims due work, the longest due first: each is returned to one caller.
     async fn lease_work(&self, kind: WorkKind, node: &str, limit: u32, now: Timestamp) -> Result<Vec<WorkLease>>;
-    /// When the next is due that nobody has.
+    /// The next due time of unclaimed work.
     async fn next_work(&self, kind: WorkKind, now: Timestamp) -> Result<Option<Timestamp>>;
-    /// Ends what was taken: it is done again then, or sooner if that was asked for meanwhile; without either it is over. False, and
-    /// nothing is written, if the lease was lost.
+    /// Ends claimed work: it is due again at the given time, or sooner if that was requested meanwhile; without either
+    /// it is finished. Returns false, and writes nothing, if the claim was lost.
     async fn end_work(&self, lease: WorkLease, again: Option<WorkAgain>) -> Result<bool>;
-    /// A channel's history is to be read since this moment. One that is read, or waits to be, is read again since the earlier of
-    /// both moments.
+    /// Requests a channel's history since this moment. A history that is being read, or waits to be, is read again
+    /// since the earlier of both moments.
     async fn ask_history(&self, channel: ChannelId, since: Timestamp, now: Timestamp) -> Result<()>;
-    /// These channels are polled, a new one at once, and no others.
+    /// Sets the polled channels to exactly these; a new one is due at once.
     async fn enlist_polls(&self, channels: BTreeSet<ChannelId>, now: Timestamp) -> Result<()>;
 }
 
@@ -62,7 +62,7 @@ impl<E: Engine> ChannelWork for E {
         self.write(move |db| work::ask_history(db, channel, since, now)).await
     }
     async fn enlist_polls(&self, channels: BTreeSet<ChannelId>, now: Timestamp) -> Result<()> {
-        // Mostly nothing changes, and reading costs less than writing.
+        // Usually nothing changes, and reading costs less than writing.
         if self.look(|db| work::channels(db, WorkKind::Poll)).await? == channels {
             return Ok(());
         }

@@ -12,17 +12,18 @@ use crate::{RemoveWorkspaceError, Result};
 /// Workspaces: the tenants of one Weir.
 #[async_trait]
 pub trait Workspaces: Send + Sync {
-    /// Keeps a workspace. False if there is one of this name, or one that is being removed.
+    /// Stores a workspace. Returns false if one of this name exists, or is being removed.
     async fn insert_workspace(&self, workspace: Workspace) -> Result<bool>;
     /// All workspaces, by name.
     async fn workspaces(&self) -> Result<Vec<Workspace>>;
-    /// The workspace of this name.
+    /// The workspace with this name.
     async fn workspace(&self, id: &str) -> Result<Option<Workspace>>;
-    /// Marks a workspace as removed, if its channels are deleted: its keys, sessions and endpoints end, its apps are found no more,
-    /// and nothing enters it from then on. What is in it waits for [`Self::clear_workspaces`]. False if there is no such workspace.
+    /// Marks a workspace as removed, if its channels are deleted: its keys, sessions and endpoints end, its apps are no
+    /// longer found, and nothing can be added from then on. [`Self::clear_workspaces`] deletes its contents. Returns
+    /// false if the workspace does not exist.
     async fn remove_workspace(&self, id: &str, now: Timestamp) -> Result<bool, RemoveWorkspaceError>;
-    /// Deletes some of what is left in removed workspaces, `limit` rows of a kind at most, and a mark when nothing can follow it.
-    /// Whether there may be more.
+    /// Deletes some of the contents of removed workspaces, at most `limit` rows of a kind, and a mark once nothing is
+    /// left. Returns whether there may be more.
     async fn clear_workspaces(&self, now: Timestamp, limit: u32) -> Result<bool>;
 }
 

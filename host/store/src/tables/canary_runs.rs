@@ -1,4 +1,4 @@
-//! The last canary run of each version: what its calls came to, and how it ended.
+//! The last canary run of each version: the figures of its calls, and how it ended.
 
 use weir_domain::rollout::Canary;
 use weir_domain::time::Timestamp;
@@ -6,7 +6,7 @@ use weir_domain::time::Timestamp;
 use crate::db::{Db, get_json, get_json_if, get_time_if, json, params};
 use crate::{CanaryFigures, CanaryRunEnd, CanaryRunRecord, Result};
 
-/// A canary run begins, or is another from now on: its figures begin anew.
+/// A canary run begins or is replaced: its figures start from zero.
 pub(crate) fn begin(db: &Db<'_>, connector: &str, version: &str, canary: &Canary) -> Result<()> {
     db.write(
         "INSERT INTO trials (connector, version, canary) VALUES (?1, ?2, ?3)
@@ -20,7 +20,7 @@ pub(crate) fn begin(db: &Db<'_>, connector: &str, version: &str, canary: &Canary
     Ok(())
 }
 
-/// Nothing, if the version was never this canary.
+/// Does nothing if the version was never this canary.
 pub(crate) fn keep_figures(
     db: &Db<'_>,
     connector: &str,

@@ -38,11 +38,11 @@ pub(crate) fn is_of(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<bool>
     )
 }
 
-/// The channel that a row points to; that it is gone means that the record is damaged.
+/// The channel that a row references; if it is missing, the database is damaged.
 pub(crate) fn needed(db: &Db<'_>, id: ChannelId) -> Result<Channel> {
     of_any(db, id)?.ok_or_else(|| crate::StoreError::Damaged {
         place: format!("channels, row {id}"),
-        reason: "another row points to it, and it is not there".to_owned(),
+        reason: "another row references it, and it is missing".to_owned(),
     })
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn by_platform_id(db: &Db<'_>, app: &str, platform_id: &str) -> Resul
     )
 }
 
-/// The channels of accounts of apps, by the platform's ids.
+/// The channels of accounts of apps, by platform id.
 pub(crate) fn named<'a>(db: &Db<'_>, names: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Vec<Channel>> {
     db.wanted(
         names
@@ -93,7 +93,7 @@ pub(crate) fn all(
     Ok(listed(page, rows, |last| last.id.to_string()))
 }
 
-/// Writes a channel, and lets its queue know whether anything may leave.
+/// Writes a channel, and updates whether its queue is held.
 pub(crate) fn put(db: &Db<'_>, channel: &Channel) -> Result<()> {
     db.write(
         "INSERT INTO channels (id, workspace_id, app, platform_id, status, channel) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -111,7 +111,7 @@ pub(crate) fn put(db: &Db<'_>, channel: &Channel) -> Result<()> {
     outbox::hold_channel(db, channel, channel.paused || !works)
 }
 
-/// Whether its set-up at the platform is not done.
+/// Whether the channel's set-up at the platform is not complete.
 pub(crate) fn waits_for_set_up(db: &Db<'_>, id: ChannelId) -> Result<bool> {
     db.exists(
         "SELECT 1 FROM channels WHERE id = ?1 AND set_up_at IS NOT NULL",
@@ -140,7 +140,7 @@ pub(crate) fn credential(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<
         .transpose()
 }
 
-/// A deleted channel takes none, so that a renewal that was under way cannot undo the deletion.
+/// A deleted channel accepts none, so that a renewal in progress cannot undo the deletion.
 pub(crate) fn put_credential(db: &Db<'_>, id: ChannelId, credential: &Credential) -> Result<()> {
     db.write(
         "INSERT INTO credentials (channel_id, sealed, expires_at)
@@ -219,7 +219,7 @@ pub(crate) fn set_ups_due(db: &Db<'_>, now: Timestamp, limit: u32) -> Result<Vec
     )
 }
 
-/// Those whose set-up nobody reported the end of.
+/// The channels whose set-up began and has no reported end.
 pub(crate) fn cut_off(db: &Db<'_>) -> Result<Vec<Channel>> {
     db.all(
         "SELECT channel FROM channels WHERE set_up_at IS NOT NULL AND status = 'connected'",
@@ -239,8 +239,9 @@ pub(crate) fn poll_cursor(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result
     Ok(cursor.flatten())
 }
 
-/// Forgets where polling goes on, if that repeats something of a person. Only the connector can read a cursor, so nothing can be taken
-/// out of it: the next poll begins as the first one did, and what it shows again is known by its keys, an erased person's too.
+/// Deletes the polling cursor if it contains data of an erased person. Only the connector can read a cursor, so no part
+/// of it can be removed: the next poll starts from the beginning, and facts that it returns again are recognized by
+/// their keys, an erased person's too.
 pub(crate) fn forget_cursor(db: &Db<'_>, workspace: &str, id: ChannelId, erasure: &Erasure) -> Result<()> {
     match poll_cursor(db, workspace, id)? {
         Some(cursor) if erasure.takes_cursor(&cursor) => keep_poll_cursor(db, workspace, id, None),

@@ -1,4 +1,4 @@
-//! Claims of idempotency keys, and the answers kept under them. Old ones go as new ones come.
+//! Claims of idempotency keys, and the responses stored under them. Old claims are deleted as new ones arrive.
 
 use weir_domain::claim::{Claim, Claimed, Progress};
 use weir_domain::id::ContactId;
@@ -8,10 +8,10 @@ use weir_domain::time::Timestamp;
 use crate::db::{Db, key, key_if, params};
 use crate::{HeldClaim, KeptAnswer, Result, StoreError};
 
-/// Old claims that go with each new one: more than come, so that they do not gather.
+/// Old claims deleted with each new one: more than one, so that they do not accumulate.
 const FORGET: u32 = 4;
 
-/// Claims a key for a request at which `owner` works; changes nothing if another has it.
+/// Claims a key for a request that `owner` processes; changes nothing if the key is claimed already.
 pub(crate) fn claim(db: &Db<'_>, claim: &Claim, owner: &str, now: Timestamp) -> Result<Claimed<KeptAnswer>> {
     let claimed = judge(db, claim, now)?;
     if claimed == Claimed::New {
@@ -24,9 +24,9 @@ pub(crate) fn claim(db: &Db<'_>, claim: &Claim, owner: &str, now: Timestamp) -> 
     Ok(claimed)
 }
 
-/// What a claim comes to, without claiming anything.
+/// The outcome that a claim would have, without claiming anything.
 pub(crate) fn judge(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<Claimed<KeptAnswer>> {
-    // Under no API key are the sends of the record's first form, which nobody can be told by.
+    // Sends from the first schema have no API key, so no key can match them.
     let known = db.one(
         "SELECT fingerprint, owner IS NOT NULL, status, body FROM claims
          WHERE workspace_id = ?1 AND key = ?3 AND (api_key = ?2 OR length(api_key) = 0 AND fingerprint = ?5) AND claimed_at > ?4
@@ -55,7 +55,7 @@ pub(crate) fn judge(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<Claime
 
 fn insert(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<()> {
     forget_old(db, 1, now)?;
-    // The row that may be there is too old to count.
+    // A row that exists here is too old to count.
     db.write(
         "INSERT INTO claims (workspace_id, api_key, key, fingerprint, claimed_at) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (workspace_id, api_key, key) DO UPDATE SET fingerprint = ?4, claimed_at = ?5, owner = NULL, acted = 0,
@@ -71,7 +71,7 @@ fn insert(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// Forgets more old claims than so many new ones.
+/// Deletes more old claims than the given number of new ones.
 pub(crate) fn forget_old(db: &Db<'_>, new: u32, now: Timestamp) -> Result<()> {
     db.write(
         "DELETE FROM claims WHERE rowid IN
@@ -81,7 +81,7 @@ pub(crate) fn forget_old(db: &Db<'_>, new: u32, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// Claims a key and keeps the answer, for an act in whose transaction this is. Old claims are the caller's to forget.
+/// Claims a key and stores the response, within the act's transaction. The caller deletes old claims.
 pub(crate) fn insert_answered(
     db: &Db<'_>,
     claim: &Claim,
@@ -108,7 +108,7 @@ pub(crate) fn insert_answered(
     Ok(())
 }
 
-/// Keeps the answer of a request that succeeded, and whom it is about.
+/// Stores the response of a request that succeeded, and the person whom it concerns.
 pub(crate) fn answer(
     db: &Db<'_>,
     HeldClaim { claim, node }: &HeldClaim,
@@ -131,7 +131,7 @@ pub(crate) fn answer(
     Ok(())
 }
 
-/// Gives the key of a request back that was refused.
+/// Releases the key of a request that was refused.
 pub(crate) fn release(db: &Db<'_>, HeldClaim { claim, node }: &HeldClaim) -> Result<()> {
     db.write(
         "DELETE FROM claims WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND owner = ?4 AND status IS NULL",
@@ -140,10 +140,10 @@ pub(crate) fn release(db: &Db<'_>, HeldClaim { claim, node }: &HeldClaim) -> Res
     Ok(())
 }
 
-/// Something is written for this claim.
+/// Marks that something was written for this claim.
 ///
 /// # Errors
-/// [`StoreError::Unavailable`] if it is not its node's any more: another may do the same.
+/// [`StoreError::Unavailable`] if the claim no longer belongs to its node: another node may process the request.
 pub(crate) fn mark(db: &Db<'_>, HeldClaim { claim, node }: &HeldClaim) -> Result<()> {
     let marked = db.run(
         "UPDATE claims SET acted = 1 WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND owner = ?4 AND acted = 0",
@@ -160,11 +160,11 @@ pub(crate) fn mark(db: &Db<'_>, HeldClaim { claim, node }: &HeldClaim) -> Result
         return Ok(());
     }
     Err(StoreError::Unavailable {
-        reason: "this node was taken for dead while it worked at the request".to_owned(),
+        reason: "this node was declared dead while it processed the request".to_owned(),
     })
 }
 
-/// Ends a claim at which nobody works any more: given back if nothing was written for it.
+/// Ends a claim that no request processes any more: released if nothing was written for it.
 pub(crate) fn interrupt(db: &Db<'_>, HeldClaim { claim, node }: &HeldClaim) -> Result<()> {
     for sql in [
         "DELETE FROM claims WHERE workspace_id = ?1 AND api_key = ?2 AND key = ?3 AND owner = ?4 AND acted = 0",
@@ -175,7 +175,7 @@ pub(crate) fn interrupt(db: &Db<'_>, HeldClaim { claim, node }: &HeldClaim) -> R
     Ok(())
 }
 
-/// The same for all at which nodes worked that are not alive; how many.
+/// Does the same for all claims of dead nodes; returns their number.
 pub(crate) fn interrupt_dead(db: &Db<'_>) -> Result<u32> {
     let released = db.run(
         "DELETE FROM claims WHERE acted = 0 AND owner IS NOT NULL AND owner NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL)",

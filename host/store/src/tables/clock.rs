@@ -1,7 +1,7 @@
-//! What waits and what is in hand, when the clock is set: the moments that were noted for them are moments of the clock as it
-//! was.
+//! Adjusts stored moments when the clock is set: waits and leases were computed by the clock before the step.
 //!
-//! One transaction over all that waits, however much: it is rare, and a half of it done could not be told from all of it.
+//! One transaction over all waiting rows, however many: steps are rare, and a half-finished adjustment could not be
+//! distinguished from a finished one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,8 +14,9 @@ use crate::Result;
 use crate::db::{Db, json, params};
 use crate::tables::nodes;
 
-/// Next tries, the ends of leases, and the waits in doubt: each waits as long as it had still to wait. When a message left is
-/// noted by the right clock, so that its echo is known. What was due already is due now; moments of the platform stay.
+/// Next tries, the ends of leases, and the waits of uncertain messages: each keeps its remaining duration. The time at
+/// which a message was sent moves too, so that its echo is matched. What was due already is due now; moments of the
+/// platform's clock stay.
 const WAITS: [&str; 7] = [
     "UPDATE outbox SET not_before = CASE WHEN not_before - ?2 < ?1 THEN ?1 ELSE not_before - ?2 END,
          due_at = CASE WHEN due_at - ?2 < ?1 THEN ?1 ELSE due_at - ?2 END WHERE not_before > ?1 OR due_at > ?1",
@@ -30,24 +31,24 @@ const WAITS: [&str; 7] = [
      WHERE due_at > ?1 OR until > ?1",
 ];
 
-/// The clock was set back by so much and shows `now`. How many rows were touched.
+/// The clock was set back by `by` and shows `now`. Returns the number of rows touched.
 pub(crate) fn set_back(db: &Db<'_>, by: Duration, now: Timestamp) -> Result<u32> {
     all(&WAITS, |sql| db.run(sql, params![now.as_millis(), millis(by)]))
 }
 
-/// What waits may go earlier; what is in hand would be taken for lost, and a message sent again.
+/// Waiting rows may become due earlier; a leased row would count as lost, and its message would be sent again.
 const IN_HAND: [&str; 3] = [
     "UPDATE outbox SET not_before = not_before + ?2 WHERE state = 'sending' AND owner = ?1",
     "UPDATE deliveries SET due_at = due_at + ?2 WHERE owner = ?1",
     "UPDATE work SET until = until + ?2 WHERE node = ?1",
 ];
 
-/// The clock was set forward by so much, under this worker. How many rows were touched.
+/// The clock was set forward by `by` while this worker ran. Returns the number of rows touched.
 pub(crate) fn set_forward(db: &Db<'_>, owner: &str, by: Duration) -> Result<u32> {
     all(&IN_HAND, |sql| db.run(sql, params![owner, millis(by)]))
 }
 
-/// The same, of all nodes that are alive.
+/// The same statements for all nodes that are alive.
 const IN_HANDS: [&str; 3] = [
     "UPDATE outbox SET not_before = not_before + ?1 WHERE state = 'sending'
        AND owner IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
@@ -55,17 +56,17 @@ const IN_HANDS: [&str; 3] = [
     "UPDATE work SET until = until + ?1 WHERE node IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
 ];
 
-/// The name under which the last step stands in `meta`.
+/// The name of the last clock step in `meta`.
 const STEP: &str = "clock_step";
 
-/// A step of the clock: by how many milliseconds, and what it showed then.
+/// A clock step: its size in milliseconds, and the time that the clock showed then.
 #[derive(Serialize, Deserialize)]
 struct NotedStep {
     by: i64,
     shown: i64,
 }
 
-/// Two nodes notice one step at moments up to so far apart, and may take it for a little more or less.
+/// Two nodes may notice one step at moments up to this far apart, and may measure its size up to this much differently.
 const NOTICED_WITHIN: Duration = Duration::from_secs(15);
 const ALIKE: Duration = Duration::from_secs(2);
 
@@ -76,7 +77,7 @@ impl NotedStep {
     }
 }
 
-/// Whether the last step of the clock that all nodes go by was one back.
+/// Whether the last step of the clock that all nodes follow was backward.
 pub(crate) fn was_set_back(db: &Db<'_>) -> Result<bool> {
     Ok(noted_step(db)?.is_some_and(|step| step.by < 0))
 }
@@ -88,8 +89,8 @@ fn noted_step(db: &Db<'_>) -> Result<Option<NotedStep>> {
     Ok(noted.flatten())
 }
 
-/// The clock of all nodes was set by so many milliseconds, back if negative, as this node noticed. None if another one noticed before,
-/// or this one was ended: what it had is others'.
+/// The clock of all nodes was set by `by` milliseconds, back if negative, as this node noticed. `None` if another node
+/// noticed first, or this node was ended: its work belongs to others now.
 pub(crate) fn set_for_all(db: &Db<'_>, node: &str, by: i64, now: Timestamp, moves_nodes: bool) -> Result<Option<u32>> {
     let step = NotedStep {
         by,
@@ -103,7 +104,7 @@ pub(crate) fn set_for_all(db: &Db<'_>, node: &str, by: i64, now: Timestamp, move
         params![STEP, json(&step)?.into_bytes()],
     )?;
     if moves_nodes {
-        // No heartbeat is in the future.
+        // No heartbeat may be in the future.
         db.write(
             "UPDATE nodes SET beat_at = CASE WHEN beat_at + ?1 > ?2 THEN ?2 ELSE beat_at + ?1 END WHERE ended_at IS NULL",
             params![by, now.as_millis()],
@@ -117,7 +118,7 @@ pub(crate) fn set_for_all(db: &Db<'_>, node: &str, by: i64, now: Timestamp, move
     }
 }
 
-/// The offsets that are noted, by app; an app without one agrees with us.
+/// The stored offsets, by app; an app without one agrees with the host's clock.
 pub(crate) fn platforms(db: &Db<'_>) -> Result<BTreeMap<String, ClockOffset>> {
     let noted = db.all("SELECT app, offset_ms FROM platform_clocks", [], |row| {
         Ok((row.get(0)?, ClockOffset::from_millis(row.get(1)?)))
@@ -125,7 +126,7 @@ pub(crate) fn platforms(db: &Db<'_>) -> Result<BTreeMap<String, ClockOffset>> {
     Ok(noted.into_iter().collect())
 }
 
-/// What waits for a moment of the platform, as our clock was thought to show it.
+/// Rows that wait for a moment of the platform's clock, stored as the host's clock was thought to show it.
 const PLATFORM_MOMENTS: [&str; 2] = [
     "UPDATE outbox SET expires_at = CASE WHEN expires_at < ?2 THEN 0 ELSE expires_at - ?2 END
      WHERE expires_at IS NOT NULL AND channel_id IN (SELECT id FROM channels WHERE app = ?1)",
@@ -133,7 +134,8 @@ const PLATFORM_MOMENTS: [&str; 2] = [
      WHERE news_at IS NOT NULL AND channel_id IN (SELECT id FROM channels WHERE app = ?1)",
 ];
 
-/// Notes how far the clock of an app's platform is from ours, and moves what waits for its moments. How many rows were touched.
+/// Stores the offset of a platform's clock from the host's, and moves what waits for its moments. Returns the number of
+/// rows touched.
 pub(crate) fn platform(db: &Db<'_>, app: &str, offset: ClockOffset, now: Timestamp) -> Result<u32> {
     let noted: Option<i64> = db.one("SELECT offset_ms FROM platform_clocks WHERE app = ?1", [app], |row| {
         row.get(0)
@@ -150,10 +152,10 @@ pub(crate) fn platform(db: &Db<'_>, app: &str, offset: ClockOffset, now: Timesta
     all(&PLATFORM_MOMENTS, |sql| db.run(sql, params![app, by]))
 }
 
-/// The name under which the clock of ages stands in `meta`.
+/// The name of the aging clock in `meta`.
 const AGING: &str = "aging";
 
-/// Moves the clock that ages are counted by on, and gives where it stands.
+/// Advances the clock by which ages are counted, and returns its time.
 pub(crate) fn age(db: &Db<'_>, passed: Duration, now: Timestamp) -> Result<Timestamp> {
     let stood = db.one("SELECT value FROM meta WHERE name = ?1", [AGING], |row| {
         Ok(std::str::from_utf8(row.get(0)?).ok().and_then(|ms| ms.parse().ok()))

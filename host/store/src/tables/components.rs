@@ -12,7 +12,7 @@ pub(crate) fn one(db: &Db<'_>, digest: &str) -> Result<Option<Bytes>> {
     Ok(bytes.map(Bytes::from))
 }
 
-/// The digests of versions whose components are not here: they were installed before the record had them.
+/// The digests of versions without a stored component: they were installed before the database stored components.
 pub(crate) fn missing(db: &Db<'_>) -> Result<Vec<String>> {
     db.all(
         "SELECT DISTINCT digest FROM versions v
@@ -22,7 +22,7 @@ pub(crate) fn missing(db: &Db<'_>) -> Result<Vec<String>> {
     )
 }
 
-/// Keeps bytes. Some megabytes are not written again where they are the same.
+/// Stores a component's bytes. Identical bytes, some megabytes, are not written again.
 pub(crate) fn put(db: &Db<'_>, digest: &str, bytes: &[u8]) -> Result<()> {
     db.write(
         "INSERT INTO components (digest, bytes) VALUES (?1, ?2)

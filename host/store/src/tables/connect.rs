@@ -1,5 +1,5 @@
-//! Connect sessions. A session is found by the digest of its OAuth state and kept sealed: who reads the file cannot finish
-//! somebody else's connecting.
+//! Connect sessions. A session is found by the digest of its OAuth state and stored sealed: a reader of the file cannot
+//! complete another person's session.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -12,10 +12,10 @@ use crate::db::{Db, get_id, get_json, json, key, params};
 use crate::vault::Place;
 use crate::{ConnectEnd, ConnectSession, Result};
 
-/// Sessions that are long over and go when a new one comes: more than come, so that they do not gather.
+/// Long-expired sessions deleted with each new one: more than one, so that they do not accumulate.
 const FORGET: i64 = 4;
 
-/// What is sealed of a session.
+/// The sealed part of a session.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sealed {
     pub(crate) workspace_id: String,
@@ -53,7 +53,7 @@ fn digest(state: &str) -> [u8; 32] {
     Sha256::digest(state.as_bytes()).into()
 }
 
-/// The word by which sessions are found that can be taken, or were and must come to an end.
+/// The status value that marks sessions that can be claimed, or were claimed and must be completed.
 fn status(end: &ConnectEnd) -> &'static str {
     match end {
         ConnectEnd::Pending => "pending",
@@ -170,7 +170,7 @@ pub(crate) fn keep_tokens(db: &Db<'_>, id: ConnectSessionId, tokens: &Tokens) ->
     Ok(())
 }
 
-/// Whether sessions are taken that no node which is alive brings to an end.
+/// Whether claimed sessions exist that no living node completes.
 pub(crate) fn has_orphans(db: &Db<'_>) -> Result<bool> {
     db.exists(
         "SELECT 1 FROM connect_sessions WHERE status = 'taken'
@@ -179,7 +179,7 @@ pub(crate) fn has_orphans(db: &Db<'_>) -> Result<bool> {
     )
 }
 
-/// From now on `node` brings those to an end.
+/// Assigns those sessions to `node`.
 pub(crate) fn adopt(db: &Db<'_>, node: &str) -> Result<()> {
     db.write(
         "UPDATE connect_sessions SET node = ?1 WHERE status = 'taken'
@@ -207,12 +207,12 @@ pub(crate) fn finish(db: &Db<'_>, id: ConnectSessionId, end: &ConnectEnd) -> Res
     Ok(())
 }
 
-/// When the first session that nobody came to is over.
+/// When the first session that was never opened expires.
 pub(crate) fn next_over(db: &Db<'_>) -> Result<Option<Timestamp>> {
     db.moment("SELECT min(expires_at) FROM connect_sessions WHERE status = 'pending'")
 }
 
-/// Ends the sessions that nobody came to before `now`.
+/// Ends the sessions that were not opened before `now`.
 pub(crate) fn end_over(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let expired = db.run(
         "UPDATE connect_sessions SET status = 'ended', \"end\" = ?2 WHERE status = 'pending' AND expires_at <= ?1",

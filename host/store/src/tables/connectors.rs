@@ -106,7 +106,7 @@ pub(crate) fn note(
     Ok(())
 }
 
-/// The newest activations are read; nobody rolls back further.
+/// The newest activations that are read; a rollback never goes further.
 const ACTIVATIONS: u32 = 1_000;
 
 pub(crate) fn active_before(db: &Db<'_>, connector: &str) -> Result<Option<String>> {

@@ -1,4 +1,4 @@
-//! Contacts and conversations: reading them, and the row as those see it who write in it.
+//! Contacts and conversations: reading them, and the conversation's row as the acts that write it see it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -123,15 +123,15 @@ pub(crate) fn thread(db: &Db<'_>, id: ConversationId) -> Result<Option<StoredCon
     )
 }
 
-/// The conversation that another row points to.
+/// The conversation that another row references.
 pub(crate) fn needed(db: &Db<'_>, id: ConversationId) -> Result<StoredConversation> {
     thread(db, id)?.ok_or_else(|| crate::StoreError::Damaged {
         place: format!("conversations, row {id}"),
-        reason: "another row points to it, and it is not there".to_owned(),
+        reason: "another row references it, and it is missing".to_owned(),
     })
 }
 
-/// The conversations of the messages at these places of the outbox.
+/// The conversations of the messages at these positions of the outbox.
 pub(crate) fn at_places(db: &Db<'_>, places: &[i64]) -> Result<BTreeMap<ConversationId, StoredConversation>> {
     let rows = db.all(
         &format!(
@@ -147,7 +147,7 @@ pub(crate) fn at_places(db: &Db<'_>, places: &[i64]) -> Result<BTreeMap<Conversa
         .collect())
 }
 
-/// The conversation with a contact that something last happened in.
+/// The conversation with a contact that was active last.
 pub(crate) fn with(db: &Db<'_>, workspace: &str, contact: ContactId) -> Result<Option<Conversation>> {
     let newest: Option<ConversationId> = db.one(
         "SELECT id FROM conversations WHERE contact_id = ?1 ORDER BY last_message_at DESC LIMIT 1",
@@ -166,7 +166,7 @@ pub(crate) fn one(db: &Db<'_>, workspace: &str, id: ConversationId) -> Result<Op
         .map(|thread| thread.conversation))
 }
 
-/// A conversation's place in lists: one without a message comes last, as if it were at the beginning of time.
+/// A conversation's position in lists: one without a message comes last, as if its time were zero.
 type Place = (Timestamp, ConversationId);
 
 fn place(conversation: &Conversation) -> Place {
@@ -186,7 +186,7 @@ pub(crate) fn all(
     for channel in &filter.channels {
         looks.push(look(db, workspace, Some(*channel), filter, page)?);
     }
-    // Where the shortest look ended, that channel may have more.
+    // The channel whose scan ended first may have more.
     let end = looks.iter().filter_map(|(_, next)| *next).max();
     let mut rows: Vec<Conversation> = looks.into_iter().flat_map(|(rows, _)| rows).collect();
     rows.retain(|row| end.is_none_or(|end| place(row) >= end));
@@ -203,7 +203,7 @@ pub(crate) fn all(
     })
 }
 
-/// What a page finds in one channel, or in all, and where it ended if more may follow.
+/// The rows that one page's scan finds in one channel, or in all, and where it ended if more may follow.
 fn look(
     db: &Db<'_>,
     workspace: &str,
@@ -264,7 +264,6 @@ pub(crate) fn set_images_allowed(
     Ok(())
 }
 
-/// Writes one that is new.
 pub(crate) fn insert(db: &Db<'_>, stored: &StoredConversation) -> Result<()> {
     let StoredConversation {
         conversation, marks, ..
@@ -304,8 +303,8 @@ pub(crate) fn insert(db: &Db<'_>, stored: &StoredConversation) -> Result<()> {
     Ok(())
 }
 
-/// Writes what differs. An index is written anew for each column that an update names, changed or not; so those of the two
-/// columns with an index are named only if they changed, and the document only if it did.
+/// Writes what differs. An engine rewrites the index of each column that an update names, changed or not; so the two
+/// indexed columns are named only if they changed, and the document only if it did.
 pub(crate) fn update(db: &Db<'_>, before: &StoredConversation, after: &StoredConversation) -> Result<()> {
     let StoredConversation {
         conversation, marks, ..
@@ -358,7 +357,7 @@ pub(crate) fn update(db: &Db<'_>, before: &StoredConversation, after: &StoredCon
     Ok(())
 }
 
-/// Those of these platform's ids.
+/// The conversations with these platform ids.
 pub(crate) fn named<'a>(
     db: &Db<'_>,
     names: impl IntoIterator<Item = (ChannelId, &'a str)>,
@@ -388,7 +387,7 @@ pub(crate) fn by_ids(db: &Db<'_>, ids: impl IntoIterator<Item = ConversationId>)
     )
 }
 
-/// The contacts of these platform's ids. What their conversations noted of their names counts as theirs.
+/// The contacts with these platform ids. Name times that their conversations stored count as theirs.
 pub(crate) fn contacts_named(
     db: &Db<'_>,
     names: impl IntoIterator<Item = (ChannelId, String)>,
@@ -418,7 +417,7 @@ pub(crate) fn contacts_named(
     )
 }
 
-/// Writes contacts: new ones, and what differs of others. Theirs are the moments of their names then, and no conversation's.
+/// Writes contacts: new ones, and what differs of others. Name times then belong to the contact, not to a conversation.
 pub(crate) fn write_contacts(db: &Db<'_>, contacts: &[Tracked<StoredContact>]) -> Result<()> {
     for stored in contacts {
         let (contact, [username_at, display_name_at, avatar_at]) = (&stored.contact, stored.named_at);
@@ -465,7 +464,7 @@ pub(crate) fn write_contacts(db: &Db<'_>, contacts: &[Tracked<StoredContact>]) -
     Ok(())
 }
 
-/// Those whose moment is there, the oldest first.
+/// The conversations that are due, the oldest first.
 pub(crate) fn due(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<StoredConversation>> {
     db.all(
         &format!("SELECT {COLUMNS} {FROM} WHERE c.news_at <= ?1 ORDER BY c.news_at LIMIT ?2"),
@@ -474,19 +473,19 @@ pub(crate) fn due(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<StoredC
     )
 }
 
-/// The channel's end or its rules came between: its conversations are looked at again.
+/// The channel's deletion or new rules intervened: reschedules its conversations.
 pub(crate) fn reschedule(db: &Db<'_>, channel: &Channel, now: Timestamp) -> Result<()> {
     let sql = match channel.status {
-        // Its end concerns all that is open.
+        // A deletion concerns all open conversations.
         ChannelStatus::Deleted => "UPDATE conversations SET news_at = ?2 WHERE channel_id = ?1 AND status = 'open'",
-        // Its rules concern the windows that are.
+        // New rules concern those with an open window.
         _ => "UPDATE conversations SET news_at = ?2 WHERE channel_id = ?1 AND news_at > ?2",
     };
     db.write(sql, params![key(channel.id), now.as_millis()])?;
     Ok(())
 }
 
-/// Somebody looked at what the contact wrote.
+/// The business viewed what the contact wrote.
 pub(crate) fn looked_at(db: &Db<'_>, workspace: &str, id: ConversationId) -> Result<()> {
     db.write(
         "UPDATE conversations SET unread = 0, seen_sequence = sequence WHERE id = ?2 AND workspace_id = ?1 AND unread > 0",

@@ -6,7 +6,7 @@ use weir_domain::time::Timestamp;
 use crate::db::{Db, get_time, params};
 use crate::{Result, VersionCrash};
 
-/// Notes crashes that a node saw, and forgets those that no longer count.
+/// Stores crashes that a node saw, and deletes those that no longer count.
 pub(crate) fn note(db: &Db<'_>, node: &str, crashes: &[VersionCrash], now: Timestamp) -> Result<()> {
     db.write(
         "DELETE FROM crashes WHERE at < ?1",

@@ -1,6 +1,6 @@
-//! The handing-over of events to endpoints. For an endpoint that keeps order, only the oldest unsettled event of a conversation
-//! has a due time: a failing event blocks its conversation and nothing else. Endpoints take turns, and none has more than its
-//! bound in flight, nor more in a second than its operator allows: a slow one delays nobody else.
+//! Deliveries of events to endpoints. For an endpoint that keeps order, only the oldest unsettled event of a
+//! conversation has a due time: a failing event blocks its own conversation only. Endpoints are served round-robin,
+//! each within its bound on deliveries in flight and within its operator's rate: a slow endpoint delays no other.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::db::{
 use crate::tables::{endpoints, events};
 use crate::{DeliveriesOf, Delivery, DeliveryAttempt, DeliveryLease, Endpoint, Listed, Page, Result, StoreError};
 
-/// Of these, the lanes with an unsettled delivery.
+/// The lanes with an unsettled delivery, among these.
 pub(crate) fn busy(db: &Db<'_>, lanes: BTreeSet<Lane>) -> Result<BTreeSet<Lane>> {
     let busy = db.wanted(
         lanes
@@ -30,7 +30,7 @@ pub(crate) fn busy(db: &Db<'_>, lanes: BTreeSet<Lane>) -> Result<BTreeSet<Lane>>
     Ok(busy.into_iter().collect())
 }
 
-/// Writes deliveries behind all others. Gives their ids.
+/// Inserts deliveries after all others. Returns their ids.
 pub(crate) fn insert_all(db: &Db<'_>, owed: &[OwedDelivery], now: Timestamp) -> Result<Vec<DeliveryId>> {
     let ids: Vec<DeliveryId> = owed.iter().map(|_| db.mint(now)).collect();
     let values = |(id, one): (&DeliveryId, &OwedDelivery)| -> [Value; 8] {
@@ -68,7 +68,7 @@ pub(crate) fn add(
     )?;
     let sequence =
         found.ok_or_else(|| StoreError::Database(format!("no {event} and {endpoint} in the workspace {workspace}")))?;
-    // Asked for by hand: it waits for nobody.
+    // Requested by the operator: it waits for no other delivery.
     let owed = OwedDelivery {
         workspace: workspace.to_owned(),
         endpoint,
@@ -80,7 +80,7 @@ pub(crate) fn add(
     added.ok_or_else(|| StoreError::Database("a delivery was not added".to_owned()))
 }
 
-/// Deliveries in the hands of nodes that are not alive are due.
+/// Makes deliveries due that dead nodes leased.
 pub(crate) fn end_leases_of_dead(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let ended = db.run(
         "UPDATE deliveries SET due_at = ?1
@@ -145,7 +145,7 @@ pub(crate) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Res
     Ok(leases)
 }
 
-/// Makes due what this owner leased and is not in flight there. How many.
+/// Makes due what this owner leased and does not have in flight. Returns their number.
 pub(crate) fn free(db: &Db<'_>, owner: &str, in_flight: &BTreeSet<DeliveryId>, now: Timestamp) -> Result<u32> {
     let leased: Vec<DeliveryId> = db.all(
         "SELECT id FROM deliveries WHERE owner = ?1 AND due_at > ?2",
@@ -163,7 +163,7 @@ pub(crate) fn free(db: &Db<'_>, owner: &str, in_flight: &BTreeSet<DeliveryId>, n
     Ok(freed)
 }
 
-/// Deliveries of an endpoint that a worker has in hand: leased, and the lease not over.
+/// Deliveries of an endpoint that are in flight: leased, and the lease not expired.
 fn in_flight(db: &Db<'_>, endpoint: EndpointId, now: Timestamp) -> Result<u32> {
     Ok(db
         .one(
@@ -174,8 +174,8 @@ fn in_flight(db: &Db<'_>, endpoint: EndpointId, now: Timestamp) -> Result<u32> {
         .unwrap_or(0))
 }
 
-/// Whether the rate of an endpoint has a turn left: the generic cell rate algorithm with a second's worth at once, so that looks
-/// that are further apart than turns lose none.
+/// Whether the rate of an endpoint allows another delivery: the generic cell rate algorithm with a burst of one second,
+/// so that rounds that are further apart than the interval lose no deliveries.
 fn may_go(db: &Db<'_>, endpoint: &Endpoint, now: Timestamp) -> Result<bool> {
     if endpoint.max_per_second.is_none() {
         return Ok(true);
@@ -212,7 +212,7 @@ fn lease_head(db: &Db<'_>, endpoint: &Endpoint, owner: &str, now: Timestamp) -> 
         let Some((lease, n, lost_in)) = due else {
             return Ok(None);
         };
-        // Its lease ran out, and an older one of its conversation may have been recovered meanwhile, which goes first.
+        // Its lease expired, and an older delivery of its conversation may have been recovered since, which goes first.
         if let Some(lane) = lost_in
             && head(db, endpoint.id, lane)? != Some(n)
         {
@@ -228,7 +228,7 @@ fn lease_head(db: &Db<'_>, endpoint: &Endpoint, owner: &str, now: Timestamp) -> 
     }
 }
 
-/// The log goes on over a recovery, where the counting of tries begins anew.
+/// Attempts continue over a recovery, after which their numbers start again from one.
 pub(crate) fn keep_attempt(db: &Db<'_>, delivery: DeliveryId, mut attempt: DeliveryAttempt) -> Result<()> {
     attempt.number = db
         .one(
@@ -244,10 +244,10 @@ pub(crate) fn keep_attempt(db: &Db<'_>, delivery: DeliveryId, mut attempt: Deliv
     Ok(())
 }
 
-/// Makes the oldest unsettled event of a conversation due, and the others wait for it; unless one of them is in hand, whose end
-/// then does it.
+/// Makes the oldest unsettled event of a conversation due, and the others wait for it; unless one of them is leased:
+/// its end then does this.
 pub(crate) fn release(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], now: Timestamp) -> Result<()> {
-    // By the index of what is leased, which holds a few: a conversation may have thousands waiting.
+    // Uses the index of leased deliveries, which are few: a conversation may have thousands waiting.
     let in_hand = db.exists(
         "SELECT 1 FROM deliveries INDEXED BY deliveries_leased
          WHERE endpoint_id = ?1 AND owner IS NOT NULL AND due_at > ?3 AND lane = ?2 LIMIT 1",
@@ -273,7 +273,8 @@ pub(crate) fn head(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16]) -> Result<
     )
 }
 
-/// Puts a conversation in order that older events were added to: what is older goes first, and what had gone on without it waits.
+/// Restores the order of a conversation to which older events were added: the oldest goes first, and a newer one that
+/// was due waits.
 pub(crate) fn put_in_order(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], now: Timestamp) -> Result<()> {
     db.write(
         "UPDATE deliveries SET due_at = NULL
@@ -312,7 +313,7 @@ fn read(row: &Row<'_>) -> Result<(Delivery, i64)> {
 }
 
 pub(crate) fn all(db: &Db<'_>, workspace: &str, wanted: DeliveriesOf, page: &Page) -> Result<Listed<Delivery>> {
-    // Each by the index that has it.
+    // Each query uses the index that covers it.
     let of = match wanted {
         DeliveriesOf { event: Some(_), .. } => {
             "d.event = (SELECT sequence FROM events WHERE id = ?5) AND (?4 IS NULL OR d.endpoint_id = ?4)"

@@ -1,4 +1,4 @@
-//! Receipts that came before what they are about: platforms tell of a message and of its being read by different ways.
+//! Receipts that arrived before their message or conversation: platforms send messages and receipts independently.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::db::{Db, Row, get_id, get_json_if, get_time_if, get_word, json_if, ke
 /// How long a receipt waits: as long as platforms repeat their webhooks.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Keeps a receipt until what it is about comes. Those that waited too long go.
+/// Stores a receipt until its message or conversation arrives, and deletes those that waited too long.
 pub(crate) fn keep(db: &Db<'_>, receipt: &EarlyReceipt, now: Timestamp) -> Result<()> {
     db.write(
         "DELETE FROM early_receipts WHERE received_at < ?1",
@@ -39,7 +39,7 @@ pub(crate) fn keep(db: &Db<'_>, receipt: &EarlyReceipt, now: Timestamp) -> Resul
     Ok(())
 }
 
-/// Receipts that came before the messages of these platform's ids.
+/// Receipts that arrived before the messages with these platform ids.
 pub(crate) fn of_messages(
     db: &Db<'_>,
     names: impl IntoIterator<Item = (ChannelId, String)>,
@@ -55,7 +55,7 @@ pub(crate) fn of_messages(
     )
 }
 
-/// Read marks that came before the conversations of these platform's ids.
+/// Read receipts that arrived before the conversations with these platform ids.
 pub(crate) fn of_conversations(
     db: &Db<'_>,
     names: impl IntoIterator<Item = (ChannelId, String)>,
@@ -82,7 +82,7 @@ fn read(row: &Row<'_>) -> Result<EarlyReceipt> {
     })
 }
 
-/// What was said of a message of this platform id before it came.
+/// The receipts of a message that arrived before it, by platform id.
 pub(crate) fn said_of(
     db: &Db<'_>,
     channel: ChannelId,
@@ -100,7 +100,7 @@ pub(crate) fn said_of(
     )
 }
 
-/// What was said of it is applied.
+/// Deletes the receipts of a message after they were applied.
 pub(crate) fn remove(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Result<()> {
     db.write(
         "DELETE FROM early_receipts WHERE channel_id = ?1 AND message = ?2",
@@ -109,7 +109,7 @@ pub(crate) fn remove(db: &Db<'_>, channel: ChannelId, platform_id: &str) -> Resu
     Ok(())
 }
 
-/// Forgets what waits for a channel's messages and names a person.
+/// Deletes the waiting receipts of a channel that contain data of an erased person.
 pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, erasure: &Erasure) -> Result<()> {
     let waiting: Vec<(String, String, String, Option<String>)> = db.all(
         "SELECT message, thread, status, error FROM early_receipts WHERE channel_id = ?1",

@@ -1,4 +1,4 @@
-//! Messages of ours that the platform has: told by the answer of the send, by an echo, or by the history, in any order.
+//! Outbound messages that the platform has: known from the response of the send, an echo or the history, in any order.
 
 use weir_domain::id::MessageId;
 use weir_domain::message::{Message, MessageError, Origin, Status};
@@ -12,7 +12,7 @@ use crate::db::{Db, get_id, get_time, key, params};
 use crate::tables::early;
 use crate::tables::{messages, outbox};
 
-/// What the record knows beside a message of ours that the platform gives this id.
+/// What else is stored about an outbound message to which the platform gives this id.
 pub(crate) fn arrival(db: &Db<'_>, outbound: &Outbound, platform_id: &str, at: Timestamp) -> Result<Arrival> {
     let channel = outbound.message.message.channel_id;
     let other = messages::stored_by_platform_id(db, channel, platform_id)?;
@@ -20,12 +20,12 @@ pub(crate) fn arrival(db: &Db<'_>, outbound: &Outbound, platform_id: &str, at: T
     arrival_beside(db, outbound, (platform_id, at), other, early)
 }
 
-/// The platform's id of a message by which receipts that came before it are found.
+/// The platform id under which receipts that arrived before the message are found.
 pub(crate) fn known_as<'a>(outbound: &'a Outbound, platform_id: &'a str) -> &'a str {
     outbound.message.message.platform_id.as_deref().unwrap_or(platform_id)
 }
 
-/// The same, with the message that has the id already and what was said of it.
+/// The same, with the message that has the id already and its early receipts.
 pub(crate) fn arrival_beside(
     db: &Db<'_>,
     outbound: &Outbound,
@@ -54,7 +54,7 @@ pub(crate) fn arrival_beside(
     })
 }
 
-/// A condition on messages: they were accepted here, and are no echoes.
+/// A condition on messages: they were accepted by Weir, and are not echoes.
 const IS_ACCEPTED: &str = "(EXISTS (SELECT 1 FROM outbox o WHERE o.message_id = m.id)
     OR EXISTS (SELECT 1 FROM attempts t WHERE t.message_id = m.id))";
 
@@ -64,7 +64,7 @@ fn beside(db: &Db<'_>, conversation: &StoredConversation, stored: StoredMessage)
         &format!("SELECT 1 FROM messages m WHERE id = ?1 AND {IS_ACCEPTED}"),
         [key(message.id)],
     )?;
-    // As it is without this one, if this one is an echo and the newest.
+    // The conversation without this message, if it is an echo and the newest.
     let mut without = conversation.clone();
     if conversation.marks.echoed_at == Some(message.sent_at) {
         without.marks.echoed_at = db.one(
@@ -90,18 +90,18 @@ fn beside(db: &Db<'_>, conversation: &StoredConversation, stored: StoredMessage)
     })
 }
 
-/// What the platform's history, read completely and recorded, says of a message in doubt.
+/// What the platform's history, read completely and stored, shows of an uncertain message.
 pub(crate) enum Seen {
     /// It is there, as this message of the platform.
     There { platform_id: String, at: Timestamp },
-    /// Something is there that may be it.
+    /// A message is there that may be it.
     Perhaps,
-    /// Nothing is there that could be it.
+    /// No message is there that could be it.
     Nothing,
 }
 
-/// Looks for a message in doubt among those of its conversation that the platform has shown since the earliest time possible and that are none of
-/// ours: what another of our messages was matched to is not this one.
+/// Searches for an uncertain message among those of its conversation that the platform has shown since the earliest
+/// possible time and that are not matched to an outbound message already.
 pub(crate) fn seen(db: &Db<'_>, message: &Message, possible_since: Timestamp, likely_since: Timestamp) -> Result<Seen> {
     let strangers: Vec<MessageId> = db.all(
         &format!(
@@ -122,7 +122,7 @@ pub(crate) fn seen(db: &Db<'_>, message: &Message, possible_since: Timestamp, li
         if message.content.looks_like(&shown.content) {
             alike.push(shown);
         } else if shown.origin == Origin::Api && shown.content.kind() == message.content.kind() {
-            // Sent through the API by a program: it may be ours, changed on its way.
+            // A program sent it through the API: it may be ours, changed in transit.
             is_unclear = true;
         }
     }

@@ -1,4 +1,4 @@
-//! Where operators want events.
+//! Endpoints: the operator's URLs that receive events.
 
 use weir_domain::id::EndpointId;
 use weir_domain::limits;
@@ -20,7 +20,7 @@ pub(crate) fn place(row: &str) -> Place<'_> {
     }
 }
 
-/// The endpoint without its secrets, and those as they are kept.
+/// The endpoint without its secrets, and the secrets as stored.
 fn read(row: &Row<'_>) -> Result<(Endpoint, Vec<u8>)> {
     let endpoint = Endpoint {
         id: get_id(row, 0)?,
@@ -48,7 +48,7 @@ fn opened(db: &Db<'_>, (mut endpoint, sealed): (Endpoint, Vec<u8>)) -> Result<En
     Ok(endpoint)
 }
 
-/// Writes an endpoint; a new one gets the events that come after.
+/// Writes an endpoint; a new one receives the events from now on.
 pub(crate) fn put(db: &Db<'_>, endpoint: &Endpoint) -> Result<()> {
     db.write(
         &format!(
@@ -104,7 +104,7 @@ pub(crate) fn all(db: &Db<'_>, workspace: &str, page: &Page) -> Result<Listed<En
     Ok(listed(page, rows, |last: &Endpoint| last.id.to_string()))
 }
 
-/// The endpoints that get events of a workspace.
+/// The endpoints that receive events of a workspace.
 pub(crate) fn subscribers(db: &Db<'_>, workspace: &str) -> Result<Vec<Subscriber>> {
     db.all(
         "SELECT id, filter, ordered FROM endpoints WHERE workspace_id = ?1 AND enabled = 1",
@@ -119,7 +119,7 @@ pub(crate) fn subscribers(db: &Db<'_>, workspace: &str) -> Result<Vec<Subscriber
     )
 }
 
-/// Enabled endpoints to which nothing has gone through for so long that it is news, and nobody was told yet.
+/// Enabled endpoints whose deliveries have failed for long enough to be reported, and were not reported yet.
 const FAILING: &str = "FROM endpoints INDEXED BY endpoints_failing
     WHERE failing_since IS NOT NULL AND failing_told = 0 AND enabled = 1 AND failing_since <= ?1";
 
@@ -128,13 +128,13 @@ pub(crate) fn any_failing(db: &Db<'_>, now: Timestamp) -> Result<bool> {
     db.exists(&format!("SELECT 1 {FAILING} LIMIT 1"), [since])
 }
 
-/// Those.
+/// The failing endpoints that were not reported yet.
 pub(crate) fn failing(db: &Db<'_>, now: Timestamp) -> Result<Vec<EndpointId>> {
     let since = now.before(limits::ENDPOINT_FAILING).as_millis();
     db.all(&format!("SELECT id {FAILING}"), [since], |row| get_id(row, 0))
 }
 
-/// Counts deliveries that a disabled endpoint never took, and that are kept no longer.
+/// Counts deliveries that a disabled endpoint never received and that are past their retention.
 pub(crate) fn missed(db: &Db<'_>, id: EndpointId, count: u32) -> Result<()> {
     db.write(
         "UPDATE endpoints SET missed = missed + ?2 WHERE id = ?1",

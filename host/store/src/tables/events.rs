@@ -1,4 +1,4 @@
-//! The log.
+//! The event log.
 
 use std::ops::ControlFlow;
 
@@ -11,7 +11,7 @@ use weir_domain::time::Timestamp;
 use crate::db::{Db, Row, Value, get_id, get_id_if, get_json, get_time, get_word, key, key_if, key_value, params};
 use crate::{Listed, Result};
 
-/// Writes events behind all others. Gives their places.
+/// Appends events. Returns their positions.
 pub(crate) fn insert_all(db: &Db<'_>, events: Vec<(EventId, NewEvent)>, now: Timestamp) -> Result<Vec<i64>> {
     let values = |(id, NewEvent { about, kind, data }): (EventId, NewEvent)| -> [Value; 7] {
         [
@@ -55,7 +55,7 @@ pub(crate) fn after(
     filter: &EventFilter,
     limit: u32,
 ) -> Result<Listed<Event>> {
-    // Two statements, so that each keeps to its index.
+    // Two statements, so that each uses its own index.
     let of = match filter.conversation {
         Some(_) => "e.workspace_id || '' = ?1 AND e.conversation_id = ?3",
         None => "e.workspace_id = ?1 AND ?3 IS NULL",
@@ -68,7 +68,7 @@ pub(crate) fn after(
             return Ok(ControlFlow::Break(()));
         }
         looked += 1;
-        // The document is read only of those that are wanted.
+        // The document is read only of events that match.
         if filter.wants(get_word(row, 1, "events.type")?, get_id_if(row, 4)?) {
             if found.len() == limit as usize {
                 next = Some(last);
@@ -96,7 +96,7 @@ pub(crate) fn place(db: &Db<'_>, workspace: &str, id: EventId) -> Result<Option<
             return Ok(known);
         }
     }
-    // The newest of those before all that is kept stands for the others, whose places were forgotten.
+    // The newest of the deleted events represents the others, whose positions were deleted.
     let horizon: Option<EventId> = db.one(
         "SELECT id FROM removed_events WHERE sequence < coalesce((SELECT min(sequence) FROM events), ?1)
          ORDER BY sequence DESC LIMIT 1",

@@ -1,4 +1,4 @@
-//! Conversations whose history could not be read, until it is.
+//! Conversations whose history could not be read yet.
 
 use weir_domain::id::ChannelId;
 use weir_domain::record::erase::{Erasure, Left};
@@ -8,7 +8,7 @@ use crate::db::{Db, Row, get_id, get_time, get_time_if, key, ms, params};
 use crate::tables::CHANNEL;
 use crate::{HistoryGap, Result};
 
-/// Shown of one channel at most; no more conversations are read of a channel at one time.
+/// The most that are shown of one channel; no more conversations are read of a channel at one time.
 const SHOWN: u32 = 500;
 
 const GAP: &str = "channel_id, conversation, contact, answered, since, attempts, due_at, detail";
@@ -26,7 +26,7 @@ fn read(row: &Row<'_>) -> Result<HistoryGap> {
     })
 }
 
-/// Keeps a gap. One that was known is read from the earlier moment.
+/// Stores a gap. A known gap is extended to the earlier moment.
 pub(crate) fn keep(db: &Db<'_>, workspace: &str, gap: &HistoryGap) -> Result<()> {
     db.write(
         &format!(
@@ -59,7 +59,7 @@ pub(crate) fn close(db: &Db<'_>, workspace: &str, channel: ChannelId, conversati
     Ok(())
 }
 
-/// Forgets what a channel's gaps say of a person.
+/// Deletes the names of an erased person from a channel's gaps.
 pub(crate) fn forget(db: &Db<'_>, workspace: &str, channel: ChannelId, erasure: &Erasure) -> Result<()> {
     let gaps = db.all(
         &format!("SELECT {GAP} FROM history_gaps WHERE channel_id = ?1"),

@@ -1,4 +1,4 @@
-//! Changes of versions that have begun and are not over, and the states as they were before them.
+//! Version changes in progress, and the states as they were before them.
 
 use weir_domain::id::ChannelId;
 use weir_domain::rollout::Intent;
@@ -8,7 +8,7 @@ use crate::tables::revisions;
 use crate::tables::state::State;
 use crate::{Result, Revised};
 
-/// Begins a change at which `node` works. False if one is open.
+/// Begins a change that `node` carries out. Returns false if one is in progress.
 pub(crate) fn begin(db: &Db<'_>, connector: &str, intent: &Intent, node: &str) -> Result<bool> {
     let written = db.run(
         "INSERT INTO version_intents (connector, act, version, taker, before, canary, failed, reason, begun_at, node)
@@ -26,12 +26,12 @@ pub(crate) fn begin(db: &Db<'_>, connector: &str, intent: &Intent, node: &str) -
             node
         ],
     )?;
-    // Others load the version before it serves.
+    // The other nodes load the version before it serves.
     revisions::bump(db, Revised::Connector, connector)?;
     Ok(written > 0)
 }
 
-/// Whether changes are open at which no node that is alive works.
+/// Whether changes are in progress that no living node carries out.
 pub(crate) fn has_orphans(db: &Db<'_>) -> Result<bool> {
     db.exists(
         "SELECT 1 FROM version_intents
@@ -40,7 +40,7 @@ pub(crate) fn has_orphans(db: &Db<'_>) -> Result<bool> {
     )
 }
 
-/// From now on `node` works at those.
+/// Assigns those changes to `node`.
 pub(crate) fn adopt(db: &Db<'_>, node: &str) -> Result<()> {
     db.write(
         "UPDATE version_intents SET node = ?1
@@ -50,7 +50,7 @@ pub(crate) fn adopt(db: &Db<'_>, node: &str) -> Result<()> {
     Ok(())
 }
 
-/// The open changes at which `node` works.
+/// The changes in progress that `node` carries out.
 pub(crate) fn open(db: &Db<'_>, node: &str) -> Result<Vec<(String, Intent)>> {
     db.all(
         "SELECT connector, act, version, taker, before, canary, failed, reason, begun_at FROM version_intents
@@ -72,7 +72,7 @@ pub(crate) fn open(db: &Db<'_>, node: &str) -> Result<Vec<(String, Intent)>> {
     )
 }
 
-/// The connectors with an open change, and the versions that take states over by it.
+/// The connectors with a change in progress, and the versions that take over states by it.
 pub(crate) fn takers(db: &Db<'_>) -> Result<Vec<(String, String)>> {
     db.all(
         "SELECT connector, taker FROM version_intents ORDER BY connector",
@@ -81,14 +81,15 @@ pub(crate) fn takers(db: &Db<'_>) -> Result<Vec<(String, String)>> {
     )
 }
 
-/// The change is over: what it moved stays.
+/// Ends the change: the states that it moved stay moved.
 pub(crate) fn end(db: &Db<'_>, connector: &str) -> Result<()> {
     db.write("DELETE FROM version_intents WHERE connector = ?1", [connector])?;
     db.write("DELETE FROM moved_states WHERE connector = ?1", [connector])?;
     Ok(())
 }
 
-/// To be called before a state moves: keeps what it was, and whose, if a change is open. The first that moves it counts.
+/// Must be called before a state moves: during a change, stores the state and its owner. The first move of a state
+/// counts.
 pub(crate) fn keep_moved(db: &Db<'_>, connector: &str, id: ChannelId, was: &State) -> Result<()> {
     if !db.exists("SELECT 1 FROM version_intents WHERE connector = ?1", [connector])? {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Keys, the sessions begun with them, and apps with their secrets.
+//! API keys, the sessions started with them, and apps with their secrets.
 
 use weir_domain::caller::{Key, Session};
 use weir_domain::id::KeyId;
@@ -68,8 +68,7 @@ pub(crate) fn revoke(db: &Db<'_>, workspace: &str, id: KeyId, now: Timestamp) ->
     Ok(changed > 0)
 }
 
-/// Puts the key that the operator's configuration names in the place of what was under its name before. What was begun with
-/// another one ends.
+/// Replaces the key of this name by the one from the operator's configuration. Sessions of a different key end.
 pub(crate) fn configure(db: &Db<'_>, new: &Key, now: Timestamp) -> Result<()> {
     let mut named = all(db, &new.workspace_id)?;
     named.retain(|known| known.name == new.name || known.digest == new.digest);
@@ -136,7 +135,7 @@ pub(crate) fn end_session(db: &Db<'_>, digest: [u8; 32]) -> Result<()> {
 const APP: &str =
     "name, workspace_id, connector, settings, secrets, origins, created_at, updated_at, old_secrets_until";
 
-/// The app of a workspace that is being removed takes nothing in any more.
+/// The app of a workspace that is being removed accepts no more webhooks.
 const IS_OPEN: &str = "workspace_id NOT IN (SELECT id FROM workspaces WHERE removed_at IS NOT NULL)";
 
 pub(crate) fn secrets_of(app: &str) -> Place<'_> {
@@ -147,7 +146,7 @@ pub(crate) fn secrets_of(app: &str) -> Place<'_> {
     }
 }
 
-/// The app without its secrets, and those as they are kept.
+/// The app without its secrets, and the secrets as stored.
 fn read_app(row: &Row<'_>) -> Result<(App, Vec<u8>)> {
     let app = App {
         name: row.get(0)?,

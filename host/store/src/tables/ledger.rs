@@ -1,4 +1,4 @@
-//! What is kept so that somebody can look: dead letters, refusals, the audit log, the depths of the queues.
+//! Data kept for inspection: dead letters, refusals, the audit log, queue depths.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -47,7 +47,7 @@ fn read_letter(row: &Row<'_>, body: Vec<u8>) -> Result<DeadLetter> {
 }
 
 pub(crate) fn keep_letter(db: &Db<'_>, letter: DeadLetter) -> Result<()> {
-    // Each was acknowledged, or is about to be: none gives way to another.
+    // Each was acknowledged, or is about to be: a new one never displaces another.
     let kept: u32 = db
         .one(
             "SELECT kept FROM dead_letter_counts WHERE app = ?1",
@@ -58,7 +58,7 @@ pub(crate) fn keep_letter(db: &Db<'_>, letter: DeadLetter) -> Result<()> {
     if kept >= limits::DEAD_LETTERS {
         return Err(StoreError::Unavailable {
             reason: format!(
-                "the app {:?} has {} dead letters, and no more are kept; replay or delete some",
+                "the app {:?} has {} dead letters, the maximum; replay or delete some",
                 letter.app,
                 limits::DEAD_LETTERS
             ),
@@ -119,7 +119,7 @@ pub(crate) fn letters(db: &Db<'_>, apps: &BTreeSet<String>, page: &Page) -> Resu
     })
 }
 
-/// A dead letter is of the workspace that its app is of.
+/// A dead letter belongs to the workspace of its app.
 pub(crate) fn letter(db: &Db<'_>, workspace: &str, id: DeadLetterId) -> Result<Option<DeadLetter>> {
     db.one(
         &format!(
@@ -147,7 +147,7 @@ fn remove_letter(db: &Db<'_>, id: DeadLetterId) -> Result<bool> {
     Ok(db.run("DELETE FROM dead_letters WHERE id = ?1", [key(id)])? > 0)
 }
 
-/// Removes up to `limit` of those that came before then, the oldest first; how many.
+/// Deletes up to `limit` of those that arrived before then, the oldest first; returns their number.
 pub(crate) fn forget_letters(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<u32> {
     let oldest: Vec<(DeadLetterId, Timestamp)> = db.all(
         "SELECT id, received_at FROM dead_letters ORDER BY n LIMIT ?1",
@@ -199,8 +199,8 @@ fn read_count(row: &Row<'_>) -> Result<RefusalCount> {
     })
 }
 
-/// How often each rule said no, the most frequent first: of channels, or of the whole workspace, its connectors included, if there
-/// are none.
+/// How often each rule refused, the most frequent first: for the given channels, or for the whole workspace, including
+/// its connectors, if none are given.
 pub(crate) fn refusal_counts(
     db: &Db<'_>,
     workspace: &str,
@@ -228,7 +228,7 @@ pub(crate) fn refusal_counts(
     Ok(counts)
 }
 
-/// Removes some of what is older than these moments, or more than is kept; how many rows.
+/// Deletes rows older than these moments or beyond the bound, up to a limit; returns their number.
 pub(crate) fn forget(db: &Db<'_>, refusals: Timestamp, changes: Timestamp) -> Result<u32> {
     let mut gone = 0;
     for (table, row, before, kept) in [
@@ -256,7 +256,7 @@ pub(crate) fn refusal(db: &Db<'_>, workspace: &str, id: RefusalId) -> Result<Opt
     )
 }
 
-/// Refusals, newest first: those about channels, or all of the workspace if there are none.
+/// Refusals, newest first: those about the given channels, or all of the workspace if none are given.
 pub(crate) fn refusals(
     db: &Db<'_>,
     workspace: &str,
@@ -271,7 +271,7 @@ pub(crate) fn refusals(
         )?;
         return Ok(listed(page, rows, |last: &RefusalRecord| last.id.to_string()));
     }
-    // The channel stands in the document alone, so the bound is on what is looked at. What does not fit is not kept.
+    // The channel is in the document only, so the bound is on the rows scanned. Rows that do not match are not kept.
     let (mut rows, mut looked, mut last, mut next) = (Vec::new(), 0, None, None);
     db.each(
         "SELECT refusal FROM refusals WHERE workspace_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",

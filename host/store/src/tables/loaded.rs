@@ -1,9 +1,9 @@
-//! Which versions of connectors each node has loaded.
+//! The versions of connectors that each node has loaded.
 
 use crate::Result;
 use crate::db::{Db, params};
 
-/// A node has loaded these versions of a connector, and no others.
+/// Sets the versions of a connector that a node has loaded.
 pub(crate) fn note(db: &Db<'_>, node: &str, connector: &str, versions: &[String]) -> Result<()> {
     db.write(
         "DELETE FROM loaded_versions WHERE (node = ?1 AND connector = ?2)
@@ -19,7 +19,7 @@ pub(crate) fn note(db: &Db<'_>, node: &str, connector: &str, versions: &[String]
     Ok(())
 }
 
-/// The nodes that are alive and have not loaded a version, but this one.
+/// The other living nodes that have not loaded a version.
 pub(crate) fn nodes_without(db: &Db<'_>, connector: &str, version: &str, but: &str) -> Result<Vec<String>> {
     db.all(
         "SELECT n.id FROM nodes n WHERE n.ended_at IS NULL AND n.id <> ?3 AND NOT EXISTS

@@ -1,4 +1,5 @@
-//! Stored bytes, and attachments that are still to be fetched. The bytes themselves are here in parts, or elsewhere, under the id.
+//! Stored media, and attachments that are still to be fetched. The bytes are stored here in parts, or elsewhere, under
+//! the id.
 
 use std::collections::BTreeSet;
 
@@ -66,7 +67,7 @@ pub(crate) fn of_any(db: &Db<'_>, id: MediaId) -> Result<Option<Media>> {
     )
 }
 
-/// The content with its attachment as the record knows it; bytes of another tenant are not known.
+/// The content with its attachment as stored; media of another tenant are not found.
 pub(crate) fn described(db: &Db<'_>, workspace: &str, content: Content) -> Result<Content> {
     let Some(id) = content.media().map(|attachment| attachment.id) else {
         return Ok(content);
@@ -81,7 +82,7 @@ pub(crate) fn described(db: &Db<'_>, workspace: &str, content: Content) -> Resul
     }))
 }
 
-/// Notes that a message of the business shows an upload.
+/// Notes that a message of the business contains an upload.
 pub(crate) fn note_sent(db: &Db<'_>, conversation: ConversationId, content: &Content) -> Result<()> {
     if let Some(media) = content.media() {
         db.write(
@@ -92,7 +93,7 @@ pub(crate) fn note_sent(db: &Db<'_>, conversation: ConversationId, content: &Con
     Ok(())
 }
 
-/// Forgets the uploads that were sent in a conversation and in no other; their ids.
+/// Deletes the uploads that were sent in a conversation and in no other; returns their ids.
 pub(crate) fn forget_sent(db: &Db<'_>, conversation: ConversationId) -> Result<Vec<MediaId>> {
     let only_here: Vec<MediaId> = db.all(
         "SELECT media_id FROM sent_uploads s WHERE conversation_id = ?1 AND NOT EXISTS
@@ -110,7 +111,7 @@ pub(crate) fn forget_sent(db: &Db<'_>, conversation: ConversationId) -> Result<V
     Ok(only_here)
 }
 
-/// Notes bytes that are with the platform, to be fetched at once.
+/// Notes media that the platform has, to be fetched at once.
 pub(crate) fn expect(db: &Db<'_>, expected: &ExpectedMedia, now: Timestamp) -> Result<()> {
     db.write(
         "INSERT INTO media (id, workspace_id, message_id, kind, remote, mime_type, size, filename, status, due_at, created_at)
@@ -167,7 +168,7 @@ pub(crate) fn lease(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<Media
     Ok(fetches)
 }
 
-/// Writes down that the files of these are to be removed; their rows go in the same transaction.
+/// Notes that the files of these media are to be removed; their rows are deleted in the same transaction.
 pub(crate) fn to_be_removed(db: &Db<'_>, ids: &[MediaId]) -> Result<()> {
     for id in ids {
         db.write(
@@ -255,13 +256,13 @@ pub(crate) fn bytes_without_row(db: &Db<'_>, before: Timestamp, limit: u32) -> R
     )
 }
 
-/// The bytes were kept for their time and go; the message says that they were here.
+/// Deletes media past their retention; the message shows that they existed.
 pub(crate) fn expired(db: &Db<'_>, id: MediaId) -> Result<()> {
     match message_of(db, id)? {
         Some(message) => messages::put_content(
             db,
             message.id,
-            &given_up(message.content, "expired", "was deleted by its age"),
+            &given_up(message.content, "expired", "was deleted by age"),
         ),
         None => Ok(()),
     }
@@ -277,7 +278,7 @@ pub(crate) fn message_of(db: &Db<'_>, id: MediaId) -> Result<Option<Message>> {
     }
 }
 
-/// What stands in for content whose bytes cannot be had; `what` became of them, for a person.
+/// The replacement for content whose media cannot be fetched; `what` explains the reason to a person.
 pub(crate) fn given_up(content: Content, reason: &str, what: &str) -> Content {
     let kind = content.kind().map(|kind| kind.to_string());
     match content {

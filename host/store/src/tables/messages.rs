@@ -1,4 +1,4 @@
-//! Messages: the row, and the one way in which a status moves.
+//! Messages: the row, and the one place that changes a status.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ use crate::db::{
 };
 use crate::{Listed, Page, Result, StoreError};
 
-/// What few messages have: one column for all of it.
+/// Properties that few messages have: one column for all.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Extras {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,7 +73,7 @@ fn read_stored(row: &Row<'_>) -> Result<StoredMessage> {
     })
 }
 
-/// The parts of the messages of these platform's ids.
+/// The parts of the messages with these platform ids.
 pub(crate) fn named<'a>(
     db: &Db<'_>,
     names: impl IntoIterator<Item = (ChannelId, &'a str)>,
@@ -97,7 +97,8 @@ pub(crate) fn by_ids(db: &Db<'_>, ids: impl IntoIterator<Item = MessageId>) -> R
     )
 }
 
-/// Messages that count against the budget of their window, beside those whose fate is open, and were sent after a moment.
+/// Messages that count against the budget of their window, except those whose outcome is open, and were sent after a
+/// moment.
 pub(crate) fn counted_after(
     db: &Db<'_>,
     conversation: ConversationId,
@@ -112,7 +113,7 @@ pub(crate) fn counted_after(
     )
 }
 
-/// The times and places of what the contact wrote after a time and a place, the newest first.
+/// The times and positions of the contact's messages after a time and a position, the newest first.
 pub(crate) fn unread_after(
     db: &Db<'_>,
     conversation: ConversationId,
@@ -132,7 +133,7 @@ pub(crate) fn unread_after(
     )
 }
 
-/// Where a message stands in its conversation while it waits to leave: after everything.
+/// The position of a message in its conversation while it is queued: after all others.
 const LAST: i64 = i64::MAX;
 
 fn extras(message: &Message) -> Result<Option<String>> {
@@ -145,7 +146,7 @@ fn extras(message: &Message) -> Result<Option<String>> {
     json_if(Some(&extras).filter(|extras| **extras != Extras::default()))
 }
 
-/// Writes those that are new.
+/// Inserts new messages.
 pub(crate) fn insert_all<'a>(db: &Db<'_>, new: impl IntoIterator<Item = &'a StoredMessage>) -> Result<()> {
     let values = |stored: &StoredMessage| -> Result<[Value; 20]> {
         let message = &stored.message;
@@ -181,8 +182,8 @@ fn place(stands_at: Option<Timestamp>) -> i64 {
     stands_at.map_or(LAST, Timestamp::as_millis)
 }
 
-/// Writes what differs. An index is written anew for each column that an update names, changed or not; so what seldom changes
-/// is named only if it did.
+/// Writes what differs. An engine rewrites the index of each column that an update names, changed or not; so columns
+/// that seldom change are named only if they did.
 pub(crate) fn update(db: &Db<'_>, before: &StoredMessage, after: &StoredMessage) -> Result<()> {
     let (known, message) = (&before.message, &after.message);
     let error = json_if(message.error.as_ref())?;
@@ -222,7 +223,7 @@ pub(crate) fn update(db: &Db<'_>, before: &StoredMessage, after: &StoredMessage)
     Ok(())
 }
 
-/// Removes the row of an echo: whatever quoted it quotes the message that it is the echo of.
+/// Deletes the row of an echo: messages that quoted it now quote the message that it is the echo of.
 pub(crate) fn fold(db: &Db<'_>, folded: &FoldedEcho) -> Result<()> {
     db.write(
         "UPDATE messages SET reply_to = ?3 WHERE conversation_id = ?1 AND reply_to = ?2",
@@ -240,7 +241,7 @@ pub(crate) fn stored(db: &Db<'_>, id: MessageId) -> Result<Option<StoredMessage>
     )
 }
 
-/// The message of this platform id, or the first part of it.
+/// The message with this platform id, or the first part of it.
 pub(crate) fn stored_by_platform_id(
     db: &Db<'_>,
     channel: ChannelId,
@@ -253,7 +254,7 @@ pub(crate) fn stored_by_platform_id(
     )
 }
 
-/// The messages at these places of the outbox.
+/// The messages at these positions of the outbox.
 pub(crate) fn at_places(db: &Db<'_>, places: &[i64]) -> Result<BTreeMap<MessageId, Message>> {
     let rows = db.all(
         &format!(
@@ -274,7 +275,7 @@ pub(crate) fn by_id(db: &Db<'_>, id: MessageId) -> Result<Option<Message>> {
     )
 }
 
-/// The last message of each of these conversations: what waits to leave, or else the newest by the platform's time.
+/// The last message of each of these conversations: a queued one, or else the newest by the platform's time.
 pub(crate) fn last_of(
     db: &Db<'_>,
     workspace: &str,
@@ -294,11 +295,11 @@ pub(crate) fn last_of(
     Ok(newest)
 }
 
-/// The message that another row points to.
+/// The message that another row references.
 pub(crate) fn needed(db: &Db<'_>, id: MessageId) -> Result<Message> {
     by_id(db, id)?.ok_or_else(|| StoreError::Damaged {
         place: format!("messages, row {id}"),
-        reason: "another row points to it, and it is not there".to_owned(),
+        reason: "another row references it, and it is missing".to_owned(),
     })
 }
 
@@ -310,7 +311,7 @@ pub(crate) fn one(db: &Db<'_>, workspace: &str, id: MessageId) -> Result<Option<
     )
 }
 
-/// Messages that hold `words`, which are in small letters.
+/// Messages that contain `words`, which are in lower case.
 pub(crate) fn search(
     db: &Db<'_>,
     workspace: &str,
@@ -318,7 +319,7 @@ pub(crate) fn search(
     words: &str,
     page: &Page,
 ) -> Result<Listed<Message>> {
-    // The bound is on what is looked at, whosever it is. What does not fit is not kept.
+    // The bound is on the rows scanned. Rows that do not match are not kept.
     let looked = db.all(
         "SELECT n, workspace_id, content, id, channel_id FROM messages WHERE n < ?1 ORDER BY n DESC LIMIT ?2",
         params![cursor_number(page), limits::MESSAGES_SEARCHED],
@@ -339,7 +340,7 @@ pub(crate) fn search(
     let is_end = looked.len() < limits::MESSAGES_SEARCHED as usize;
     let mut found = looked.into_iter().filter_map(|(n, id)| Some((n, id?)));
     let hits: Vec<(i64, MessageId)> = found.by_ref().take(limit(page)).collect();
-    // After the last one shown, if there are more of what was looked at; else after all that was.
+    // After the last hit shown, if the scanned rows have more hits; else after the last scanned row.
     let next = match (found.next(), hits.last()) {
         (Some(_), Some((n, _))) => Some(*n),
         _ => last.filter(|_| !is_end),
@@ -375,14 +376,14 @@ pub(crate) fn of_conversation(
     Ok(Listed { rows, next })
 }
 
-/// A place in a thread: the time that the last message shown stands at and its sequence, or the end of the thread.
+/// A position in a thread: the time and sequence of the last message shown, or the end of the thread.
 fn cursor_place(page: &Page) -> (i64, i64) {
     let parts = page.cursor.as_deref().and_then(|cursor| cursor.split_once('.'));
     let place = parts.and_then(|(at, sequence)| Some((at.parse().ok()?, sequence.parse().ok()?)));
     place.unwrap_or((i64::MAX, i64::MAX))
 }
 
-/// Counts anew what the contact wrote and nobody has read: a message from elsewhere says that all before it was.
+/// Recounts the contact's unread messages: a message sent from elsewhere implies that all before it were read.
 pub(crate) fn count_unread(db: &Db<'_>, thread: &mut StoredConversation) -> Result<()> {
     let marks = thread.marks;
     let unread = db.one(
@@ -409,7 +410,7 @@ pub(crate) fn by_client_ref(db: &Db<'_>, channel: ChannelId, client_ref: &str) -
     )
 }
 
-/// The messages of ours, known to the platform, that a read mark covers: bounded by an index that holds only those.
+/// The outbound messages, known to the platform, that a read receipt covers: bounded by an index of only those.
 pub(crate) fn sent_up_to(db: &Db<'_>, conversation: ConversationId, at: Timestamp) -> Result<Vec<StoredMessage>> {
     db.all(
         &format!(
@@ -421,7 +422,7 @@ pub(crate) fn sent_up_to(db: &Db<'_>, conversation: ConversationId, at: Timestam
     )
 }
 
-/// Replaces what a message carries: its bytes came, or never will.
+/// Replaces a message's content: its media arrived, or never will.
 pub(crate) fn put_content(db: &Db<'_>, id: MessageId, content: &Content) -> Result<()> {
     db.write(
         "UPDATE messages SET content = ?2 WHERE id = ?1",

@@ -1,4 +1,4 @@
-//! Nodes and their duties. What a node is at work on has its id as the owner, and ends with it.
+//! Nodes and their duties. Rows that a node works on have its id as their owner, and are released when it ends.
 
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
@@ -7,10 +7,10 @@ use crate::db::{Db, get_time, get_time_if, params};
 use crate::tables::{claims, clock, deliveries, outbox, work};
 use crate::{EndedNodes, Node, Result, StoreError};
 
-/// The name under which the last epoch stands in `meta`, as a decimal number.
+/// The name of the last epoch in `meta`, a decimal number.
 const EPOCH: &str = "node_epoch";
 
-/// Registers a start of the node `name`, and forgets those that ended long ago.
+/// Registers a start of the node `name`, and deletes those that ended long ago.
 pub(crate) fn register(db: &Db<'_>, name: &str, version: &str, now: Timestamp) -> Result<Node> {
     db.write(
         "DELETE FROM nodes WHERE ended_at < ?1",
@@ -34,7 +34,7 @@ pub(crate) fn register(db: &Db<'_>, name: &str, version: &str, now: Timestamp) -
     Ok(node)
 }
 
-/// Not the greatest of the table: a node that is forgotten may still be at work somewhere.
+/// Not the maximum of the table: a node whose row was deleted may still be running.
 fn next_epoch(db: &Db<'_>) -> Result<i64> {
     let last: Option<Vec<u8>> = db.one("SELECT value FROM meta WHERE name = ?1", [EPOCH], |row| row.get(0))?;
     let epoch = match last {
@@ -54,13 +54,13 @@ fn next_epoch(db: &Db<'_>) -> Result<i64> {
     Ok(epoch)
 }
 
-/// Whether a node was not ended.
+/// Whether a node has not been ended.
 pub(crate) fn is_alive(db: &Db<'_>, id: &str) -> Result<bool> {
     db.exists("SELECT 1 FROM nodes WHERE id = ?1 AND ended_at IS NULL", [id])
 }
 
-/// Notes a heartbeat. False if the node was ended. One that was on its way while the clock was set forward makes the node look no
-/// more silent than it is.
+/// Stores a heartbeat. Returns false if the node was ended. A heartbeat that was in transit while the clock was set
+/// forward does not make the node appear longer silent than it is.
 pub(crate) fn beat(db: &Db<'_>, id: &str, now: Timestamp) -> Result<bool> {
     let sql = if clock::was_set_back(db)? {
         "UPDATE nodes SET beat_at = ?2 WHERE id = ?1 AND ended_at IS NULL"
@@ -70,7 +70,7 @@ pub(crate) fn beat(db: &Db<'_>, id: &str, now: Timestamp) -> Result<bool> {
     Ok(db.run(sql, params![id, now.as_millis()])? > 0)
 }
 
-/// How many nodes beat after `silent_since`, and were not ended.
+/// The number of nodes with a heartbeat after `silent_since` that were not ended.
 pub(crate) fn count_alive(db: &Db<'_>, silent_since: Timestamp) -> Result<u32> {
     let count: Option<i64> = db.one(
         "SELECT count(*) FROM nodes WHERE ended_at IS NULL AND beat_at > ?1",
@@ -111,7 +111,7 @@ pub(crate) fn all(db: &Db<'_>) -> Result<Vec<Node>> {
     Ok(nodes)
 }
 
-/// The nodes but `own` that count as alive and were silent since `silent_since`.
+/// The nodes except `own` that count as alive and were silent since `silent_since`.
 pub(crate) fn silent(db: &Db<'_>, own: &str, silent_since: Timestamp) -> Result<Vec<String>> {
     db.all(
         "SELECT id FROM nodes WHERE ended_at IS NULL AND id <> ?1 AND beat_at <= ?2",
@@ -120,7 +120,7 @@ pub(crate) fn silent(db: &Db<'_>, own: &str, silent_since: Timestamp) -> Result<
     )
 }
 
-/// All nodes but `own` that count as alive.
+/// All nodes except `own` that count as alive.
 pub(crate) fn others(db: &Db<'_>, own: &str) -> Result<Vec<String>> {
     db.all(
         "SELECT id FROM nodes WHERE ended_at IS NULL AND id <> ?1",
@@ -129,7 +129,7 @@ pub(crate) fn others(db: &Db<'_>, own: &str) -> Result<Vec<String>> {
     )
 }
 
-/// Whether anything is in the hands of a node that is not alive: it was ended between looking and taking.
+/// Whether a node that is not alive owns any work: it was ended between finding and claiming it.
 pub(crate) fn has_orphans(db: &Db<'_>, now: Timestamp) -> Result<bool> {
     Ok(outbox::has_leases_of_dead(db, now)?
         || deliveries::has_leases_of_dead(db, now)?
@@ -137,7 +137,7 @@ pub(crate) fn has_orphans(db: &Db<'_>, now: Timestamp) -> Result<bool> {
         || work::has_dead(db)?)
 }
 
-/// Ends these nodes, and what is in the hands of none that is alive.
+/// Ends these nodes, and releases all work that no living node owns.
 pub(crate) fn end(db: &Db<'_>, nodes: Vec<String>, node_time: Timestamp, now: Timestamp) -> Result<EndedNodes> {
     db.write(
         "UPDATE nodes SET ended_at = ?2 WHERE ended_at IS NULL AND id IN (SELECT value FROM json_each(?1))",
@@ -156,14 +156,15 @@ pub(crate) fn end(db: &Db<'_>, nodes: Vec<String>, node_time: Timestamp, now: Ti
     })
 }
 
-/// A node stops: nothing of it is left.
+/// A node stops: deletes its row and releases its work.
 pub(crate) fn remove(db: &Db<'_>, id: &str, node_time: Timestamp, now: Timestamp) -> Result<EndedNodes> {
     let ended = end(db, vec![id.to_owned()], node_time, now)?;
     db.write("DELETE FROM nodes WHERE id = ?1", [id])?;
     Ok(ended)
 }
 
-/// Takes or renews duties for a node; those that it has then. None while another has them, or if the node was ended.
+/// Acquires or renews duties for a node; returns those that it then has. A duty that another node has is left out; all
+/// are if the node was ended.
 pub(crate) fn hold_duties(
     db: &Db<'_>,
     duties: &[&'static str],

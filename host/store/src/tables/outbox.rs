@@ -1,5 +1,5 @@
-//! The rows of the outbox, of attempts and of the channels' turns. What they mean is decided in [`weir_domain::record`]; two unique
-//! indexes hold the database to one message in flight and one with a due time in each conversation.
+//! The rows of the outbox, of attempts and of channel turns. [`weir_domain::record`] decides their meaning; two unique
+//! indexes enforce at most one message in flight and one with a due time in each conversation.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use crate::db::{
 use crate::tables::CHANNEL;
 use crate::{Attempt, QueueDepth, Result, StoreError};
 
-/// Rows that one sweep settles: the writer has others to serve.
+/// Rows that one sweep settles: bounded, since the writer serves others too.
 const SWEEP: u32 = 256;
 
 // ---- the queue of a conversation -------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ fn read(row: &Row<'_>) -> Result<QueuedMessage> {
     })
 }
 
-/// The front of a conversation's queue, and this message of it. However much waits, no more than the next two are read.
+/// The front of a conversation's queue, and this message. At most the next two are read, however many wait.
 pub(crate) fn queue_of(
     db: &Db<'_>,
     conversation: ConversationId,
@@ -78,7 +78,7 @@ pub(crate) fn queue_of(
     Ok(ConversationQueue::loaded(rows))
 }
 
-/// The same of several conversations, in one statement.
+/// The same for several conversations, in one statement.
 pub(crate) fn queues_of(
     db: &Db<'_>,
     conversations: impl IntoIterator<Item = ConversationId>,
@@ -112,7 +112,7 @@ fn columns(state: &QueueState) -> (&'static str, i64, bool, Option<&str>) {
     }
 }
 
-/// Writes those that are new, behind all others.
+/// Inserts new messages after all others.
 pub(crate) fn insert_all(db: &Db<'_>, rows: Vec<&QueuedMessage>, now: Timestamp) -> Result<()> {
     let values = |row: &QueuedMessage| -> [Value; 13] {
         let (state, not_before, held, owner) = columns(&row.state);
@@ -141,7 +141,7 @@ pub(crate) fn insert_all(db: &Db<'_>, rows: Vec<&QueuedMessage>, now: Timestamp)
     Ok(())
 }
 
-/// Writes what differs: an index is written anew for each column that an update names, changed or not.
+/// Writes what differs: an engine rewrites the index of each column that an update names, changed or not.
 pub(crate) fn update(db: &Db<'_>, before: &QueuedMessage, after: &QueuedMessage) -> Result<()> {
     let mut named: Vec<(&str, Value)> = Vec::new();
     if before.state != after.state {
@@ -183,13 +183,13 @@ pub(crate) fn remove(db: &Db<'_>, places: &[i64]) -> Result<()> {
     Ok(())
 }
 
-/// Takes everything of a conversation out of the outbox, untold.
+/// Deletes everything of a conversation from the outbox, without events.
 pub(crate) fn forget(db: &Db<'_>, channel: ChannelId, conversation: ConversationId) -> Result<()> {
     db.write("DELETE FROM outbox WHERE conversation_id = ?1", [key(conversation)])?;
     find_due(db, channel)
 }
 
-/// The window moved: what waits in the conversation is of use until its new end.
+/// The window moved: waiting messages of the conversation expire at its new end.
 pub(crate) fn extend(db: &Db<'_>, conversation: ConversationId, expires_at: Timestamp) -> Result<()> {
     db.write(
         "UPDATE outbox SET expires_at = ?2 WHERE conversation_id = ?1",
@@ -198,8 +198,8 @@ pub(crate) fn extend(db: &Db<'_>, conversation: ConversationId, expires_at: Time
     Ok(())
 }
 
-/// Messages of ours in a conversation whose fate is open: each has its share of the budget. One that an echo showed before its
-/// answer came is sent, and no longer among them.
+/// Outbound messages of a conversation whose outcome is open: each has its share of the budget. A message that an echo
+/// showed before its response arrived is sent, and not among them.
 pub(crate) fn unsettled(db: &Db<'_>, conversation: ConversationId, without: Option<MessageId>) -> Result<u32> {
     Ok(db
         .one(
@@ -211,7 +211,7 @@ pub(crate) fn unsettled(db: &Db<'_>, conversation: ConversationId, without: Opti
         .unwrap_or(0))
 }
 
-/// Shares of the budget in a conversation that other messages than these have.
+/// The budget shares in a conversation of messages other than these.
 pub(crate) fn other_shares(
     db: &Db<'_>,
     conversation: ConversationId,
@@ -233,7 +233,7 @@ pub(crate) fn other_shares(
     })
 }
 
-/// What waits in these conversations, and where each message stands.
+/// The waiting messages of these conversations, with their positions.
 pub(crate) fn of_conversations(
     db: &Db<'_>,
     ids: impl IntoIterator<Item = ConversationId>,
@@ -247,7 +247,7 @@ pub(crate) fn of_conversations(
     )
 }
 
-/// Messages that left and whose answers are not here.
+/// Messages that were sent and have no response yet.
 pub(crate) fn in_flight(db: &Db<'_>, conversation: ConversationId) -> Result<Vec<MessageId>> {
     db.all(
         "SELECT message_id, n FROM outbox WHERE conversation_id = ?1 AND state = 'sending'
@@ -272,7 +272,7 @@ pub(crate) fn queue(db: &Db<'_>, workspace: &str, channel: ChannelId) -> Result<
     Ok(depth.unwrap_or_default())
 }
 
-/// Those that are uncertain, with the time at which the last attempt began, in the order of acceptance.
+/// The uncertain messages, with the start of their last attempt, in the order of acceptance.
 pub(crate) fn uncertain(db: &Db<'_>, limit: u32) -> Result<Vec<(MessageId, Option<Timestamp>)>> {
     db.all(
         "SELECT message_id, dispatched_at FROM outbox WHERE state = 'uncertain' ORDER BY n LIMIT ?1",
@@ -281,22 +281,22 @@ pub(crate) fn uncertain(db: &Db<'_>, limit: u32) -> Result<Vec<(MessageId, Optio
     )
 }
 
-/// An uncertain message, and what was asked about it.
+/// An uncertain message, and the queries made about it.
 pub(crate) struct Uncertain {
     pub(crate) message_id: MessageId,
     pub(crate) dispatched_at: Option<Timestamp>,
-    /// How often the platform was asked since then.
+    /// Number of queries to the platform since then.
     asked: u32,
 }
 
-/// Those of the oldest uncertain messages about which the platform is to be asked.
+/// The oldest uncertain messages about which the platform is due to be queried.
 pub(crate) fn to_ask(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<Uncertain>> {
     let rows = db.all(
         "SELECT message_id, dispatched_at, asked_at, asked FROM outbox WHERE state = 'uncertain' ORDER BY n LIMIT ?1",
         [limit],
         |row| {
             let (dispatched_at, asked_at) = (get_time_if(row, 1)?, get_time_if(row, 2)?);
-            // It was sent again since, and is in doubt anew.
+            // It was sent again since, and is newly uncertain.
             let asked_at = asked_at.filter(|asked_at| dispatched_at.is_none_or(|dispatched| dispatched <= *asked_at));
             let uncertain = Uncertain {
                 message_id: get_id(row, 0)?,
@@ -307,7 +307,7 @@ pub(crate) fn to_ask(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<Unce
         },
     )?;
     let is_due = |(uncertain, asked_at): &(Uncertain, Option<Timestamp>)| match asked_at {
-        // One that is ahead of us is of before the clock was set back.
+        // A time in the future is from before the clock was set back.
         Some(asked_at) => {
             *asked_at > now || now.since(*asked_at) >= backoff(limits::UNCERTAIN_ASKED, uncertain.asked, 1.0)
         }
@@ -344,7 +344,7 @@ pub(crate) fn next_due(db: &Db<'_>, without: &[String]) -> Result<Option<Timesta
     Ok(due.flatten())
 }
 
-/// Writes what a change of a queue means for its channel.
+/// Applies a queue change to its channel's due time.
 pub(crate) fn put_due(db: &Db<'_>, channel: ChannelId, change: DueChange) -> Result<()> {
     match change {
         DueChange::Nothing => Ok(()),
@@ -359,12 +359,12 @@ pub(crate) fn put_due(db: &Db<'_>, channel: ChannelId, change: DueChange) -> Res
     }
 }
 
-/// The earliest time at which something of a channel may leave.
+/// The earliest time at which a message of a channel may be sent.
 const EARLIEST: &str = "CASE WHEN held = 1 THEN NULL ELSE
     (SELECT min(o.due_at) FROM outbox o WHERE o.channel_id = ?1 AND o.due_at IS NOT NULL) END";
 
 pub(crate) fn find_due(db: &Db<'_>, channel: ChannelId) -> Result<()> {
-    // Two indexes are written anew for each update, changed or not.
+    // Each update rewrites two indexes, changed or not.
     db.write(
         &format!("UPDATE turns SET due_at = {EARLIEST} WHERE channel_id = ?1 AND due_at IS DISTINCT FROM {EARLIEST}"),
         [key(channel)],
@@ -372,7 +372,7 @@ pub(crate) fn find_due(db: &Db<'_>, channel: ChannelId) -> Result<()> {
     Ok(())
 }
 
-/// Whether nothing of a channel may leave now. Gives a new channel its place in the row.
+/// Sets whether the channel's messages are held. Gives a new channel its turn position.
 pub(crate) fn hold_channel(db: &Db<'_>, channel: &Channel, held: bool) -> Result<()> {
     db.write(
         "INSERT INTO turns (channel_id, app, held) VALUES (?1, ?2, ?3) ON CONFLICT (channel_id) DO UPDATE SET held = ?3",
@@ -381,12 +381,12 @@ pub(crate) fn hold_channel(db: &Db<'_>, channel: &Channel, held: bool) -> Result
     find_due(db, channel.id)
 }
 
-/// Whether something may leave: the cheap question, since most rounds find nothing.
+/// Whether a message is due: a cheap query, since most rounds find none.
 pub(crate) fn is_due(db: &Db<'_>, now: Timestamp) -> Result<bool> {
     db.exists("SELECT 1 FROM turns WHERE due_at <= ?1 LIMIT 1", [now.as_millis()])
 }
 
-/// The channels with something due for which there is room, in the row, and those messages.
+/// The channels with a due message and free capacity, in turn order, and those messages.
 pub(crate) fn turns(db: &Db<'_>, room: &Room, now: Timestamp) -> Result<(Vec<ChannelTurn>, Vec<QueuedMessage>)> {
     let row: Vec<(ChannelId, String)> = db.all(
         "SELECT channel_id, app FROM turns INDEXED BY turns_order WHERE due_at <= ?1 AND due_at IS NOT NULL
@@ -398,7 +398,7 @@ pub(crate) fn turns(db: &Db<'_>, room: &Room, now: Timestamp) -> Result<(Vec<Cha
         ],
         |row| Ok((get_id(row, 0)?, row.get(1)?)),
     )?;
-    // As many of each as there is room for if all have enough; the next look finds what is left.
+    // Splits the capacity evenly between the channels; the next round finds the rest.
     let of_each = room.all.div_ceil(u32::try_from(row.len().max(1)).unwrap_or(u32::MAX));
     let (mut turns, mut all) = (Vec::with_capacity(row.len()), Vec::new());
     for (channel, app) in row {
@@ -417,7 +417,7 @@ pub(crate) fn turns(db: &Db<'_>, room: &Room, now: Timestamp) -> Result<(Vec<Cha
     Ok((turns, all))
 }
 
-/// Messages in the hands of nodes that are not alive: the next sweep finds their leases run out.
+/// Messages leased by dead nodes: the next sweep finds their leases expired.
 pub(crate) fn end_leases_of_dead(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let ended = db.run(
         "UPDATE outbox SET not_before = ?1 WHERE state = 'sending' AND not_before > ?1
@@ -435,7 +435,7 @@ pub(crate) fn has_leases_of_dead(db: &Db<'_>, now: Timestamp) -> Result<bool> {
     )
 }
 
-/// Leases the messages at these places. From here on an attempt is open: the row says so until it is settled.
+/// Leases the messages at these positions. An attempt is open from here until the message is settled.
 pub(crate) fn lease(db: &Db<'_>, places: &[i64], owner: &str, now: Timestamp) -> Result<()> {
     db.write(
         "UPDATE outbox SET state = 'sending', owner = ?2, epoch = epoch + 1, not_before = ?3, dispatched_at = ?4, due_at = NULL
@@ -450,7 +450,7 @@ pub(crate) fn lease(db: &Db<'_>, places: &[i64], owner: &str, now: Timestamp) ->
     Ok(())
 }
 
-/// Gives a channel the last place in the row, and finds what of it is due next.
+/// Moves a channel to the last turn position, and finds its next due message.
 pub(crate) fn had_turn(db: &Db<'_>, channel: ChannelId) -> Result<()> {
     db.write(
         &format!(
@@ -463,7 +463,7 @@ pub(crate) fn had_turn(db: &Db<'_>, channel: ChannelId) -> Result<()> {
 
 // ---- attempts --------------------------------------------------------------------------------------------------------
 
-/// Writes attempts down as they ended.
+/// Writes attempts as they ended.
 pub(crate) fn end_attempts(db: &Db<'_>, attempts: Vec<EndedAttempt>) -> Result<()> {
     let values = |ended: EndedAttempt| -> Result<[Value; 7]> {
         Ok([
@@ -484,7 +484,7 @@ pub(crate) fn end_attempts(db: &Db<'_>, attempts: Vec<EndedAttempt>) -> Result<(
     Ok(())
 }
 
-/// The number of a message's last attempt that is over. A lease from before a retry cannot pass for one after it.
+/// The number of a message's last finished attempt. A lease from before a retry cannot be mistaken for one after it.
 pub(crate) fn last_attempt(db: &Db<'_>, id: MessageId) -> Result<i64> {
     let number = db.one(
         "SELECT coalesce(max(number), 0) FROM attempts WHERE message_id = ?1",
@@ -494,7 +494,7 @@ pub(crate) fn last_attempt(db: &Db<'_>, id: MessageId) -> Result<i64> {
     Ok(number.unwrap_or_default())
 }
 
-/// The attempts of a message, an open one among them.
+/// The attempts of a message, including an open one.
 pub(crate) fn attempts(db: &Db<'_>, workspace: &str, id: MessageId) -> Result<Vec<Attempt>> {
     const MESSAGE: &str = "(SELECT id FROM messages WHERE id = ?1 AND workspace_id = ?2)";
     db.all(
@@ -521,7 +521,7 @@ pub(crate) fn attempts(db: &Db<'_>, workspace: &str, id: MessageId) -> Result<Ve
 
 // ---- what a sweep finds ----------------------------------------------------------------------------------------------
 
-/// Messages whose lease ran out. All that are in flight are looked at, which are no more than the workers have in hand.
+/// Messages whose lease expired. All in flight are read; they are at most what the workers have leased.
 pub(crate) fn lost(db: &Db<'_>, now: Timestamp) -> Result<Vec<MessageId>> {
     ids(
         db,
@@ -530,7 +530,7 @@ pub(crate) fn lost(db: &Db<'_>, now: Timestamp) -> Result<Vec<MessageId>> {
     )
 }
 
-/// Messages that this owner leased, and whose lease is not over.
+/// Messages that this owner leased, and whose lease has not expired.
 pub(crate) fn leased_to(db: &Db<'_>, owner: &str, now: Timestamp) -> Result<Vec<MessageId>> {
     db.all(
         "SELECT message_id FROM outbox WHERE state = 'sending' AND owner = ?1 AND not_before > ?2",
@@ -539,7 +539,7 @@ pub(crate) fn leased_to(db: &Db<'_>, owner: &str, now: Timestamp) -> Result<Vec<
     )
 }
 
-/// Messages that wait and are of no more use.
+/// Waiting messages that have expired.
 pub(crate) fn expired(db: &Db<'_>, now: Timestamp) -> Result<Vec<MessageId>> {
     ids(
         db,
@@ -553,7 +553,7 @@ fn ids(db: &Db<'_>, sql: &str, now: Timestamp) -> Result<Vec<MessageId>> {
     db.all(sql, params![now.as_millis(), SWEEP], |row| get_id(row, 0))
 }
 
-/// Messages of a channel that wait.
+/// The waiting messages of a channel.
 pub(crate) fn waiting(db: &Db<'_>, channel: ChannelId) -> Result<Vec<MessageId>> {
     db.all(
         "SELECT message_id FROM outbox WHERE channel_id = ?1 AND state = 'queued' ORDER BY n",
@@ -562,7 +562,7 @@ pub(crate) fn waiting(db: &Db<'_>, channel: ChannelId) -> Result<Vec<MessageId>>
     )
 }
 
-/// Conversations in which a message waits for the channel's authorization; it waits no more.
+/// Releases the messages that wait for the channel's authorization; returns their conversations.
 pub(crate) fn release(db: &Db<'_>, channel: ChannelId) -> Result<Vec<ConversationId>> {
     let conversations = db.all(
         "SELECT DISTINCT conversation_id FROM outbox WHERE channel_id = ?1 AND held = 1",
@@ -578,10 +578,10 @@ pub(crate) fn release(db: &Db<'_>, channel: ChannelId) -> Result<Vec<Conversatio
     Ok(conversations)
 }
 
-/// What is wrong with a record whose outbox points to a message that is not there.
+/// The error for a damaged database, whose outbox references a missing message.
 pub(crate) fn missing(id: MessageId) -> StoreError {
     StoreError::Damaged {
         place: format!("messages, row {id}"),
-        reason: "the outbox points to it, and it is not there".to_owned(),
+        reason: "the outbox references it, and it is missing".to_owned(),
     }
 }

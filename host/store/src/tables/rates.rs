@@ -1,4 +1,4 @@
-//! What left under each rate that several hosts count together.
+//! Departures under each rate that several hosts share.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use weir_domain::policy::rate::Departures;
 use crate::db::{Db, get_json, json, params};
 use crate::{Leave, Result, SharedRate};
 
-/// After this a rate that nothing left under is forgotten: far longer than any rule's span and any pause.
+/// A rate without departures for this long is deleted: far longer than any rule's span and any pause.
 const FORGET_AFTER: Duration = Duration::from_secs(24 * 3_600);
-/// How many of those go with each new one: more than come, so that they do not gather.
+/// Unused rates deleted with each new one: more than one, so that they do not accumulate.
 const FORGET: u32 = 4;
 
-/// How far the clocks of two hosts may be apart: each knows the server's to less than a second.
+/// The largest difference between two hosts' clocks: each knows the server's time to less than a second.
 const FUTURE: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
@@ -25,8 +25,8 @@ struct Row {
 }
 
 impl Row {
-    /// What it says at `now`. What left in the future left before the server's clock was set back, or by another server's: when, is
-    /// not known any more.
+    /// The row as valid at `now`. A departure in the future is from before the server's clock was set back, or from
+    /// another server's clock: its real time is unknown.
     fn believed(self, now: Duration) -> Self {
         if self.left_at > micros(now + FUTURE) {
             return Self {
@@ -57,7 +57,7 @@ fn load(db: &Db<'_>, bucket: &str) -> Result<Row> {
     Ok(known.unwrap_or_default())
 }
 
-/// Lets a request go that all these rates count, or says when to ask again.
+/// Admits a request that all these rates count, or returns when to try again.
 pub(crate) fn leave(db: &Db<'_>, rates: &[SharedRate], now: Duration) -> Result<Leave> {
     let rows = rates
         .iter()
@@ -77,7 +77,7 @@ pub(crate) fn leave(db: &Db<'_>, rates: &[SharedRate], now: Duration) -> Result<
             forget(db, now)?;
         }
         let number = row.departures.leave(rate.permits, rate.per, now);
-        // It leaves at once, and one of a host that dies must not be counted for good.
+        // Counted as departed at once, so that a request of a host that dies is not counted forever.
         row.departures.left(number, now);
         numbers.push(number);
         db.write(
@@ -89,7 +89,7 @@ pub(crate) fn leave(db: &Db<'_>, rates: &[SharedRate], now: Duration) -> Result<
     Ok(Leave::Now(numbers))
 }
 
-/// Requests arrived at `by` at the latest.
+/// Requests arrived no later than `by`.
 pub(crate) fn arrived(db: &Db<'_>, departures: &[(SharedRate, u64)], by: Duration) -> Result<()> {
     for (rate, number) in departures {
         let mut row = load(db, &rate.bucket)?;
@@ -102,7 +102,7 @@ pub(crate) fn arrived(db: &Db<'_>, departures: &[(SharedRate, u64)], by: Duratio
     Ok(())
 }
 
-/// The platform asked for a pause until then.
+/// The platform requested a pause until `until`.
 pub(crate) fn hold(db: &Db<'_>, rates: &[SharedRate], until: Duration) -> Result<()> {
     for rate in rates {
         db.write(

@@ -1,4 +1,4 @@
-//! How contacts came, and what was found out of it later.
+//! Referrals: how contacts arrived, and details that were fetched later.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use weir_domain::time::Timestamp;
 use crate::db::{Db, Row, cursor_id, fetch, get_id, get_json, get_json_if, json, key, key_if, listed, ms, params};
 use crate::{AdAnswer, Listed, Page, ReferralRecord, Result};
 
-/// Referrals of one conversation that a group of webhooks may look at: nobody comes by more ads within one.
+/// Referrals of one conversation that a group of webhooks may read: no contact clicks more ads within one.
 const LOOKED_AT: u32 = 256;
 
 pub(crate) fn insert(db: &Db<'_>, new: &NewReferral) -> Result<()> {
@@ -52,7 +52,7 @@ fn read(row: &Row<'_>) -> Result<ReferralRecord> {
     })
 }
 
-/// How contacts came, the newest in the record first.
+/// Referrals, the most recently stored first.
 pub(crate) fn all(
     db: &Db<'_>,
     workspace: &str,
@@ -81,7 +81,7 @@ pub(crate) fn all(
     }))
 }
 
-/// How the contact of a conversation came until a moment, the newest first.
+/// The referrals of a conversation up to a moment, the newest first.
 pub(crate) fn until(db: &Db<'_>, conversation: ConversationId, at: Timestamp) -> Result<Vec<Referral>> {
     db.all(
         "SELECT referral FROM referrals WHERE conversation_id = ?1 AND at <= ?2 ORDER BY at DESC, id LIMIT ?3",
@@ -98,7 +98,7 @@ pub(crate) fn keep_ad(db: &Db<'_>, workspace: &str, id: ReferralId, answer: &AdA
     Ok(())
 }
 
-/// The newest referral by a link with this text in it.
+/// The newest referral by a link with this text as its prefill.
 pub(crate) fn with_prefill(db: &Db<'_>, workspace: &str, channel: ChannelId, text: &str) -> Result<Option<Referral>> {
     db.one(
         "SELECT referral FROM referrals WHERE channel_id = ?1 AND workspace_id = ?2 AND prefilled_text = ?3

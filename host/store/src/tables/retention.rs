@@ -1,4 +1,4 @@
-//! Deleting what is older than it is kept: oldest first, and so much in one step that nobody waits long for it.
+//! Deletion by age: oldest first, in steps that are small enough not to delay other writers.
 //!
 //! Every table here grows in the order of time, so that a step reads what it deletes and one row more.
 
@@ -32,17 +32,17 @@ pub(crate) fn forget(db: &Db<'_>, since: &KeptSince, limit: u32) -> Result<Forgo
     Ok(forgotten)
 }
 
-/// What is dated later was dated by a clock that was wrong.
+/// A later date was written by a wrong clock.
 fn latest(since: &KeptSince) -> i64 {
     since.now.unwrap_or(Timestamp::MAX).as_millis()
 }
 
-/// Whether a step took all that it may.
+/// Whether a step reached its limit.
 fn is_full(taken: usize, limit: u32) -> bool {
     taken >= limit as usize
 }
 
-/// What is in the outbox is not settled, and stays.
+/// A message in the outbox is not settled, and stays.
 fn messages(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgotten: &mut Forgotten) -> Result<()> {
     let oldest: Vec<(MessageId, Timestamp)> = db.all(
         "SELECT id, created_at FROM messages WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE message_id = messages.id)
@@ -74,8 +74,8 @@ fn messages(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgo
     Ok(())
 }
 
-/// Deliveries first, then the events that nobody waits for any more. What an enabled endpoint waits for stays and is passed over;
-/// what a disabled one waits for is missed.
+/// Deliveries first, then the events without a delivery. Events that an enabled endpoint waits for stay and are
+/// skipped; those that a disabled endpoint waits for are missed.
 fn events(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgotten: &mut Forgotten) -> Result<()> {
     let oldest: Vec<OldDelivery> = db.all(
         "SELECT d.n, d.id, d.created_at, d.status = 'pending', e.id, coalesce(e.enabled, 0)
@@ -121,8 +121,8 @@ fn events(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgott
         db.write("DELETE FROM events WHERE sequence = ?1", [sequence])?;
         forgotten.events += 1;
     }
-    // Who saw one last that is older than all that is kept begins with the oldest: its place need not be known, but for the newest
-    // of them, which says how far back such events go.
+    // A reader whose last event is older than all that is kept starts with the oldest: single positions need not be
+    // kept, except the newest of the deleted, which marks how far back they go.
     db.write(
         "DELETE FROM removed_events WHERE sequence IN (SELECT sequence FROM removed_events
          WHERE sequence < (SELECT max(sequence) FROM removed_events
@@ -133,18 +133,18 @@ fn events(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgott
     Ok(())
 }
 
-/// A delivery as a step of the walk sees it.
+/// A delivery as a step of the deletion sees it.
 struct OldDelivery {
     n: i64,
     id: Vec<u8>,
     created_at: Timestamp,
     is_pending: bool,
-    /// None if it is gone.
+    /// `None` if the endpoint was deleted.
     endpoint: Option<EndpointId>,
     is_enabled: bool,
 }
 
-/// The message stays, and says that its attachment was here.
+/// The message stays, and shows that its attachment existed.
 fn attachments(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgotten: &mut Forgotten) -> Result<()> {
     // Ids of this kind sort by time.
     let oldest: Vec<(MediaId, Timestamp)> = db.all(

@@ -1,13 +1,13 @@
-//! What is kept in memory elsewhere, and when it was last changed.
+//! Data that hosts cache in memory, and when it last changed.
 
 use crate::Result;
 use crate::db::{Db, get_word, params, word};
 use crate::records::{Revised, Revision};
 
-/// The one name of all keys and sessions: whoever serves one looks whether it was his that ended.
+/// The one name of all keys and sessions: a host that serves a session checks whether it was the one that ended.
 pub(crate) const ENDED: &str = "ended";
 
-/// Something is another from now on. Numbers rise over all kinds, so that whoever follows them needs only the last.
+/// Notes a change. Numbers rise over all kinds, so that a follower needs only the last one.
 pub(crate) fn bump(db: &Db<'_>, kind: Revised, name: &str) -> Result<()> {
     db.write(
         "INSERT INTO revisions (kind, name, revision)

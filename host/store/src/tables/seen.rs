@@ -1,9 +1,9 @@
-//! Which facts a channel has got: by the keys that connectors give them, each of which is acted on once.
+//! The facts that a channel received: by the keys that connectors assign; each is applied once.
 //!
-//! Keys lie in spans of time, so that the old ones are together and go without an index by time, which each fact would pay for.
-//! Only digests of them are kept: a key may hold an id of the platform's, and stays when the person who it names is erased, so
-//! that what the platform repeats does not bring them back.
-//! A key is looked for in its own span and in those beside it, and so known for at least a whole span.
+//! Keys are grouped by span of time, so that old ones are adjacent and can be deleted without an index by time, which
+//! would slow down each fact. Only digests are stored: a key may contain a platform id, and is kept when its person is
+//! erased, so that a repetition by the platform does not restore them. A key is searched in its own span and the two
+//! adjacent ones, and so recognized for at least a whole span.
 
 use std::collections::BTreeMap;
 
@@ -15,18 +15,18 @@ use weir_domain::time::Timestamp;
 use crate::Result;
 use crate::db::{Db, Params, get_id, key, key_value, params};
 
-/// The span that a moment lies in.
+/// The span that contains a moment.
 fn span(at: Timestamp) -> i64 {
     at.as_millis() / i64::try_from(limits::SEEN.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// What is kept of a key: half of its SHA-256.
+/// The stored part of a key: half of its SHA-256.
 pub(crate) fn digest(fact: &str) -> String {
     let digest = Sha256::digest(fact);
     hex::encode(digest.first_chunk::<16>().unwrap_or(&[0; 16]))
 }
 
-/// Which of these facts their channels have got.
+/// The facts, among these, that their channels have received.
 pub(crate) fn known<'a>(
     db: &Db<'_>,
     facts: impl IntoIterator<Item = (ChannelId, &'a str)>,
@@ -53,8 +53,8 @@ pub(crate) fn known<'a>(
     Ok(facts.collect())
 }
 
-/// Notes the keys of messages that are about to be deleted, those `of` a condition on their rows, so that what the platform repeats
-/// does not bring them back.
+/// Stores the keys of messages that are about to be deleted, with `of` as the condition on their rows, so that a
+/// repetition by the platform does not restore them.
 pub(crate) fn keep_keys(db: &Db<'_>, of: &str, params: impl Params, now: Timestamp) -> Result<()> {
     let keys: Vec<(ChannelId, String)> = db.all(
         &format!("SELECT channel_id, platform_id FROM messages WHERE platform_id IS NOT NULL AND part = 0 AND {of}"),
@@ -67,9 +67,9 @@ pub(crate) fn keep_keys(db: &Db<'_>, of: &str, params: impl Params, now: Timesta
     Ok(())
 }
 
-/// Notes a key; whether it was new.
+/// Stores a key; returns whether it was new.
 pub(crate) fn note(db: &Db<'_>, channel: ChannelId, fact: &str, now: Timestamp) -> Result<bool> {
-    // The span after this one has keys only if the clock was set back.
+    // The following span has keys only if the clock was set back.
     let rows = db.run(
         "INSERT INTO seen (span, channel_id, key) SELECT ?1, ?2, ?3
          WHERE NOT EXISTS (SELECT 1 FROM seen WHERE span IN (?1 - 1, ?1 + 1) AND channel_id = ?2 AND key = ?3)
@@ -79,7 +79,7 @@ pub(crate) fn note(db: &Db<'_>, channel: ChannelId, fact: &str, now: Timestamp) 
     Ok(rows == 1)
 }
 
-/// Forgets up to `limit` keys of spans that were over before then; how many.
+/// Deletes up to `limit` keys of spans that ended before then; returns their number.
 pub(crate) fn forget(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<u32> {
     let gone = db.run(
         "DELETE FROM seen WHERE (span, channel_id, key) IN (SELECT span, channel_id, key FROM seen WHERE span < ?1 LIMIT ?2)",

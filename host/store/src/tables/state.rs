@@ -1,4 +1,4 @@
-//! A channel's small memory, and which version of its connector it belongs to.
+//! A channel's state, and the version of its connector that owns it.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub(crate) type State = BTreeMap<String, Vec<u8>>;
 /// A key of a state, and its value.
 type Entry = (String, Vec<u8>);
 
-/// In one statement, so that state and owner are of one moment.
+/// One statement, so that state and owner are consistent.
 const STATE: &str = "SELECT s.key, s.value, o.version FROM channels c
      LEFT JOIN state_owners o ON o.channel_id = c.id LEFT JOIN state s ON s.channel_id = c.id WHERE c.id = ?1";
 
@@ -27,7 +27,7 @@ pub(crate) fn of(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<ChannelS
     Ok(whole(rows))
 }
 
-/// The state that a row points to.
+/// The state that a row references.
 pub(crate) fn state(db: &Db<'_>, id: ChannelId) -> Result<ChannelState> {
     Ok(whole(db.all(STATE, [key(id)], read)?))
 }
@@ -100,7 +100,7 @@ pub(crate) fn owners(db: &Db<'_>, connector: &str) -> Result<Vec<StateOwner>> {
     )
 }
 
-/// How many accounts each version owns the states of.
+/// The number of accounts whose state each version owns.
 pub(crate) fn owned(db: &Db<'_>, connector: &str) -> Result<BTreeMap<String, u64>> {
     let counts = db.all(
         "SELECT o.version, count(*) FROM state_owners o JOIN channels c ON c.id = o.channel_id
@@ -120,8 +120,9 @@ pub(crate) fn held(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<Option
     Ok(held.flatten())
 }
 
-/// Forgets the entries that repeat something of a person, also in the copy that is kept for a roll-back: the connector begins anew
-/// with what they were about. And what a connector or a version said of the account in words that name them.
+/// Deletes the entries that contain data of an erased person, also in the copy that is kept for a rollback: the
+/// connector starts without them. Also deletes reports of a connector or a version about the account that contain the
+/// person's names.
 pub(crate) fn forget(db: &Db<'_>, id: ChannelId, erasure: &Erasure) -> Result<()> {
     let without = |mut state: State| {
         state.retain(|name, value| !erasure.takes_entry(name, value));
@@ -152,7 +153,7 @@ pub(crate) fn forget(db: &Db<'_>, id: ChannelId, erasure: &Erasure) -> Result<()
             ],
         )?;
     }
-    // And in what an undone change of versions would bring back.
+    // Also in the state that undoing a version change would restore.
     let moved: Option<(State, Option<State>, Option<String>)> = db.one(
         "SELECT state, copy, reason FROM moved_states WHERE channel_id = ?1",
         [key(id)],

@@ -1,4 +1,4 @@
-//! Calls that were written down: a ring for each connector.
+//! Transcripts of calls: a ring for each connector.
 
 use weir_domain::id::TranscriptId;
 use weir_domain::time::Timestamp;
@@ -21,7 +21,7 @@ fn read(row: &Row<'_>) -> Result<TranscriptRecord> {
     })
 }
 
-/// Keeps one, and drops the oldest of its connector beyond the bound.
+/// Stores a transcript, and deletes the connector's oldest beyond the bound.
 pub(crate) fn keep(db: &Db<'_>, record: &TranscriptRecord, ring: u32) -> Result<()> {
     db.write(
         &format!("INSERT INTO transcripts ({HEAD}, transcript) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
@@ -65,7 +65,7 @@ pub(crate) fn one(db: &Db<'_>, connector: &str, id: TranscriptId) -> Result<Opti
     )
 }
 
-/// Drops those that are older, of one connector or of all; how many.
+/// Deletes older transcripts, of one connector or of all; returns their number.
 pub(crate) fn drop_before(db: &Db<'_>, before: Timestamp) -> Result<u64> {
     Ok(db.run("DELETE FROM transcripts WHERE at < ?1", params![before.as_millis()])? as u64)
 }

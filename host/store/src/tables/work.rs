@@ -1,5 +1,5 @@
-//! Work that one node at a time does for a channel. It is free while nobody has it, and when its node is dead or has it
-//! for too long. A due moment further ahead than any that is ever written is one of before the clock was set back.
+//! Work for a channel that one node at a time does. It is free when no node has it, when its node is dead, and when its
+//! lease expired. A due time further ahead than any that is ever written is from before the clock was set back.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,8 @@ use weir_domain::time::Timestamp;
 use crate::db::{Db, Row, get_id, get_time_if, get_word, key, params, word};
 use crate::{Result, WorkAgain, WorkKind, WorkLease};
 
-/// Takes the work of a channel for a node, which does not take its own a second time. None while another node has it.
+/// Claims the work of a channel for a node, which does not claim its own work a second time. `None` while another node
+/// has it.
 pub(crate) fn take(
     db: &Db<'_>,
     channel: ChannelId,
@@ -51,7 +52,7 @@ fn read(row: &Row<'_>) -> Result<WorkLease> {
     })
 }
 
-/// Takes what is due, the longest due first.
+/// Claims due work, the longest due first.
 pub(crate) fn lease(db: &Db<'_>, kind: WorkKind, node: &str, limit: u32, now: Timestamp) -> Result<Vec<WorkLease>> {
     let due: Vec<ChannelId> = db.all(
         "SELECT channel_id FROM work WHERE kind = ?1 AND (
@@ -77,7 +78,7 @@ pub(crate) fn lease(db: &Db<'_>, kind: WorkKind, node: &str, limit: u32, now: Ti
     Ok(leases)
 }
 
-/// When the next is due that nobody has.
+/// The next due time of unclaimed work.
 pub(crate) fn next_due(db: &Db<'_>, kind: WorkKind, now: Timestamp) -> Result<Option<Timestamp>> {
     let next = db.one(
         "SELECT min(CASE WHEN due_at > ?2 THEN ?3 ELSE due_at END) FROM work WHERE kind = ?1 AND node IS NULL",
@@ -87,8 +88,8 @@ pub(crate) fn next_due(db: &Db<'_>, kind: WorkKind, now: Timestamp) -> Result<Op
     Ok(next.flatten())
 }
 
-/// Ends what a node has taken: it is done again at its moment, or at an earlier one that was asked for meanwhile; without either it
-/// is over. False if the node has lost it.
+/// Ends claimed work: it is due again at the given time, or at an earlier one that was requested meanwhile; without
+/// either it is finished. Returns false if the node has lost the claim.
 pub(crate) fn end(db: &Db<'_>, lease: &WorkLease, again: Option<WorkAgain>) -> Result<bool> {
     if again.is_none() {
         let is_over = db.run(
@@ -115,7 +116,7 @@ pub(crate) fn end(db: &Db<'_>, lease: &WorkLease, again: Option<WorkAgain>) -> R
     Ok(ended > 0)
 }
 
-/// Whether anything is in the hands of a node that is not alive.
+/// Whether dead nodes have claimed work.
 pub(crate) fn has_dead(db: &Db<'_>) -> Result<bool> {
     db.exists(
         "SELECT 1 FROM work WHERE node IS NOT NULL AND node NOT IN (SELECT id FROM nodes WHERE ended_at IS NULL) LIMIT 1",
@@ -123,7 +124,7 @@ pub(crate) fn has_dead(db: &Db<'_>) -> Result<bool> {
     )
 }
 
-/// What is in the hands of nodes that are not alive is due at once. How much.
+/// Makes work that dead nodes claimed due at once. Returns the number of rows.
 pub(crate) fn end_of_dead(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let ended = db.run(
         "UPDATE work SET node = NULL, until = NULL, due_at = coalesce(due_at, ?1)
@@ -133,7 +134,7 @@ pub(crate) fn end_of_dead(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     Ok(u32::try_from(ended).unwrap_or(u32::MAX))
 }
 
-/// A channel's history is to be read from this moment on, or from an earlier one that it was to be read from.
+/// Requests a channel's history from this moment, or from an earlier one that was requested already.
 pub(crate) fn ask_history(db: &Db<'_>, channel: ChannelId, since: Timestamp, now: Timestamp) -> Result<()> {
     db.write(
         "INSERT INTO work (channel_id, kind, since, due_at) VALUES (?1, ?2, ?3, ?4)
@@ -149,7 +150,7 @@ pub(crate) fn ask_history(db: &Db<'_>, channel: ChannelId, since: Timestamp, now
     Ok(())
 }
 
-/// The channels of a kind.
+/// The channels with work of a kind.
 pub(crate) fn channels(db: &Db<'_>, kind: WorkKind) -> Result<BTreeSet<ChannelId>> {
     let all = db.all("SELECT channel_id FROM work WHERE kind = ?1", [word(kind)?], |row| {
         get_id(row, 0)
@@ -157,7 +158,7 @@ pub(crate) fn channels(db: &Db<'_>, kind: WorkKind) -> Result<BTreeSet<ChannelId
     Ok(all.into_iter().collect())
 }
 
-/// These channels are polled from now on, a new one at once, and no others.
+/// Sets the polled channels to exactly these; a new one is due at once.
 pub(crate) fn enlist_polls(db: &Db<'_>, polled: &BTreeSet<ChannelId>, now: Timestamp) -> Result<()> {
     let (kind, known) = (word(WorkKind::Poll)?, channels(db, WorkKind::Poll)?);
     for new in polled.difference(&known) {

@@ -1,7 +1,7 @@
 //! Workspaces.
 //!
-//! A removal is one mark: from then on nothing of the workspace is found, its keys open nothing, and nothing enters it. The mark is
-//! the intent: what is left is deleted by `clearing`, and the mark last.
+//! Removal sets one mark: from then on nothing of the workspace is found, its keys are invalid, and nothing can be
+//! added. The mark is the intent: `clearing` deletes the rest, and the mark last.
 
 use weir_domain::time::Timestamp;
 use weir_domain::workspace::{self, Workspace};
@@ -17,7 +17,7 @@ fn read(row: &Row<'_>) -> Result<Workspace> {
     })
 }
 
-/// False if there is one of this name, or one that is being removed.
+/// Returns false if a workspace of this name exists or is being removed.
 pub(crate) fn insert(db: &Db<'_>, new: &Workspace) -> Result<bool> {
     let made = db.run(
         "INSERT INTO workspaces (id, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
@@ -42,7 +42,7 @@ pub(crate) fn one(db: &Db<'_>, id: &str) -> Result<Option<Workspace>> {
     )
 }
 
-/// What enters a workspace that is being removed would be left in it.
+/// Rejects a write to a workspace that is being removed: its rows would be left over.
 pub(crate) fn needs_open(db: &Db<'_>, id: &str) -> Result<()> {
     let removed = db.one(
         "SELECT removed_at IS NOT NULL FROM workspaces WHERE id = ?1",

@@ -1,4 +1,4 @@
-//! What a connector was asked to do, and what is left of its allowance.
+//! Calls of connectors, and the remaining allowance of each.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use super::CallRefusal;
 use crate::limits;
 use crate::manifest::{Route, RouteClass};
 
-/// The call of a connector that a request is made in. Carries what is left of its allowance.
+/// The call of a connector that makes a request, with its remaining allowance.
 #[derive(Clone, Debug)]
 pub struct Call {
     kind: CallKind,
@@ -14,35 +14,35 @@ pub struct Call {
     sends_left: u32,
 }
 
-/// What a connector was asked to do; decides which classes of request it may make.
+/// The kind of a call; decides which classes of requests it may make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallKind {
-    /// Say what it is.
+    /// Return the manifest.
     Describe,
     /// Translate a webhook.
     Receive,
-    /// Judge a draft.
+    /// Check and prepare a draft.
     Prepare,
     /// Migrate a channel's state.
     Migrate,
     /// Send one message, under a permit.
     Send,
-    /// Say who an account is, set it up, check it.
+    /// Identify an account, set it up, check it.
     Identify,
-    /// Show typing or a read mark.
+    /// Send a typing indicator or a read receipt.
     Signal,
-    /// Say where an attachment's bytes are.
+    /// Return the location of an attachment.
     Locate,
-    /// Say what a conversation can carry.
+    /// Return the content that a conversation supports.
     Probe,
-    /// Read the platform's record.
+    /// Read the platform's history.
     History,
     /// Manage automatic messages.
     Automate,
-    /// Show an ad.
+    /// Fetch the preview of an ad.
     Ads,
-    /// Ask for news.
+    /// Poll for new events.
     Poll,
 }
 
@@ -98,17 +98,17 @@ impl Call {
         }
     }
 
-    /// What the connector was asked to do.
+    /// The kind of the call.
     pub fn kind(&self) -> CallKind {
         self.kind
     }
 
-    /// Whether the permit of this call was spent: a message-send request was let through.
+    /// Whether the permit of this call was used: a message-send request was admitted.
     pub fn has_sent(&self) -> bool {
         self.kind == CallKind::Send && self.sends_left == 0
     }
 
-    /// Counts a request before it is judged, so that refusals are bounded too.
+    /// Counts a request before it is checked, so that refusals are bounded too.
     pub(super) fn take_request(&mut self) -> Result<(), CallRefusal> {
         if self.kind.is_pure() {
             return Err(CallRefusal::NoNetwork {
@@ -121,7 +121,7 @@ impl Call {
         Ok(())
     }
 
-    /// Takes what a request by this route costs: the permit, if it puts a message before a person.
+    /// Consumes the cost of a request by this route: the permit, if it sends a message to a person.
     pub(super) fn take_turn(&mut self, route: &Route) -> Result<(), CallRefusal> {
         if !self.kind.may(route.class) {
             return Err(CallRefusal::WrongCall {

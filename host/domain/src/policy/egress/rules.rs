@@ -1,4 +1,4 @@
-//! What a request may look like: its URL, its headers, its body, and the route that covers it.
+//! Rules for requests: the URL, the headers, the body, and the matching route.
 
 use http::{HeaderName, HeaderValue, Method};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use super::{CallRefusal, PartContent, Reach, Request, RequestBody};
 use crate::limits;
 use crate::manifest::{BodyMember, Origin, Route, SecretPlace};
 
-/// URLs that may leave for the public network.
+/// URLs that may be requested on the public network.
 pub(super) fn admit_url(url: &Url) -> Result<(), CallRefusal> {
     if url.scheme() != "https" {
         return refuse_url("its scheme is not https");
@@ -16,14 +16,15 @@ pub(super) fn admit_url(url: &Url) -> Result<(), CallRefusal> {
     if url.fragment().is_some() {
         return refuse_url("it has a fragment");
     }
-    // The same name to a resolver, another one to a certificate and to every rule that compares names.
+    // A trailing dot is the same name for a resolver, but another one for a certificate and for every rule that
+    // compares names.
     if url.domain().is_some_and(|name| name.ends_with('.')) {
         return refuse_url("its host ends in a dot");
     }
     admit_any_url(url)
 }
 
-/// URLs that a stranger may have written: hosts have names there, and a name's owner can be known.
+/// URLs from an untrusted source: their hosts must be names, whose owner can be identified.
 pub(super) fn admit_connector_url(url: &Url) -> Result<(), CallRefusal> {
     admit_url(url)?;
     match url.host() {
@@ -33,7 +34,7 @@ pub(super) fn admit_connector_url(url: &Url) -> Result<(), CallRefusal> {
     }
 }
 
-/// URLs that the operator wrote into the configuration.
+/// URLs from the operator's configuration.
 pub(super) fn admit_operator_url(url: &Url) -> Result<(), CallRefusal> {
     if !matches!(url.scheme(), "http" | "https") {
         return refuse_url("its scheme is neither http nor https");
@@ -51,7 +52,7 @@ fn admit_any_url(url: &Url) -> Result<(), CallRefusal> {
     Ok(())
 }
 
-/// Where a judged URL really goes: secrets do not leave this machine in the clear.
+/// The actual destination of a checked URL: secrets are not sent unencrypted beyond this machine.
 pub(super) fn admit_target(url: &Url, reach: Reach) -> Result<(), CallRefusal> {
     if reach == Reach::Public && url.scheme() != "https" {
         return refuse_url("its origin is mapped to plain http beyond this machine");
@@ -63,8 +64,8 @@ fn refuse_url(reason: &'static str) -> Result<(), CallRefusal> {
     Err(CallRefusal::BadUrl { reason })
 }
 
-/// Headers that decide where a request goes, what it does, how it is read, or on whose behalf it speaks. What else is
-/// forbidden begins with `proxy-` or `x-forwarded-`.
+/// Headers that determine a request's destination, effect, interpretation, or the party on whose behalf it is made.
+/// Also forbidden: those that begin with `proxy-` or `x-forwarded-`.
 const FORBIDDEN: &[&str] = &[
     // The connection's own (RFC 9110, 7.6.1; RFC 9112).
     "connection",
@@ -77,17 +78,17 @@ const FORBIDDEN: &[&str] = &[
     "trailer",
     "transfer-encoding",
     "upgrade",
-    // How bytes are read: what was judged must be what is understood.
+    // How bytes are interpreted: the server must see what was checked.
     "accept-encoding",
     "content-encoding",
     // Credentials, which only the host sets.
     "authorization",
     "cookie",
-    // On whose behalf.
+    // On whose behalf the request is made.
     "forwarded",
     "via",
     "x-real-ip",
-    // Another method or path than the one judged, at servers that honor these.
+    // Another method or path than the checked one, at servers that honor these.
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
@@ -117,7 +118,7 @@ pub(super) fn admit_headers(headers: &[(HeaderName, HeaderValue)]) -> Result<(),
     Ok(())
 }
 
-/// Whether a connector may send this much, and whether it may send anything.
+/// Checks the size of a connector's body, and whether the request may have one.
 pub(super) fn admit_body(request: &Request) -> Result<(), CallRefusal> {
     let refuse = |reason| Err(CallRefusal::BadBody { reason });
     let bytes = match &request.body {
@@ -130,13 +131,13 @@ pub(super) fn admit_body(request: &Request) -> Result<(), CallRefusal> {
                 PartContent::Stored(_) => part.name.len(),
             })
             .sum(),
-        // Written by the host, or counted where the bytes are.
+        // Serialized by the host, or counted where the bytes are read.
         RequestBody::Empty | RequestBody::Json(_) | RequestBody::Stored(_) => 0,
     };
     if bytes > limits::REQUEST_BODY_BYTES {
-        return refuse("it is larger than what may leave from a connector's memory");
+        return refuse("it exceeds the limit for a body from a connector's memory");
     }
-    // It would have no meaning (RFC 9110, 9.3.1), and where a server gives it one, it is not that of the route.
+    // A body would have no meaning (RFC 9110, 9.3.1), and if a server assigns it one, that is not the route's.
     if request.method == Method::GET && !is_empty(&request.body) {
         return refuse("a GET request has none");
     }
@@ -151,10 +152,11 @@ fn is_empty(body: &RequestBody) -> bool {
     }
 }
 
-/// The first route of the manifest that covers the request, sent to `url`; where that is; and the body, if it had to be read.
+/// The first route of the manifest that matches the request, sent to `url`; the destination; and the body, if it had to
+/// be read.
 ///
-/// If any route of this URL reads the body, the body must be JSON, even for the routes that do not: a server may
-/// understand what our parser does not, and such a body must not slip past the condition to a route without one.
+/// If any route of this URL reads the body, the body must be JSON, even for the routes that do not: a server may accept
+/// input that this parser rejects, and such a body must not evade the condition by matching a route without one.
 pub(super) fn cover<'r>(
     routes: &'r [Route],
     request: &Request,
@@ -197,10 +199,10 @@ fn reads_body(route: &Route) -> bool {
     !route.body_has.is_empty() || route.secrets.iter().any(|secret| sets_member(&secret.place))
 }
 
-/// The body as the host will write it: one of two members of the same name is gone, and so is every other doubt.
+/// The body as the host will serialize it: duplicate members are removed, and so is every other ambiguity.
 fn json(body: &RequestBody) -> Result<Value, CallRefusal> {
     let no_json = CallRefusal::BadBody {
-        reason: "the route reads it, and it is no JSON",
+        reason: "the route reads it, and it is not JSON",
     };
     match body {
         RequestBody::Bytes(bytes) => serde_json::from_slice(bytes).map_err(|_| no_json),

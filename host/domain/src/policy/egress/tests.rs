@@ -1,4 +1,4 @@
-//! Each rule of what leaves, from both sides, and the laws that hold for every URL and header.
+//! Each rule of outgoing requests, both ways, and properties that apply to every URL and header.
 
 use super::*;
 use crate::grant::Grants;

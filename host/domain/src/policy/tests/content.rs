@@ -1,4 +1,4 @@
-//! What a message may hold: kinds, lengths, types, and what is made of too much.
+//! The content of a message: kinds, lengths, types, and the splitting of long texts.
 
 use super::*;
 use crate::policy::content;
@@ -132,7 +132,7 @@ fn a_long_text_becomes_pieces_that_each_pass_and_no_word_is_lost() {
         all.extend(text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
     }
     assert_eq!(all.join(" "), words.trim_end());
-    // Without white space it is cut where the rule says, and never inside a character.
+    // Without white space it is cut at the limit, and never inside a character.
     let hearts = content::split(
         &rules(),
         Content::Text {

@@ -1,4 +1,4 @@
-//! Messages of ours that the platform shows.
+//! Echoes: outbound messages that the platform reports.
 
 use super::{Context, InboundRecorder, Snapshot};
 use crate::inbound::InboundMessage;
@@ -8,8 +8,9 @@ use crate::record::echo::move_on;
 use crate::record::queue::{ConversationQueue, QueueState};
 
 impl InboundRecorder<'_> {
-    /// An echo of a message that we know by its id: it is there, whatever we thought of it. Its time is the platform's, by which
-    /// the platform's read marks go; ours, noted when the answer came, may be later. Whether that is news.
+    /// An echo of a message whose platform id is known: the platform has it, whatever its status was. Its time is the
+    /// platform's, which read receipts refer to; the stored time, from the response, may be later. Returns whether
+    /// anything changed.
     pub(super) fn known_echo(&mut self, place: usize, told: &InboundMessage) -> bool {
         let message = &self.snapshot.messages.at(place).message;
         let before = message.status;
@@ -31,17 +32,17 @@ impl InboundRecorder<'_> {
         } else if message.sent_at != told.sent_at {
             self.snapshot.messages.edit(place).date(told.sent_at);
             self.move_on(conversation, place, MessageUpdate::default());
-            // The corrected time may lie on the other side of the contact's last word.
+            // The corrected time may be on the other side of the contact's last message.
             self.count_budget(conversation);
         }
         self.snapshot.messages.at(place).message.status != before
     }
 
-    /// The platform shows a message of ours whose answer is not here. Matched to the one message of the conversation that left,
-    /// looks the same and has no id yet; two that look the same are not guessed between. Whether it was matched. A message that
-    /// is still in a worker's hands stays leased: the answer finds it sent.
+    /// The platform reports an outbound message whose response has not arrived. It is matched to the one message of the
+    /// conversation that was sent, has equal content and no id yet; between two equal ones none is chosen. Returns
+    /// whether it was matched. A message that a worker has leased stays leased: its response finds it sent.
     pub(super) fn matched_echo(&mut self, context: Context<'_>, conversation: usize, told: &InboundMessage) -> bool {
-        // Our own sends have one part, and come back as the API's.
+        // Weir's own messages have one part, and return as the API's.
         if told.origin != Origin::Api || told.part != 0 {
             return false;
         }
@@ -73,8 +74,8 @@ impl InboundRecorder<'_> {
         self.move_on(conversation, place, update);
         if is_uncertain {
             self.leave_queue(place);
-            // A message that left before the contact's last word, and whose answer came after it, does not count in the new
-            // window.
+            // A message that was sent before the contact's last message, and whose response arrived after it, does not
+            // count in the new window.
             let wrote_at = self
                 .snapshot
                 .conversations
@@ -88,7 +89,7 @@ impl InboundRecorder<'_> {
         true
     }
 
-    /// Sent; and further, if a receipt or a read mark was here before.
+    /// Sets it to sent, or further if a receipt or read receipt arrived before.
     fn move_on(&mut self, conversation: usize, place: usize, update: MessageUpdate) {
         let message = &self.snapshot.messages.at(place).message;
         let (id, channel) = (message.id, message.channel_id);
@@ -112,7 +113,7 @@ impl InboundRecorder<'_> {
         move_on(&mut self.changes, conversation, stored, update, None, early);
     }
 
-    /// Takes a settled message out of the outbox.
+    /// Removes a settled message from the outbox.
     fn leave_queue(&mut self, place: usize) {
         let message = &self.snapshot.messages.at(place).message;
         let (id, channel, conversation) = (message.id, message.channel_id, message.conversation_id);

@@ -1,4 +1,4 @@
-//! Messages that the platform told.
+//! Messages that the platform reports.
 
 use serde_json::json;
 
@@ -56,7 +56,7 @@ impl InboundRecorder<'_> {
         let has_media = told.content.media().is_some();
         let message = self.message(context, &resolved, told, Status::Received, referral, sequence);
         self.message_event(message, EventType::MessageReceived);
-        // A window is news when the business could not write before and now can.
+        // A window event is due if the business could not write before and can now.
         let stored = self.snapshot.conversations.at(place);
         if rules.window.is_some() && !could_write && context.may_write(stored) {
             let view = context.view(stored);
@@ -65,8 +65,8 @@ impl InboundRecorder<'_> {
         if has_media { Applied::WithMedia } else { Applied::New }
     }
 
-    /// A word of the contact opens the window anew and gives the budget back, but for what stands in the outbox and what we
-    /// sent after it. An older word than the newest known one changes nothing.
+    /// A message of the contact reopens the window and resets the budget, except for shares of messages in the outbox
+    /// and those sent after it. A message older than the newest known one changes nothing.
     fn open_window(&mut self, context: Context<'_>, place: usize, sent_at: Timestamp) {
         let Context { rules, now, .. } = context;
         let opened_at = window::opened_at(rules, sent_at, now);
@@ -90,8 +90,8 @@ impl InboundRecorder<'_> {
         }
     }
 
-    /// Counts anew what the window's budget has given: to what stands in the outbox, and to what the platform has from us after
-    /// the contact's last word.
+    /// Recounts the window's budget: messages in the outbox, and outbound messages that the platform has from after the
+    /// contact's last message.
     pub(super) fn count_budget(&mut self, place: usize) {
         let StoredConversation {
             conversation, marks, ..
@@ -122,7 +122,7 @@ impl InboundRecorder<'_> {
         let stored = self.snapshot.conversations.edit(place);
         let sequence = stored.next(told.sent_at);
         stored.note_sent(told.sent_at);
-        // Whoever wrote it elsewhere had read what came before it, and nothing that came after.
+        // Its author had read the messages before it, and none after it.
         if stored.marks.echoed(told.sent_at) && stored.conversation.unread > 0 {
             let unread = self.snapshot.unread_in(self.snapshot.conversations.at(place));
             self.snapshot.conversations.edit(place).conversation.unread = unread;
@@ -148,7 +148,7 @@ impl InboundRecorder<'_> {
         if has_media { Applied::WithMedia } else { Applied::New }
     }
 
-    /// Stores a message that the platform told.
+    /// Stores a message that the platform reports.
     fn message(
         &mut self,
         context: Context<'_>,
@@ -190,7 +190,7 @@ impl InboundRecorder<'_> {
             created_at: now,
             sequence,
         };
-        // Somebody writes in a conversation that is with another contact.
+        // A contact writes in a conversation that belongs to another contact.
         if message.direction == Direction::Inbound && message.contact_id != contact_id {
             self.changes.authors.push((conversation_id, message.contact_id));
         }
@@ -198,7 +198,7 @@ impl InboundRecorder<'_> {
         self.snapshot.add_message(Tracked::new(stored))
     }
 
-    /// Notes bytes that are with the platform, to be fetched at once, and names them as ours.
+    /// Notes media that the platform has, to be fetched at once, and assigns their id.
     fn expect_media(&mut self, context: Context<'_>, message: MessageId, content: Content<RemoteMedia>) -> Content {
         let kind = content.kind();
         let (mint, expected) = (self.mint, &mut self.changes.media);
@@ -222,7 +222,7 @@ impl InboundRecorder<'_> {
     }
 }
 
-/// The platform's id of a quoted message that the record does not have: nothing that was told is dropped.
+/// Adds the platform id of a quoted message that is not stored: no reported data is dropped.
 fn with_quote(platform_data: Option<serde_json::Value>, quote: Option<String>) -> Option<serde_json::Value> {
     let Some(quote) = quote else { return platform_data };
     let mut data = match platform_data {

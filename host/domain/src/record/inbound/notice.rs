@@ -1,4 +1,4 @@
-//! What is told of the channel itself.
+//! Notices about the channel itself.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What became of our messages.
+//! Receipts of outbound messages.
 
 use super::{Applied, Context, InboundRecorder};
 use crate::event::EventType;
@@ -29,7 +29,7 @@ impl InboundRecorder<'_> {
         let error = (status == ReceiptStatus::Failed).then(|| {
             error.unwrap_or_else(|| MessageError {
                 code: "not_delivered".to_owned(),
-                detail: "the platform took the message and did not deliver it".to_owned(),
+                detail: "the platform accepted the message and did not deliver it".to_owned(),
                 fault: Fault::Platform,
                 retryable: false,
                 platform: None,
@@ -56,7 +56,7 @@ impl InboundRecorder<'_> {
                 let stored = self.snapshot.conversations.at(place);
                 let id = stored.conversation.id;
                 if status == ReceiptStatus::Read && stored.read_up_to < Some(at) {
-                    // For a message whose answer comes after its being read.
+                    // For a message whose response arrives after it was read.
                     self.snapshot.conversations.edit(place).read_up_to = Some(at);
                 }
                 self.sent_up_to(id, at)
@@ -83,7 +83,7 @@ impl InboundRecorder<'_> {
         Applied::New
     }
 
-    /// The messages of ours, known to the platform, that a read mark covers.
+    /// The outbound messages, known to the platform, that a read receipt covers.
     fn sent_up_to(&self, conversation: ConversationId, at: Timestamp) -> Vec<usize> {
         let covered = self.snapshot.messages.iter().filter(|(_, stored)| {
             let message = &stored.message;
@@ -98,7 +98,7 @@ impl InboundRecorder<'_> {
         covered.into_iter().map(|(.., place)| place).collect()
     }
 
-    /// Keeps a receipt until what it is about comes.
+    /// Stores a receipt until its message or conversation arrives.
     fn keep_early(&mut self, context: Context<'_>, receipt: EarlyReceipt) {
         if receipt.message.is_empty() {
             if receipt.status == Status::Read {
@@ -115,7 +115,7 @@ impl InboundRecorder<'_> {
         self.changes.early_receipts.push((receipt, context.now));
     }
 
-    /// What was said of a message before it came.
+    /// The receipts of a message that arrived before it.
     pub(super) fn early(&mut self, place: usize) -> Option<EarlyReceipts> {
         let message = &self.snapshot.messages.at(place).message;
         let platform_id = message.platform_id.clone()?;
@@ -124,14 +124,14 @@ impl InboundRecorder<'_> {
         Some((platform_id, said.collect()))
     }
 
-    /// Moves a message on, if its status lets it, and tells of it.
+    /// Advances a message's status if that is allowed, with an event.
     pub(super) fn advance(&mut self, place: usize, next: Status, update: MessageUpdate, kind: EventType) {
         let last_message_at = self.last_message_at(place);
         let stored = self.snapshot.messages.tracked(place);
         advance(&mut self.changes, stored, (next, kind), update, last_message_at);
     }
 
-    /// The newest message of the conversation that a message is in.
+    /// The newest message of the message's conversation.
     pub(super) fn last_message_at(&self, place: usize) -> Option<Timestamp> {
         let message = &self.snapshot.messages.at(place).message;
         let conversation = self.snapshot.conversations.get(&message.conversation_id)?;

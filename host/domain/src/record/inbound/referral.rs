@@ -1,4 +1,4 @@
-//! How contacts came.
+//! Referrals: how contacts arrived.
 
 use super::{Context, InboundRecorder};
 use crate::event::{EventType, ReferralReceived};
@@ -8,7 +8,7 @@ use crate::record::change::NewReferral;
 use crate::time::Timestamp;
 
 impl InboundRecorder<'_> {
-    /// Keeps how a contact came, and tells of it.
+    /// Stores a referral, with an event.
     pub(super) fn keep_referral(&mut self, context: Context<'_>, place: usize, referral: Referral) -> Referral {
         let referral = Referral {
             id: Some(self.mint.id(context.now)),
@@ -54,21 +54,21 @@ impl InboundRecorder<'_> {
         })
     }
 
-    /// Gives a referral to the contact's first message after it, if it is here already.
+    /// Assigns a referral to the contact's first message after it, if that is stored already.
     pub(super) fn refer(&mut self, place: usize, referral: &Referral) {
         let conversation = self.snapshot.conversations.at(place).conversation.id;
         let Some(first) = self.first_word(conversation, referral.at.unwrap_or_default()) else {
             return;
         };
-        // It may have come by a newer one.
+        // It may belong to a newer referral.
         let known = self.snapshot.messages.at(first).message.referral.as_ref();
         if known.is_none_or(|other| other.at <= referral.at) {
             self.snapshot.messages.edit(first).message.referral = Some(referral.clone());
         }
     }
 
-    /// How the contact came, if a new message of this time is the first that they wrote after it. A later one that had it gives
-    /// it up.
+    /// The referral of a new message of this time, if it is the contact's first message after it. A later message that
+    /// had the referral loses it.
     pub(super) fn take_referral(&mut self, place: usize, sent_at: Timestamp) -> Option<Referral> {
         let conversation = &self.snapshot.conversations.at(place).conversation;
         conversation.referral.as_ref()?;

@@ -1,4 +1,4 @@
-//! Who a fact is about, and where.
+//! The contact and conversation of a fact.
 
 use super::{Context, InboundRecorder, Source};
 use crate::conversation::OpenedBy;
@@ -9,7 +9,7 @@ use crate::record::contact::ContactChange;
 use crate::record::{About, StoredContact, StoredConversation, Tracked, window_events};
 use crate::time::Timestamp;
 
-/// Who a fact is about and where, by their places in the snapshot, and what of it is news.
+/// The contact and conversation of a fact, by their indexes in the snapshot, and whether they are new.
 pub(super) struct ResolvedConversation {
     pub(super) contact: ContactId,
     change: ContactChange,
@@ -18,8 +18,8 @@ pub(super) struct ResolvedConversation {
 }
 
 impl InboundRecorder<'_> {
-    /// The contact and the conversation that a fact of the time `at` is about, begun if they are new. A conversation found in
-    /// the history says so, whatever brought it about.
+    /// The contact and the conversation of a fact of the time `at`, created if they are new. A conversation found in
+    /// the history is marked as such, whatever opened it.
     pub(super) fn resolve(
         &mut self,
         context: Context<'_>,
@@ -36,7 +36,7 @@ impl InboundRecorder<'_> {
             Source::History => OpenedBy::History,
         };
         let known = self.snapshot.conversation(channel.id, platform_id);
-        // An echo may leave the person out: the conversation knows them, or stands for them.
+        // An echo may leave the person out: the conversation has the contact, or a placeholder.
         let is_anonymous = person.platform_id.is_empty();
         let stand_in = is_anonymous.then(|| Person {
             platform_id: platform_id.to_owned(),
@@ -61,7 +61,7 @@ impl InboundRecorder<'_> {
         let stored = self.snapshot.conversations.edit(place);
         let is_confirmed = is_anonymous || stored.confirms(person, at);
         let is_opened = stored.reopen(rules, now);
-        // What the history shows says nothing of how a known conversation began.
+        // The history does not show how a known conversation was opened.
         if context.source == Source::Webhook && stored.conversation.opened_by != OpenedBy::History {
             stored.begun_by(opened_by, at);
         }
@@ -85,7 +85,7 @@ impl InboundRecorder<'_> {
         }
     }
 
-    /// The contact that a person is, as something of the time `at` names them.
+    /// The contact of a person, updated with names of the time `at`.
     fn name(&mut self, context: Context<'_>, person: &Person, at: Timestamp) -> (usize, ContactChange) {
         let channel = context.channel;
         match self.snapshot.contact(channel.id, &person.platform_id) {
@@ -100,8 +100,8 @@ impl InboundRecorder<'_> {
                 let known = contact.contact.clone();
                 let change = contact.name(person, at);
                 if contact.contact != known {
-                    // The contact's row now has the moment of each name; what conversations noted is of names that are no more, and
-                    // what they confirm from now on are the new ones.
+                    // The contact's row has the time of each name now; times that conversations stored refer to old
+                    // names, and what they confirm from now on are the new ones.
                     let named = contact.contact.clone();
                     for (conversation, _) in noted {
                         let stored = self.snapshot.conversations.edit(conversation);
@@ -119,7 +119,7 @@ impl InboundRecorder<'_> {
         }
     }
 
-    /// A conversation that stood for a person whom no event had named knows them now: the stand-in gets their name.
+    /// A conversation with a placeholder contact learns the person: the placeholder gets their name.
     fn name_stand_in(&mut self, place: usize, person: &Person) {
         let conversation = &self.snapshot.conversations.at(place).conversation;
         let contact = &conversation.contact;
@@ -140,7 +140,7 @@ impl InboundRecorder<'_> {
         }
     }
 
-    /// Tells of a contact and a conversation that are new, as they are now.
+    /// Appends events about a contact and a conversation that are new, in their present form.
     pub(super) fn meeting_events(&mut self, context: Context<'_>, resolved: &ResolvedConversation) {
         let stored = self.snapshot.conversations.at(resolved.place);
         let about = About::conversation(stored);

@@ -1,4 +1,4 @@
-//! What recording a group of webhooks reads: first what the platform's ids find, then what that makes needed.
+//! The data that applying a group of webhooks reads: first by platform ids, then what the results require.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use crate::record::rows::{ByPlatformId, Rows};
 use crate::record::{StoredContact, StoredConversation, StoredMessage, Tracked};
 use crate::time::Timestamp;
 
-/// Messages that are counted at most: above any platform's budget, and more unread than anybody reads.
+/// The most messages that are counted: above any platform's budget, and a sufficient bound of unread messages.
 pub const COUNTED: u32 = 1_000;
 
-/// The accounts that a group is about, by app and by the platform's id.
+/// The channels of a group, by app and platform id.
 pub type Channels = BTreeMap<String, BTreeMap<String, Arc<Channel>>>;
 
-/// What is looked up by the platform's ids.
+/// Keys of the first reads, by platform ids.
 #[derive(Debug, Default)]
 pub struct Keys<'a> {
     /// Keys of facts.
@@ -30,29 +30,29 @@ pub struct Keys<'a> {
     pub conversations: BTreeSet<(ChannelId, &'a str)>,
 }
 
-/// What is needed of what was found. Most webhooks need what stands in the outbox alone.
+/// The second reads, as the first results require. Most webhooks require only the unsettled messages.
 #[derive(Debug, Default)]
 pub struct Needs {
     pub contacts: BTreeSet<(ChannelId, String)>,
-    /// What stands in the outbox.
+    /// Unsettled messages.
     pub unsettled: BTreeSet<ConversationId>,
-    /// The queue, and the messages that left and have no answer.
+    /// The queue, and the messages that were sent and have no response.
     pub queues: BTreeSet<ConversationId>,
-    /// Messages that count against the budget and were sent after this.
+    /// Messages that count against the budget and were sent after this time.
     pub counted: BTreeMap<ConversationId, Option<Timestamp>>,
-    /// Messages of the contact after this time and this place, the newest [`COUNTED`].
+    /// Messages of the contact after this time and this position, the newest [`COUNTED`].
     pub unread: BTreeMap<ConversationId, (Option<Timestamp>, i64)>,
-    /// Messages of ours up to this time that are sent and not read.
+    /// Outbound messages up to this time that are sent and not read.
     pub sent_up_to: BTreeMap<ConversationId, Timestamp>,
-    /// Receipts that came before the message of this platform id.
+    /// Receipts that arrived before the message with this platform id.
     pub early_receipts: BTreeSet<(ChannelId, String)>,
-    /// Read marks that came before the conversation of this platform id.
+    /// Read receipts that arrived before the conversation with this platform id.
     pub early_marks: BTreeSet<(ChannelId, String)>,
     /// Referrals up to this time.
     pub referrals: BTreeMap<ConversationId, Timestamp>,
 }
 
-/// What was loaded, and what the facts of a group make of it, so that they see one another.
+/// The loaded data, as changed by the facts of a group, so that later facts see earlier ones.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     pub channels: Channels,
@@ -61,15 +61,15 @@ pub struct Snapshot {
     pub conversations: Rows<ConversationId, StoredConversation>,
     pub contacts: Rows<ContactId, StoredContact>,
     pub messages: Rows<MessageId, StoredMessage>,
-    /// What stands in the outbox, and the status of each as it was loaded.
+    /// The unsettled messages, with the status of each as loaded.
     pub unsettled: BTreeMap<ConversationId, Vec<(MessageId, Status)>>,
-    /// The queues that messages may leave.
+    /// The queues from which messages may be removed.
     pub queues: BTreeMap<ConversationId, ConversationQueue>,
-    /// Those that messages did leave, with their channels.
+    /// Those from which messages were removed, with their channels.
     pub(super) left_queues: BTreeMap<ConversationId, ChannelId>,
-    /// Messages that count, as they were loaded.
+    /// Messages that count, as loaded.
     pub counted: BTreeMap<ConversationId, Vec<(MessageId, Timestamp)>>,
-    /// Messages of the contact: their times and places.
+    /// Messages of the contact: their times and positions.
     pub unread: BTreeMap<ConversationId, Vec<(Timestamp, i64)>>,
     pub early_receipts: ByPlatformId<Vec<EarlyReceipt>>,
     pub early_marks: ByPlatformId<Timestamp>,
@@ -117,21 +117,21 @@ impl Snapshot {
         self.contacts.place(id)
     }
 
-    /// The parts of the message of this platform id, in order.
+    /// The parts of the message with this platform id, in order.
     pub(super) fn parts(&self, channel: ChannelId, platform_id: &str) -> Vec<usize> {
         let parts = self.message_ids.get(channel, platform_id);
         let ids = parts.into_iter().flat_map(BTreeMap::values);
         ids.filter_map(|id| self.messages.place(id)).collect()
     }
 
-    /// One part of the message of this platform id.
+    /// One part of the message with this platform id.
     pub(super) fn part(&self, channel: ChannelId, platform_id: &str, part: u32) -> Option<usize> {
         let id = self.message_ids.get(channel, platform_id)?.get(&part)?;
         self.messages.place(id)
     }
 
-    /// Messages of ours whose fate is open: each has its share of the budget. One that an echo showed before its answer came is
-    /// sent, and no longer among them.
+    /// Outbound messages whose outcome is open: each has its share of the budget. One that an echo showed before its
+    /// response arrived is sent, and not among them.
     pub(super) fn unsettled_in(&self, conversation: ConversationId) -> u32 {
         let waiting = self.unsettled.get(&conversation).map_or(&[][..], Vec::as_slice);
         let is_unsettled = |(id, status): &&(MessageId, Status)| {
@@ -141,7 +141,8 @@ impl Snapshot {
         u32::try_from(waiting.iter().filter(is_unsettled).count()).unwrap_or(u32::MAX)
     }
 
-    /// What the platform has from us after a moment and counts. One that failed counts if it kept its share.
+    /// Outbound messages that the platform has from after a moment and that count. A failed one counts if it kept its
+    /// share.
     pub(super) fn counted_after(&self, conversation: ConversationId, since: Option<Timestamp>) -> u32 {
         let is_after = |sent_at: Timestamp| since.is_none_or(|since| sent_at > since);
         let loaded = self.counted.get(&conversation).map_or(&[][..], Vec::as_slice);
@@ -155,7 +156,7 @@ impl Snapshot {
         u32::try_from(unchanged.count() + here.count()).map_or(COUNTED, |count| count.min(COUNTED))
     }
 
-    /// What the contact wrote after the newest message from elsewhere and after the last place that somebody here looked at.
+    /// The contact's messages after the newest message from elsewhere and after the last position that was viewed here.
     pub(super) fn unread_in(&self, stored: &StoredConversation) -> u32 {
         let loaded = self.unread.get(&stored.conversation.id).map_or(&[][..], Vec::as_slice);
         let unread = loaded
@@ -173,7 +174,7 @@ impl Snapshot {
 
     // ---- what is to be loaded ----------------------------------------------------------------------------------------
 
-    /// What the platform's ids in a group name. The channels are loaded.
+    /// The keys of the platform ids in a group. The channels are loaded.
     pub fn keys<'a>(&self, batches: &'a [Batch]) -> Keys<'a> {
         let mut keys = Keys::default();
         for (_, channel, event) in self.recorded(batches) {
@@ -204,7 +205,7 @@ impl Snapshot {
         keys
     }
 
-    /// Conversations that messages of ours are in and that were not found by the platform's ids.
+    /// Conversations of outbound messages that were not found by platform ids.
     pub fn missing_conversations(&self) -> BTreeSet<ConversationId> {
         let ours = self
             .messages
@@ -215,7 +216,7 @@ impl Snapshot {
             .collect()
     }
 
-    /// What else is needed, once the channels, and what the keys name, are here.
+    /// The second reads, once the channels and the results of the first are loaded.
     pub fn needs(&self, batches: &[Batch]) -> Needs {
         let mut needs = Needs::default();
         let words = self
@@ -271,8 +272,8 @@ impl Snapshot {
         needs
     }
 
-    /// Moments after which the contact's first message is needed: those of the referrals that messages of the group may be the
-    /// first after.
+    /// Moments after which the contact's first message is required: those of the referrals that messages of the group
+    /// may be the first after.
     pub fn first_words_needed(&self, batches: &[Batch]) -> BTreeSet<(ConversationId, Timestamp)> {
         let mut needed = BTreeSet::new();
         for (_, channel, event) in self.recorded(batches) {
@@ -301,7 +302,7 @@ impl Snapshot {
         needed
     }
 
-    /// The events of a group that are recorded, if they are new.
+    /// The events of a group that are applied, if they are new.
     fn recorded<'a, 's>(
         &'s self,
         batches: &'a [Batch],
@@ -325,7 +326,7 @@ impl Snapshot {
         let stored = self.conversations.at(place);
         let id = stored.conversation.id;
         needs.unsettled.insert(id);
-        // Only what was sent after this word of the contact may count from here on.
+        // Only messages sent after this message of the contact may count from now on.
         let opened_at = window::opened_at(&batch.book.rules(channel), told.sent_at, batch.now);
         let moves = stored
             .conversation
@@ -373,7 +374,7 @@ impl Snapshot {
         if known.is_some_and(|place| self.messages.at(place).message.status == Status::Uncertain) {
             needs.queues.insert(id);
         }
-        // Or a word of the contact in the same group counts anew.
+        // Or a message of the contact in the same group requires a recount.
         if may_be_ours || moves || words.contains(&(channel.id, &told.conversation)) {
             needs.counted.insert(id, stored.conversation.contact_wrote_at);
         }
@@ -384,8 +385,8 @@ impl Snapshot {
         }
     }
 
-    /// What finds the person and the conversation that a fact is about. One whom the conversation knows by the same names needs
-    /// nothing.
+    /// The reads for the person and the conversation of a fact. A person whom the conversation has with the same names
+    /// requires none.
     fn needs_of_meeting(&self, needs: &mut Needs, channel: &Channel, conversation: &str, person: &Person) {
         let known = self.conversation(channel.id, conversation);
         let Some(contact) = known.map(|place| &self.conversations.at(place).conversation.contact) else {

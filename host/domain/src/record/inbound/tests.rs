@@ -1,4 +1,4 @@
-//! Laws of recording, over a record in memory: whatever the order, the number and the grouping of what comes.
+//! Properties of applying webhooks, with a database in memory: for any order, number and grouping of the facts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,7 +90,7 @@ fn channel() -> Channel {
     }
 }
 
-/// A record: what a store keeps between two groups.
+/// A database: the data that a store keeps between two groups.
 struct Memory {
     mint: Mint,
     channel: Channel,
@@ -120,7 +120,7 @@ impl Memory {
         }
     }
 
-    /// A snapshot may hold more than is needed: here it holds everything.
+    /// A snapshot may have more than is required: here it has everything.
     fn load(&self) -> Snapshot {
         let mut snapshot = Snapshot::default();
         let of_app = snapshot.channels.entry(self.channel.app.clone()).or_default();
@@ -214,7 +214,7 @@ impl Memory {
         self.conversations.values().next().expect("there is one")
     }
 
-    /// What a reader sees, in the platform's words.
+    /// The data that a reader sees, by platform ids.
     fn seen(&self) -> impl PartialEq + std::fmt::Debug + use<> {
         let mut thread: Vec<_> = self
             .messages
@@ -305,11 +305,11 @@ fn referral(ad: i64, seconds: i64) -> Referral {
     }
 }
 
-/// Facts of one thread, each of its own moment: words of the contact under changing names, echoes of every surface, receipts,
-/// marks, arrivals by ads.
+/// Facts of one thread, each with its own time: messages of the contact under changing names, echoes of every surface,
+/// receipts, read receipts, arrivals by ads.
 fn facts() -> impl Strategy<Value = Vec<InboundEvent>> {
     vec((0..7usize, 0..3usize, 0..12i64), 1..12).prop_map(|drawn| {
-        // Without a message there is no conversation.
+        // Without a message the conversation does not exist.
         let mut facts = vec![message(told("m9", Direction::Inbound, Origin::Contact, 9))];
         for (n, (kind, which, about)) in drawn.into_iter().enumerate() {
             let moment = 10 + i64::try_from(n).expect("a few");
@@ -424,7 +424,7 @@ proptest! {
     }
 }
 
-/// A message of ours that left and has no answer.
+/// An outbound message that was sent and has no response.
 fn in_flight(memory: &mut Memory, n: u128, text: &str) {
     let conversation = memory.only_conversation().conversation.clone();
     let mut sent = StoredMessage::new(

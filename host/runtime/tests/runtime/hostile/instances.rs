@@ -14,7 +14,7 @@ async fn c1_a_start_that_never_ends_is_never_installed() {
 #[tokio::test]
 async fn c3_eight_memories_are_refused_though_each_is_small() {
     let words = load_text("memories").await.to_string();
-    // In the engine's words with a pool of instances, in ours without.
+    // The engine's error text with a pool of instances, the host's without.
     assert!(
         words.contains("8 Wasm linear memories") || words.contains("needs 8 memories"),
         "{words}"

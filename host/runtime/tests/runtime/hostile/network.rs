@@ -1,4 +1,4 @@
-//! The network: what a guest asks for, what leaves, and what it learns.
+//! The network: what a guest requests, what leaves, and what the guest receives.
 
 use std::io;
 use std::net::IpAddr;
@@ -63,8 +63,8 @@ async fn c10_one_permit_is_one_message_whatever_the_connector_says_of_it() {
         report.requests
     );
     assert!(notes.lines.lock().unwrap()[0].contains("the permit of this call is spent"));
-    // What it says of the answer is believed, since only it can read the platform's words; a lie costs it another try, under
-    // another permit, within the same rates and budget.
+    // The host trusts the connector's report of the response, since only the connector can parse it; a false report costs
+    // another attempt, under another permit, within the same rates and budget.
 }
 
 /// Names under the platform's domain that turn inward; one of them after a first answer that does not.
@@ -80,7 +80,7 @@ impl Resolve for Turncoat {
             // An unassigned public address, so that no packet of a test arrives anywhere.
             "rebinds.platform.example" if !self.0.swap(true, Ordering::Relaxed) => "2000::1",
             "rebinds.platform.example" => "127.0.0.1",
-            _ => return Err(io::Error::other("nobody asked for this name")),
+            _ => return Err(io::Error::other("no test expects a lookup of this name")),
         };
         Ok(vec![address.parse().unwrap()])
     }
@@ -150,7 +150,7 @@ async fn c13_a_token_that_the_platform_repeats_stays_on_the_hosts_side() {
     let platform = Platform::that([Reply::Repeat, Reply::Repeat]).await;
     let report = send(&exfil, "x", &platform, State::new()).await;
     let seen = platform.seen();
-    // The token went where the route says, in its header, and stands nowhere else in what left.
+    // The token was set in the header that the route declares, and is nowhere else in the request.
     assert_eq!(seen.len(), 2);
     for request in &seen {
         assert_eq!(request.matches(TOKEN).count(), 1, "{request}");
@@ -172,7 +172,7 @@ async fn c13_a_token_that_the_platform_repeats_stays_on_the_hosts_side() {
     assert!(writes.contains("[secret]"), "{writes}");
     let places = format!("{lines:?} {report:?} {writes} {:?}", notes.refusals.lock().unwrap());
     assert!(!places.contains(TOKEN), "{places}");
-    // What stands for the token elsewhere is text.
+    // Elsewhere the placeholder of the token is plain text.
     assert!(seen[1].contains("{{access_token}}"), "{}", seen[1]);
 }
 
@@ -211,7 +211,7 @@ async fn r7_a_canary_that_is_handed_on_ends_the_call_and_says_where() {
             "{place}"
         );
         assert_eq!(notes.honeytoken.lock().unwrap().take(), Some(seen), "{place}");
-        // And it got nowhere: not out, not into the log, not into the record.
+        // The secret reached neither the network, nor the log, nor the database.
         assert_eq!(platform.seen().len(), 0, "{place}");
         assert!(called.writes.0.is_empty(), "{place}");
         let written = format!("{:?} {:?} {:?}", called.requests, notes.lines, notes.refusals);

@@ -27,7 +27,7 @@ async fn c1_a_loop_is_stopped_by_its_budget() {
     assert!(is_stopped(&error), "{error:?}");
     assert!(error.is_connectors_fault());
     assert!(*notes.ticks.lock().unwrap() > 1);
-    // In a send nothing had left, so the message is tried again, not lost and not doubted.
+    // No request of the send had left, so the message is retried: it is neither lost nor uncertain.
     let platform = Platform::that([]).await;
     let report = send(&spin, "x", &platform, State::new()).await;
     assert!(report.error.as_ref().is_some_and(is_stopped), "{report:?}");
@@ -77,9 +77,9 @@ async fn c6_a_storm_of_traps_takes_no_slot_with_it() {
     assert_eq!(*notes.ends.lock().unwrap(), vec![("receive", "trapped"); storm]);
 }
 
-/// On one thread, where whoever does not give way stops everybody: an innocent connector is called again and again while a
-/// hostile one runs. It must never fail, and be served at least once for every four ticks that the other got: were the other
-/// not made to give way at each tick, that would be never.
+/// On one thread, where a call that does not yield blocks all others: an innocent connector is called repeatedly while a
+/// hostile one runs. Its calls must never fail, and one must end at least every four ticks of the hostile call. If the
+/// host did not make the hostile call yield at each tick, none would end.
 #[tokio::test]
 async fn r2_an_innocent_connector_is_served_while_hostile_ones_run() {
     let (innocent, _) = echo().await;
@@ -101,7 +101,7 @@ async fn r2_an_innocent_connector_is_served_while_hostile_ones_run() {
         let ended = connector.receive(&raw_webhook("x".into())).await;
         let during = served.load(Ordering::Relaxed) - before;
         let ticks = *notes.ticks.lock().unwrap();
-        assert!(!neighbor.is_finished(), "the neighbor failed beside {name}");
+        assert!(!neighbor.is_finished(), "the neighbor failed next to {name}");
         neighbor.abort();
         assert!(during >= ticks / 4, "{name}: {during} in {ticks} ticks, {ended:?}");
     }

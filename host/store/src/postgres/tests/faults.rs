@@ -52,7 +52,7 @@ fn what_the_server_refuses_is_explained() {
     server.execute("postgres", "SELECT pg_reload_conf()");
     let of = |user: &str| url.replace("user=weir", &format!("user={user}"));
     let with_password = format!("{}&password=wrong", of("weir_secret"));
-    // Until the server has read its file again, anybody gets in, and may not make tables.
+    // Until the server has reloaded its file, any user is admitted, and may not create tables.
     while !reason(&with_password).contains("password") {}
     for (url, said) in [
         (

@@ -1,4 +1,4 @@
-//! Work that waits together.
+//! Work that waits at the same time.
 
 use std::sync::mpsc;
 
@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::store::*;
 use crate::{Source, StoreError};
 
-/// Has people write while all connections are in use, so that what they write waits together; how each was recorded.
+/// Applies webhooks while all connections are in use, so that they wait together; returns the result of each.
 async fn hear_together(store: &Arc<PostgresStore>, people: &[&str]) -> Vec<Result<Recorded>> {
     store.put_app(app("example")).await.unwrap();
     store

@@ -15,7 +15,7 @@ use crate::sqlite::SqliteStore;
 use crate::store::*;
 use crate::{ConversationFilter, MasterKey, TranscriptFilter};
 
-/// Records as earlier versions wrote them, as SQL: see the head of each.
+/// Databases as earlier versions wrote them, as SQL: see the header of each.
 fn fixtures() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let mut found: Vec<_> = std::fs::read_dir(folder)
@@ -98,16 +98,16 @@ fn every_older_record_gets_the_newest_form() {
     }
 }
 
-/// What nobody owned is the version's that served.
+/// A state without an owner belongs to the version that served.
 #[test]
 fn every_older_state_gets_an_owner() {
-    // The version of the fixture as the one that serves the app, and a newer one that serves nobody.
+    // The version of the fixture as the one that serves the app, and a newer one that serves no account.
     let served = "UPDATE versions SET connector = 'echo', stage = 'active';
         CREATE TABLE newer AS SELECT * FROM versions;
         UPDATE newer SET version = '2.0.0', release = 2, stage = 'staged', changed_at = changed_at + 1;
         INSERT INTO versions SELECT * FROM newer;
         DROP TABLE newer;";
-    // The second step is what finds the owners.
+    // The second step assigns the owners.
     for (name, sql) in fixtures().into_iter().filter(|(name, _)| name.starts_with("schema-1-")) {
         let folder = tempfile::tempdir().unwrap();
         let path = restored(&folder, &sql);
@@ -119,7 +119,7 @@ fn every_older_state_gets_an_owner() {
     }
 }
 
-/// Whatever document or column changed since, each list of the record can be read.
+/// Whatever document or column changed since, each list of the database can be read.
 #[test]
 fn every_older_record_is_read_whole() {
     for (name, sql) in fixtures() {
@@ -192,7 +192,7 @@ fn every_older_record_is_read_whole() {
             store.transcripts("echo", TranscriptFilter::default()).await.unwrap();
             store.lease_deliveries("worker", 10, at(1_000)).await.unwrap();
             assert_eq!(store.lease_media(10, at(1_000)).await.unwrap().len(), 1, "{name}");
-            // What waited goes on, in the turn of its channel.
+            // Queued messages continue, in their channel's turn.
             assert_eq!(
                 store
                     .lease_messages("worker", crate::Room::of_all(10), at(1_000))

@@ -1,4 +1,5 @@
-//! What a message costs the writer: statements, rows and pages of the log. Time depends on the machine; these do not.
+//! The cost of a message for the writer: statements, rows and pages of the log. Time depends on the machine; these do
+//! not.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,15 +15,15 @@ use crate::sqlite::SqliteStore;
 use crate::store::*;
 use crate::{MasterKey, MessageLease, RequestRecord, Room, Source};
 
-/// How often each statement ran.
+/// The number of executions of each statement.
 type Statements = Arc<Mutex<BTreeMap<String, u32>>>;
 
 thread_local! {
-    /// The record that this test's world stands in.
+    /// The database of this test's world.
     static COUNTED: RefCell<Option<(Arc<SqliteStore>, Statements)>> = const { RefCell::new(None) };
 }
 
-/// Bytes of a page in the log, with its head (sqlite.org/fileformat2.html, section 4).
+/// Bytes of a page in the log, with its header (sqlite.org/fileformat2.html, section 4).
 const PAGE: u64 = 4096 + 24;
 
 pub(super) fn counted() -> Made {
@@ -40,7 +41,7 @@ pub(super) fn counted() -> Made {
         Arc::new(Mint::from_seed([1; 32])),
         |connection| {
             connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(count))?;
-            // The log keeps all that was written, so that its length counts it.
+            // The log keeps all writes, so that its length counts them.
             connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))
         },
     );
@@ -56,7 +57,7 @@ struct Cost {
     statements: f64,
     rows: f64,
     pages: f64,
-    /// How often each statement ran.
+    /// The number of executions of each statement.
     list: String,
 }
 
@@ -69,7 +70,7 @@ impl Cost {
     }
 }
 
-/// Counts what one part of the test costs for each of `messages`.
+/// Counts the cost of one part of the test for each of `messages`.
 async fn cost<T>(messages: usize, part: impl Future<Output = T>) -> (T, Cost) {
     let (store, statements) = COUNTED.with_borrow(|counted| counted.clone().unwrap());
     let rows = async || {
@@ -98,7 +99,7 @@ async fn cost<T>(messages: usize, part: impl Future<Output = T>) -> (T, Cost) {
     (done, cost)
 }
 
-/// Has tasks come while the writer is at work, so that they share a commit.
+/// Starts tasks while the writer is busy, so that they share a commit.
 pub(super) async fn together<T: Send + 'static>(tasks: Vec<impl Future<Output = T> + Send + 'static>) -> Vec<T> {
     let (store, _) = COUNTED.with_borrow(|counted| counted.clone().unwrap());
     let (release, busy) = super::occupy(&store).await;
@@ -116,13 +117,13 @@ pub(super) async fn together<T: Send + 'static>(tasks: Vec<impl Future<Output = 
     done
 }
 
-/// People who are written to.
+/// Contacts that receive messages.
 const PEOPLE: usize = 20;
-/// Messages to each: a window's.
+/// Messages to each: a window's budget.
 const EACH: usize = BUDGET as usize;
 
-/// As callers of the API and the worker have it when there is much to do: a message to each person comes while the writer is at
-/// work, a round leases what is due, and the answers come together. Nobody subscribes to the events.
+/// The load of API callers and the worker: a message to each person arrives while the writer is busy, a round leases
+/// the due ones, and the responses arrive together. The events have no subscriber.
 #[test]
 fn a_send_costs_few_statements_rows_and_pages() {
     super::block_on(async {
@@ -176,7 +177,7 @@ fn a_send_costs_few_statements_rows_and_pages() {
     });
 }
 
-/// Webhooks of so many people that wait for one commit, each with a word in a conversation that is there.
+/// Webhooks of this many people that wait for one commit, each with a message in an existing conversation.
 fn webhooks_of_one_commit(people: usize) -> Cost {
     super::block_on(async {
         let world = World::begin(counted).await;

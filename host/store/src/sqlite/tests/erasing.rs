@@ -1,4 +1,4 @@
-//! An erasure leaves nothing of a person in the files.
+//! An erasure leaves no data of a person in the files.
 
 use weir_domain::channel::Channel;
 use weir_domain::conversation::Contact;
@@ -21,7 +21,7 @@ fn holds(bytes: &[u8], words: &str) -> bool {
     memchr::memmem::find(bytes, words.as_bytes()).is_some()
 }
 
-/// Tables whose rows an erasure removes where they are a person's or name one.
+/// Tables from which an erasure deletes a person's rows, or rows that name one.
 const ERASED: &[&str] = &[
     "attempts",
     "authors",
@@ -48,7 +48,7 @@ const ERASED: &[&str] = &[
     "transcripts",
 ];
 
-/// The others, and why nobody's words, name or platform id stand in them.
+/// The others, and why they contain no message, name or platform id.
 const OF_NOBODY: &[(&str, &str)] = &[
     ("apps", "the operator's"),
     ("audit", "what keys did, by our ids"),
@@ -87,7 +87,7 @@ const OF_NOBODY: &[(&str, &str)] = &[
     ("revisions", "numbers"),
 ];
 
-/// A new table needs a decision: whoever adds one says here what it holds of people.
+/// A new table needs a decision: its entry here states what data of people it contains.
 #[test]
 fn every_table_is_searched_or_of_nobody() {
     let folder = tempfile::tempdir().unwrap();
@@ -123,7 +123,7 @@ fn every_table_is_searched_or_of_nobody() {
     }
 }
 
-/// So many that pages are split, joined and freed while the canary lies between others' words.
+/// Enough rows that pages are split, merged and freed while the erased text is between others' texts.
 #[test]
 fn no_byte_of_an_erased_person_is_in_the_files() {
     let folder = tempfile::tempdir().unwrap();
@@ -176,7 +176,7 @@ fn no_byte_of_an_erased_person_is_in_the_files() {
     });
 }
 
-/// A platform and a connector say what they like, and a connector remembers what it likes: a name or words without an id.
+/// A platform and a connector may return any text, and a connector may store any: a name or a message without an id.
 #[test]
 fn no_explanation_repeats_an_erased_person() {
     let folder = tempfile::tempdir().unwrap();
@@ -332,7 +332,7 @@ fn no_explanation_repeats_an_erased_person() {
             assert!(!holds(&left, canary), "{canary}");
         }
         assert!(holds(&left, "to both"), "another's words");
-        // Polling begins as it did the first time.
+        // Polling starts from the beginning.
         assert_eq!(store.poll_cursor(DEFAULT, channel.id).await.unwrap(), None);
         let state = store.state(DEFAULT, channel.id).await.unwrap().entries;
         assert_eq!(state.keys().collect::<Vec<_>>(), ["kept"]);
@@ -343,7 +343,7 @@ fn no_explanation_repeats_an_erased_person() {
     });
 }
 
-/// Makes a person known to a channel.
+/// Creates a contact of a channel.
 async fn known(store: &SqliteStore, channel: &Channel) -> Contact {
     let known = store.hear_of_contact(DEFAULT, channel.id, jane(), at(1)).await;
     known.unwrap().unwrap()
@@ -364,7 +364,7 @@ fn a_reader_outside_delays_an_erasure_and_loses_nothing() {
         store.erase_contact(DEFAULT, contact.id, at(2)).await.unwrap().unwrap();
         while store.erase_on().await.unwrap() == crate::Erasing::More {}
         assert_eq!(store.erase_on().await.unwrap(), crate::Erasing::Waits);
-        // Whoever is served meanwhile is served.
+        // Other requests are served meanwhile.
         store.ping().await.unwrap();
         store.probe().await.unwrap();
         drop(backup);

@@ -1,4 +1,4 @@
-//! The file: what lies in it, and what no longer does.
+//! The file: its contents, and what must not be in it any more.
 
 use super::*;
 use crate::conformance::world::*;
@@ -93,7 +93,7 @@ fn what_was_answered_is_in_the_file_though_nothing_was_closed() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     let channel = block_on(fill(&store));
-    // The files as a machine that lost its power would leave them.
+    // The files as a power failure would leave them.
     let copy = tempfile::tempdir().unwrap();
     for name in ["weir.db", "weir.db-wal"] {
         std::fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
@@ -112,7 +112,7 @@ fn a_copy_is_a_whole_record() {
         SqliteStore::copy_of(&path, &copy).unwrap();
         let copied = SqliteStore::open(&copy, &MasterKey::new([2; 32]), Arc::new(Mint::from_seed([4; 32]))).unwrap();
         assert_eq!(copied.apps().await.unwrap().len(), 1);
-        // A copy is never written over.
+        // A copy never overwrites a file.
         assert!(SqliteStore::copy_of(&path, &copy).is_err());
     });
 }
@@ -131,7 +131,7 @@ fn no_secret_stands_in_the_file() {
         let found = bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes());
         assert!(!found, "{path:?}");
     }
-    // The windows above would have found a text that is there.
+    // The windows above would have found an existing text.
     let bytes = std::fs::read(folder.path().join("copy.db")).unwrap();
     assert!(bytes.windows(8).any(|window| window == b"The Shop"));
 }
@@ -271,7 +271,7 @@ fn a_file_that_is_no_record_is_damage() {
     assert!(matches!(open_with_key(&folder, 2), Err(StoreError::Damaged { .. })));
 }
 
-/// All bytes of the record's files.
+/// All bytes of the database's files.
 #[test]
 fn the_log_shrinks_after_a_long_reader() {
     let folder = tempfile::tempdir().unwrap();
@@ -289,7 +289,7 @@ fn the_log_shrinks_after_a_long_reader() {
             let write = crate::StateWrite {
                 by: "1.0.0".into(),
                 key: "big".into(),
-                // Bytes that are the same again are not written.
+                // Identical bytes are not written again.
                 value: Some(vec![n; 1 << 20]),
             };
             store.commit_state(DEFAULT, channel.id, vec![write]).await.unwrap();
@@ -348,7 +348,7 @@ fn a_full_disk_is_unavailable_and_heals() {
         };
         let full = store.commit_state(DEFAULT, channel.id, vec![write.clone()]).await;
         assert!(matches!(full, Err(StoreError::Unavailable { .. })), "{full:?}");
-        // What is there can be read meanwhile.
+        // Existing data can be read meanwhile.
         assert!(store.state(DEFAULT, channel.id).await.unwrap().entries.is_empty());
         limit(1 << 30).await.unwrap();
         store.commit_state(DEFAULT, channel.id, vec![write]).await.unwrap();

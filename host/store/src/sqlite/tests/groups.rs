@@ -1,4 +1,4 @@
-//! What shares a commit is done as one, and comes to the same as if each came alone.
+//! Writes that share a commit are executed together, with the same result as separate ones.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ fn a_group_spends_a_budget_once() {
         assert_eq!(refused.count(), 2);
         assert_eq!(world.used().await, BUDGET);
         assert_eq!(world.conversation("other").await.budget_used, 1);
-        // In their order, one at a time, and each conversation for itself.
+        // In order, one at a time, and each conversation separately.
         let waiting: Vec<i64> = world
             .messages("thread")
             .await
@@ -93,7 +93,7 @@ fn answers_of_a_group_that_contradict_each_other_undo_nobodys() {
         let leases = world.lease(10, 21).await;
         assert_eq!(leases.len(), 3);
         let mut tokens: Vec<_> = leases.iter().map(|lease| lease.token.clone()).collect();
-        // Two messages of one id, a third, and one that comes twice.
+        // Two messages with one id, a third, and one that arrives twice.
         tokens.push(tokens[2].clone());
         let ids = ["same", "same", "its own", "its own"];
         let settle = |(token, id): (crate::LeaseToken, &str)| {
@@ -113,7 +113,7 @@ fn answers_of_a_group_that_contradict_each_other_undo_nobodys() {
             assert_eq!(message.status, Status::Sent);
             known.push(message.platform_id);
         }
-        // An id that is another's is not believed.
+        // An id that belongs to another message is ignored.
         assert_eq!(known, [Some("same".to_owned()), None, Some("its own".to_owned())]);
     });
 }

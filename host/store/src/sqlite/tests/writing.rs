@@ -1,8 +1,8 @@
-//! The writer: what shares a commit, and what does not.
+//! The writer: which writes share a commit, and which do not.
 
 use super::*;
 
-/// Lets the tasks run until so many writes stand in the queue.
+/// Runs the tasks until this many writes are in the queue.
 async fn gather(store: &SqliteStore, writes: usize) {
     while store.writes_waiting() < writes {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! What each call of a connector may do, and how often.
+//! The requests that each call of a connector may make, and how many.
 
 use super::*;
 use crate::limits;
@@ -61,7 +61,7 @@ fn a_permit_is_spent_by_the_first_send_that_is_let_through_and_by_no_refusal() {
         judge(&mut call, text()).err(),
         Some(CallRefusal::NoPermitLeft { route: "send".into() })
     );
-    // Reading on is still allowed: to see what became of it.
+    // Further reads are still allowed: to find out the result.
     assert!(judge(&mut call, get(&format!("{API}/open_api/a"))).is_ok());
 }
 

@@ -1,4 +1,4 @@
-//! Headers that a connector may write, and those that it may not.
+//! Headers that a connector may set, and those that it may not.
 
 use proptest::prelude::*;
 
@@ -59,7 +59,7 @@ fn headers_are_bounded_in_number_and_length() {
 }
 
 proptest! {
-    /// Whatever bytes stand for a header, either they are no header, or they are judged by their name alone.
+    /// Any bytes given as a header are either not a header, or are checked by their name only.
     #[test]
     fn no_bytes_make_a_header_that_speaks_for_the_host(
         name in proptest::collection::vec(any::<u8>(), 0..24),

@@ -1,4 +1,4 @@
-//! Which route covers a request, what it asks of the body, and whether the operator said yes to it.
+//! Which route matches a request, its conditions on the body, and the operator's grant.
 
 use serde_json::json;
 
@@ -187,7 +187,7 @@ fn what_the_operator_did_not_grant_does_not_leave() {
     assert_eq!(judge(&some, &routes), not_granted);
     assert_eq!(judge(&Grants::default(), &routes), not_granted);
     assert_eq!(judge(&grants(&routes), &routes), Ok(()));
-    // A grant is for what the route was when it was given.
+    // A grant applies to the route as it was when granted.
     let mut widened = routes.clone();
     widened[1].path = "/open_api/**".parse().expect("a path");
     assert_eq!(judge(&grants(&routes), &widened), not_granted);

@@ -1,4 +1,4 @@
-//! Where a request may go: URLs and addresses, however they are spelled, and the sandbox.
+//! The allowed destinations of a request: URLs and addresses in every spelling, and the sandbox.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use crate::policy::address;
 
 mod spellings;
 
-/// What the names of the table resolve to.
+/// The addresses of the table's names.
 fn resolve(host: &str) -> Vec<IpAddr> {
     let addresses: &[&str] = match host {
         "localhost" => &["127.0.0.1", "::1"],
@@ -24,7 +24,7 @@ fn resolve(host: &str) -> Vec<IpAddr> {
     addresses.iter().map(|text| text.parse().expect("an address")).collect()
 }
 
-/// What becomes of a permit where its host has resolved; and whether all that is dialed is public.
+/// The result for a permit once its host has resolved; and whether all dialed addresses are public.
 fn dialed(permit: &EgressPermit) -> &'static str {
     let found = match permit.request().url.host().expect("a host") {
         url::Host::Domain(name) => resolve(name),
@@ -116,12 +116,12 @@ fn a_component_comes_from_where_the_operator_said_or_from_the_public_network() {
     assert_eq!(obtain("http://10.0.0.7/", "http://10.0.0.7:8080/token"), "goes");
     assert_eq!(obtain("http://10.0.0.7/", "https://10.0.0.7/token"), "goes");
     assert_eq!(obtain(registry, "https://files.example/blob"), "goes");
-    // What a registry names is not what the operator named.
+    // A host that a registry names is not one that the operator named.
     assert_eq!(obtain(registry, "https://inside.tiktokcdn.com/blob"), "address");
     assert_eq!(obtain(registry, "https://169.254.169.254/latest/meta-data"), "address");
     assert_eq!(obtain(registry, "https://localhost/"), "address");
     assert_eq!(obtain(registry, "http://files.example/blob"), "its scheme is not https");
-    // Nor does it lead from https to plain http.
+    // It cannot lead from https to plain http either.
     assert_eq!(
         obtain(registry, "http://registry.internal:5000/v2/"),
         "its scheme is not https"
@@ -221,7 +221,7 @@ fn what_is_mapped_beyond_this_machine_goes_to_public_addresses_by_tls() {
 }
 
 proptest! {
-    /// Whatever a connector writes, what is let through goes to a granted origin over TLS, and by a fetch to public
+    /// Whatever a connector sends, an admitted request goes to a granted origin over TLS, and a fetch goes to public
     /// addresses.
     #[test]
     fn what_is_let_through_goes_where_a_route_says(

@@ -1,12 +1,13 @@
-//! Spellings of URLs, and which rule answers each: for a connector that may call `https://business-api.tiktok.com/open_api/**`,
-//! `https://*.tiktokcdn.com/**` and `https://ports.example:8443/**`, and for a caller of the API who names a picture.
+//! Spellings of URLs, and the rule that decides each: for a connector that may call
+//! `https://business-api.tiktok.com/open_api/**`, `https://*.tiktokcdn.com/**` and `https://ports.example:8443/**`, and
+//! for a caller of the API who names a picture.
 //!
-//! `unparsed`: no URL at all. `goes`: let through, and every address that may be dialed is public. `route`: no route covers
-//! it. `address`: refused before the dial. What else stands there is the beginning of the URL rule's words.
+//! `unparsed`: not a URL. `goes`: admitted, and every address that may be dialed is public. `route`: no route matches.
+//! `address`: refused before dialing. Any other entry is the beginning of the URL rule's text.
 
-/// The spelling, a connector's answer, a fetch's answer.
+/// The spelling, a connector's result, a fetch's result.
 pub(super) const URLS: &[(&str, &str, &str)] = &[
-    // Meant to go.
+    // Admitted.
     ("https://business-api.tiktok.com/open_api/v1.3/x/", "goes", "goes"),
     ("https://business-api.tiktok.com:443/open_api/v1.3/x/", "goes", "goes"),
     ("HTTPS://BUSINESS-API.TIKTOK.COM/open_api/v1.3/x/", "goes", "goes"),
@@ -33,7 +34,7 @@ pub(super) const URLS: &[(&str, &str, &str)] = &[
     ("", "unparsed", "unparsed"),
     ("https://", "unparsed", "unparsed"),
     ("https:///", "unparsed", "unparsed"),
-    // A user, and hosts that only look like the one before them.
+    // A user, and hosts that only resemble the previous one.
     (
         "https://u@business-api.tiktok.com/open_api/x",
         "it names a user",
@@ -167,7 +168,7 @@ pub(super) const URLS: &[(&str, &str, &str)] = &[
     ),
     ("https://business-api.tiktok.com/open_api/s%65nd/", "route", "goes"),
     ("https://business-api.tiktok.com//open_api/x", "route", "goes"),
-    // IPv4, however it is written: the URL standard reads them all.
+    // IPv4 in all its spellings: the URL standard parses them all.
     ("https://127.0.0.1/", "it names an address", "address"),
     ("https://127.0.0.1./", "it names an address", "address"),
     ("https://127.1/", "it names an address", "address"),
@@ -225,7 +226,7 @@ pub(super) const URLS: &[(&str, &str, &str)] = &[
     ("https://[2606:4700::1111]/", "it names an address", "goes"),
     ("https://[fe80::1%25eth0]/", "unparsed", "unparsed"),
     ("https://[::1/", "unparsed", "unparsed"),
-    // Names of what is not public: only what they resolve to tells, and that is judged.
+    // Names of hosts that are not public: only their addresses show it, and those are checked.
     ("https://localhost/", "route", "address"),
     ("https://LOCALHOST/", "route", "address"),
     (
