@@ -1,5 +1,5 @@
-//! The barest handler that keeps the same promise: it checks the signature, inserts one row, and answers after the commit.
-//! One writer, group commit, write-ahead log, `synchronous=FULL`: what Weir's record does, without a record.
+//! The minimal handler with the same guarantee: it checks the signature, inserts one row, and answers after the commit.
+//! One writer, group commit, write-ahead log, `synchronous=FULL`: as Weir's database, with one table.
 
 use std::path::Path;
 
@@ -74,7 +74,7 @@ fn write(connection: &rusqlite::Connection, mut waiting: mpsc::Receiver<Row>) {
         }
         let kept = commit(connection, &group).is_ok();
         for (_, answer) in group.drain(..) {
-            // A client that broke off does not wait any more.
+            // A client that hung up does not wait any more.
             let _ = answer.send(kept);
         }
     }

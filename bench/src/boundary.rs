@@ -1,5 +1,6 @@
-//! P1: what the boundary costs. One `receive` of a real webhook in a fresh instance with all limits on, beside bare wasmtime
-//! with the same component and the same limits; and the whole inbound path beside the same connector compiled natively.
+//! P1: the cost of the WebAssembly sandbox. One `receive` of a real webhook in a fresh instance with all limits on,
+//! compared with bare wasmtime with the same component and limits; and the whole inbound path, compared with the same
+//! connector compiled natively.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -55,7 +56,7 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
 
 /// Calls in a second, by so many threads.
 async fn called(connector: &Arc<Connector>, webhook: &Arc<RawWebhook>, threads: usize) -> anyhow::Result<f64> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut tasks = JoinSet::new();
     for _ in 0..threads {
         let (connector, webhook) = (Arc::clone(connector), Arc::clone(webhook));
@@ -71,7 +72,7 @@ async fn called(connector: &Arc<Connector>, webhook: &Arc<RawWebhook>, threads: 
     while let Some(done) = tasks.join_next().await {
         done??;
     }
-    Ok((CALLS * threads) as f64 / begun.elapsed().as_secs_f64())
+    Ok((CALLS * threads) as f64 / started.elapsed().as_secs_f64())
 }
 
 /// Texts from customers as they come in.
@@ -98,8 +99,8 @@ fn webhooks(from: usize, count: usize) -> anyhow::Result<Vec<RawWebhook>> {
     customers.write(from, count).into_iter().map(raw).collect()
 }
 
-/// Webhooks in a second from the proof to the commit: through the guest, and through the same code in this program, which is
-/// given what the guest's events become for nothing.
+/// Webhooks in a second from the proof to the commit: through the guest, and through the same code in this program,
+/// which is given what the guest's events become for nothing.
 async fn whole_path(connector: &Arc<Connector>) -> anyhow::Result<(f64, f64)> {
     let folder = folder()?;
     let open = async |name: &str| {
@@ -143,7 +144,7 @@ async fn whole_path(connector: &Arc<Connector>) -> anyhow::Result<(f64, f64)> {
 
 fn proven(record: &Record, raw: RawWebhook) -> anyhow::Result<weir_domain::signature::VerifiedWebhook> {
     Ok(verify(
-        record.book.manifest().webhook.as_ref(),
+        record.policies.manifest().webhook.as_ref(),
         &record.app.secrets,
         raw,
         now(),
@@ -153,7 +154,7 @@ fn proven(record: &Record, raw: RawWebhook) -> anyhow::Result<weir_domain::signa
 async fn keep(record: &Record, events: Vec<InboundEvent>) -> anyhow::Result<()> {
     let recorded = record
         .store
-        .record_inbound(&record.app, events, Source::Webhook, &record.book, now())
+        .record_inbound(&record.app, events, Source::Webhook, &record.policies, now())
         .await?;
     anyhow::ensure!(recorded.stored == 1, "a webhook was not stored: {recorded:?}");
     Ok(())
@@ -168,7 +169,7 @@ where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
     let count = work.len();
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut tasks = JoinSet::new();
     for one in work {
         if tasks.len() >= AT_ONCE
@@ -181,11 +182,11 @@ where
     while let Some(done) = tasks.join_next().await {
         done??;
     }
-    Ok(count as f64 / begun.elapsed().as_secs_f64())
+    Ok(count as f64 / started.elapsed().as_secs_f64())
 }
 
-/// Wasmtime as its guide shows it, with the same bounds on time, memory and copies. It shares nothing with the runtime that is
-/// held against it: what both had in common would not be measured.
+/// Wasmtime as in its guide, with the same bounds on time, memory and copies. It shares no code with the runtime that
+/// is compared with it: the cost of shared code would not be measured.
 mod bare {
     use std::time::Instant;
 
@@ -206,7 +207,7 @@ mod bare {
     use exports::weir::connector::inbound::Webhook;
     use weir::connector::{clock, http, log, state, types};
 
-    /// What a call carries: its limits. Nothing that it could import is called.
+    /// The store's data: the limits of the call. No import is called.
     struct Call(StoreLimits);
 
     impl types::Host for Call {}
@@ -299,7 +300,7 @@ mod bare {
                     .collect(),
                 body: raw.body.to_vec(),
             };
-            let begun = Instant::now();
+            let started = Instant::now();
             for _ in 0..calls {
                 let bounds = StoreLimitsBuilder::new()
                     .memory_size(limits::GUEST_MEMORY_BYTES)
@@ -317,7 +318,7 @@ mod bare {
                     .await?;
                 black_box(events.map_err(anyhow::Error::msg)?);
             }
-            Ok(calls as f64 / begun.elapsed().as_secs_f64())
+            Ok(calls as f64 / started.elapsed().as_secs_f64())
         }
     }
 }

@@ -1,6 +1,6 @@
-//! P9: what one message costs the record, as it grows from a thousand messages to ten million, from one channel to a hundred
-//! thousand, and in conversations of two messages and of two thousand. A message here is one that comes in, and an answer that
-//! is accepted, leased and settled.
+//! P9: the cost of one message in the database as it grows from a thousand messages to ten million, from one channel to
+//! a hundred thousand, and in conversations of two messages and of two thousand. A message here is an inbound message,
+//! and an answer that is accepted, leased and settled.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::report::{Row, median, whole};
 use crate::rig::folder;
 use crate::start::Loader;
 
-/// The small record: so many conversations with so many messages each.
+/// The small database: so many conversations with so many messages each.
 const SMALL: (usize, u32) = (500, 2);
 /// The large one: ten million.
 const LARGE: (usize, u32) = (100_000, 100);
@@ -31,7 +31,7 @@ const CHANNELS: usize = 100_000;
 const MESSAGES: usize = 3_000;
 const SPREAD: usize = 500;
 const AT_ONCE: usize = 64;
-/// Rounds of each record, in turn; the middle one counts.
+/// Rounds with each database, alternating; the median counts.
 const ROUNDS: usize = 7;
 
 pub(crate) async fn measure() -> anyhow::Result<Row> {
@@ -69,7 +69,7 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
         .at_most("ratio for channels", in_many / in_small, 1.15))
 }
 
-/// A filled record, and where the next message goes.
+/// A filled database, and the conversation of the next message.
 struct Measured {
     record: Arc<Record>,
     conversations: Vec<(String, Conversation)>,
@@ -110,7 +110,7 @@ impl Measured {
 
     /// Microseconds of one message.
     async fn round(&mut self) -> anyhow::Result<f64> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut tasks = JoinSet::new();
         for n in 0..MESSAGES {
             if tasks.len() >= AT_ONCE
@@ -128,14 +128,14 @@ impl Measured {
         }
         self.next += MESSAGES;
         send_all(&self.record, MESSAGES).await?;
-        Ok(begun.elapsed().as_secs_f64() * 1e6 / MESSAGES as f64)
+        Ok(started.elapsed().as_secs_f64() * 1e6 / MESSAGES as f64)
     }
 }
 
 /// The contact writes, and is answered.
 async fn talk(record: &Record, account: &str, conversation: &Conversation, n: usize) -> anyhow::Result<()> {
     let person = conversation.platform_id.trim_start_matches('C').parse()?;
-    record.hear(account, person, n).await?;
+    record.receive_webhook(account, person, n).await?;
     let new = NewMessage {
         workspace_id: "default".to_owned(),
         conversation_id: conversation.id,
@@ -148,17 +148,17 @@ async fn talk(record: &Record, account: &str, conversation: &Conversation, n: us
         origin: Origin::Api,
         claim: None,
     };
-    record.store.enqueue(new, &record.book, now()).await?;
+    record.store.enqueue(new, &record.policies, now()).await?;
     Ok(())
 }
 
 /// Leases and settles what waits.
 async fn send_all(record: &Arc<Record>, count: usize) -> anyhow::Result<()> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut sent = 0;
     while sent < count {
         ensure!(
-            begun.elapsed() < Duration::from_secs(120),
+            started.elapsed() < Duration::from_secs(120),
             "{sent} of {count} were leased"
         );
         let room = Room::of_all(u32::try_from(AT_ONCE)?);

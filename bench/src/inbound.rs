@@ -17,7 +17,7 @@ const ROUNDS: usize = 5;
 /// People who write.
 const PEOPLE: usize = 1_000;
 
-/// Measures this build beside the bare handler, and beside another build of Weir if one is named.
+/// Measures this build against the bare handler, and against another build of Weir if one is given.
 pub(crate) async fn measure(against: Option<&Path>) -> anyhow::Result<Vec<Row>> {
     let rig = Rig::begin(false).await?;
     let other = match against {
@@ -48,11 +48,11 @@ pub(crate) async fn measure(against: Option<&Path>) -> anyhow::Result<Vec<Row>> 
         }),
         None => None,
     };
-    let beside = other.as_ref().zip(others.as_ref());
+    let neighbors = other.as_ref().zip(others.as_ref());
     // Conversations begin, caches warm.
     drive(rig.origin(), weirs.write(0, 2 * PEOPLE), CONNECTIONS).await?;
     drive(bare.origin(), bares.write(0, 2 * PEOPLE), CONNECTIONS).await?;
-    if let Some((other, others)) = beside {
+    if let Some((other, others)) = neighbors {
         drive(other.origin(), others.write(0, 2 * PEOPLE), CONNECTIONS).await?;
     }
     let (mut with_weir, mut with_other, mut with_bare) = (Vec::new(), Vec::new(), Vec::new());
@@ -62,7 +62,7 @@ pub(crate) async fn measure(against: Option<&Path>) -> anyhow::Result<Vec<Row>> 
         with_weir.push(in_a_second(
             drive(rig.origin(), weirs.write(from, WEBHOOKS), CONNECTIONS).await?,
         ));
-        if let Some((other, others)) = beside {
+        if let Some((other, others)) = neighbors {
             with_other.push(in_a_second(
                 drive(other.origin(), others.write(from, WEBHOOKS), CONNECTIONS).await?,
             ));
@@ -71,11 +71,11 @@ pub(crate) async fn measure(against: Option<&Path>) -> anyhow::Result<Vec<Row>> 
             drive(bare.origin(), bares.write(from, WEBHOOKS), CONNECTIONS).await?,
         ));
     }
-    // What was answered is there.
+    // Every answered webhook is stored.
     let messages = crate::record::messages(&rig.record())?;
     anyhow::ensure!(
         messages == (2 * PEOPLE + ROUNDS * WEBHOOKS) as u64,
-        "{messages} messages are in the record"
+        "{messages} messages are in the database"
     );
     let (weir, handler) = (median(&with_weir), median(&with_bare));
     bare.kill().await?;

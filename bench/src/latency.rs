@@ -13,7 +13,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use crate::load::{Asked, Customers, steadily, text};
+use crate::load::{Customers, TimedResponse, steadily, text};
 use crate::report::{Row, percentile};
 use crate::rig::Rig;
 
@@ -25,13 +25,13 @@ const CONNECTIONS: usize = 16;
 /// People who write.
 const PEOPLE: usize = 200;
 
-/// When each message was told, by what it says.
-type Told = Arc<Mutex<HashMap<String, Instant>>>;
+/// When each message was reported, by its text.
+type Arrivals = Arc<Mutex<HashMap<String, Instant>>>;
 
 pub(crate) async fn measure() -> anyhow::Result<Row> {
     let rig = Rig::begin(false).await?;
-    let told = Told::default();
-    let endpoint = listen(Arc::clone(&told)).await?;
+    let arrivals = Arrivals::default();
+    let endpoint = listen(Arc::clone(&arrivals)).await?;
     let body = json!({"url": endpoint, "types": ["message.received"]});
     rig.stack.api.post("/v1/endpoints", body).await?.expect(201)?;
     let customers = Customers {
@@ -41,24 +41,24 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
     };
     // Conversations begin, connections open.
     crate::load::drive(rig.origin(), customers.write(0, PEOPLE), CONNECTIONS).await?;
-    arrived(&told, PEOPLE).await?;
+    arrived(&arrivals, PEOPLE).await?;
     let numbers = PEOPLE..PEOPLE + RATE * SECONDS;
-    let asked = steadily(rig.origin(), RATE, numbers, |n| customers.writes(n)).await?;
-    let refused = asked.iter().find(|asked| asked.status != 200);
+    let timed = steadily(rig.origin(), RATE, numbers, |n| customers.writes(n)).await?;
+    let refused = timed.iter().find(|timed| timed.status != 200);
     ensure!(
         refused.is_none(),
         "a webhook was answered {:?}",
-        refused.map(|asked| asked.status)
+        refused.map(|timed| timed.status)
     );
-    arrived(&told, PEOPLE + RATE * SECONDS).await?;
+    arrived(&arrivals, PEOPLE + RATE * SECONDS).await?;
     let waits: Vec<f64> = {
-        let told = told.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = |asked: &Asked| Some(ms(told.get(&text(asked.n))?.duration_since(asked.begun)));
-        asked.iter().filter_map(wait).collect()
+        let arrivals = arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = |timed: &TimedResponse| Some(ms(arrivals.get(&text(timed.n))?.duration_since(timed.started)));
+        timed.iter().filter_map(wait).collect()
     };
     ensure!(
         waits.len() == RATE * SECONDS,
-        "{} of {} were told",
+        "{} of {} were reported",
         waits.len(),
         RATE * SECONDS
     );
@@ -73,39 +73,39 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
 }
 
 /// The operator's endpoint.
-async fn listen(told: Told) -> anyhow::Result<String> {
-    async fn hear(State(told): State<Told>, Json(event): Json<Value>) {
+async fn listen(arrivals: Arrivals) -> anyhow::Result<String> {
+    async fn on_event(State(arrivals): State<Arrivals>, Json(event): Json<Value>) {
         let now = Instant::now();
         if let Some(text) = event["data"]["content"]["text"].as_str() {
-            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-            told.entry(text.to_owned()).or_insert(now);
+            let mut arrivals = arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+            arrivals.entry(text.to_owned()).or_insert(now);
         }
     }
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/events", listener.local_addr()?);
-    let router = Router::new().route("/events", post(hear)).with_state(told);
+    let router = Router::new().route("/events", post(on_event)).with_state(arrivals);
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(url)
 }
 
-async fn arrived(told: &Told, count: usize) -> anyhow::Result<()> {
+async fn arrived(arrivals: &Arrivals, count: usize) -> anyhow::Result<()> {
     weir_tests::until("every event at the endpoint", async || {
-        let told = told.lock().unwrap_or_else(PoisonError::into_inner).len();
-        Ok((told >= count).then_some(()))
+        let arrivals = arrivals.lock().unwrap_or_else(PoisonError::into_inner).len();
+        Ok((arrivals >= count).then_some(()))
     })
     .await
 }
 
-/// What the disk takes to keep one page, in milliseconds: the middle of a hundred.
+/// The time of one fsync of a page, in milliseconds: the median of a hundred.
 fn fsync(folder: &Path) -> anyhow::Result<f64> {
     let mut file = File::create(folder.join("fsync"))?;
     let mut took = Vec::new();
     for _ in 0..100 {
-        let begun = Instant::now();
+        let started = Instant::now();
         file.rewind()?;
         file.write_all(&[0; 4096])?;
         file.sync_data()?;
-        took.push(ms(begun.elapsed()));
+        took.push(ms(started.elapsed()));
     }
     Ok(percentile(&took, 0.5))
 }

@@ -1,6 +1,6 @@
 //! Load: signed webhooks made beforehand, and connections that send as fast as they are answered.
 //!
-//! The client is as small as can be, so that on two cores the figure is the server's and not its own.
+//! The client is minimal, so that on two cores the server is measured and not the client.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -66,7 +66,7 @@ impl Customers<'_> {
     }
 }
 
-/// What the `n`th message says.
+/// The text of the `n`th message.
 pub(crate) fn text(n: usize) -> String {
     format!("Message {n}: is the blue one still there, and what would it cost to send it to Bandung?")
 }
@@ -95,8 +95,8 @@ impl Connection {
         })
     }
 
-    /// Sends a whole request and reads its whole answer; gives the status.
-    pub(crate) async fn ask(&mut self, request: &[u8]) -> anyhow::Result<u16> {
+    /// Sends a whole request and reads the whole response; returns the status.
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<u16> {
         tokio::time::timeout(PATIENCE, async {
             self.stream.write_all(request).await?;
             self.answer().await
@@ -149,13 +149,13 @@ pub(crate) async fn drive(origin: &str, requests: Vec<Vec<u8>>, connections: usi
         open.push(Connection::open(&address).await?);
     }
     let (requests, next) = (Arc::new(requests), Arc::new(AtomicUsize::new(0)));
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut tasks = JoinSet::new();
     for mut connection in open {
         let (requests, next) = (Arc::clone(&requests), Arc::clone(&next));
         tasks.spawn(async move {
             while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let status = connection.ask(request).await?;
+                let status = connection.exchange(request).await?;
                 ensure!(status == 200, "a webhook was answered {status}");
             }
             anyhow::Ok(())
@@ -164,14 +164,14 @@ pub(crate) async fn drive(origin: &str, requests: Vec<Vec<u8>>, connections: usi
     while let Some(done) = tasks.join_next().await {
         done??;
     }
-    Ok(begun.elapsed())
+    Ok(started.elapsed())
 }
 
 /// A request that was sent at its moment.
-pub(crate) struct Asked {
+pub(crate) struct TimedResponse {
     pub(crate) n: usize,
-    /// Its moment. The wait for a connection comes after it: a customer would wait too.
-    pub(crate) begun: Instant,
+    /// Its scheduled time. The wait for a connection counts as latency: a customer would wait too.
+    pub(crate) started: Instant,
     /// From its moment to the whole answer.
     pub(crate) waited: Duration,
     pub(crate) status: u16,
@@ -180,33 +180,34 @@ pub(crate) struct Asked {
 /// Connections of a steady load, which take turns.
 const STEADY_CONNECTIONS: usize = 16;
 
-/// Sends the requests of these numbers, so many in a second, each at its moment whether or not those before it were answered.
+/// Sends the requests of these numbers, so many in a second, each at its moment whether or not those before it were
+/// answered.
 pub(crate) async fn steadily(
     origin: &str,
     per_second: usize,
     numbers: Range<usize>,
     request: impl Fn(usize) -> Vec<u8>,
-) -> anyhow::Result<Vec<Asked>> {
+) -> anyhow::Result<Vec<TimedResponse>> {
     let (free, mut next) = mpsc::channel(STEADY_CONNECTIONS);
     for _ in 0..STEADY_CONNECTIONS {
         free.send(Connection::open(address(origin)?).await?).await?;
     }
-    let mut tasks: JoinSet<anyhow::Result<Asked>> = JoinSet::new();
+    let mut tasks: JoinSet<anyhow::Result<TimedResponse>> = JoinSet::new();
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::try_from(per_second)?);
     for n in numbers {
         let request = request(n);
         ticks.tick().await;
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut connection = next.recv().await.context("no connection is left")?;
         let free = free.clone();
         tasks.spawn(async move {
-            let status = connection.ask(&request).await?;
-            let waited = begun.elapsed();
-            // The load has ended if nobody takes it back.
+            let status = connection.exchange(&request).await?;
+            let waited = started.elapsed();
+            // The load has ended if no task receives it back.
             drop(free.send(connection).await);
-            Ok(Asked {
+            Ok(TimedResponse {
                 n,
-                begun,
+                started,
                 waited,
                 status,
             })

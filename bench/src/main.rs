@@ -1,7 +1,8 @@
-//! `cargo xtask bench [NAME]…`: measures what Weir costs, prints one line for each row, and writes them into `bench/latest.json`.
+//! `cargo xtask bench [NAME]…`: measures Weir's cost, prints one line for each row, and writes them into
+//! `bench/latest.json`.
 //!
-//! Wherever it can be, a figure is a ratio to the barest program that does the same, in the same run on the same machine. A row
-//! that falls short says so; it is a figure, not a test, and turns nothing red.
+//! Wherever possible, a figure is a ratio to a minimal program with the same function, in the same run on the same
+//! machine. A row that misses its target prints `short`; it is a figure, not a test, and fails no build.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "the lines are what it is for")]
 
@@ -29,7 +30,7 @@ use anyhow::ensure;
 use clap::{Parser, Subcommand};
 use report::{Report, Row};
 
-/// What Weir costs.
+/// Measures Weir's cost.
 #[derive(Parser)]
 #[command(name = "weir-bench", version)]
 struct Arguments {
@@ -37,7 +38,7 @@ struct Arguments {
     part: Option<Part>,
     /// The rows to measure, all if none is named.
     names: Vec<String>,
-    /// Another release build of `weir`: `inbound` and `outbound` run it beside this one, in turns.
+    /// Another release build of `weir`: `inbound` and `outbound` measure it against this one, alternating.
     #[arg(long)]
     against: Option<std::path::PathBuf>,
     /// The file that keeps the newest figures of each row.
@@ -47,10 +48,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Part {
-    /// The bare webhook handler that `inbound` is held against.
+    /// The bare webhook handler that `inbound` is compared with.
     #[command(hide = true)]
     BareHandler {
-        /// Where its record lies.
+        /// The path of its database.
         #[arg(long)]
         data: std::path::PathBuf,
     },

@@ -17,7 +17,7 @@ use crate::start::Loader;
 const CHANNELS: usize = 100_000;
 /// Connectors besides TikTok's: the echo connector under names of its length.
 const OTHERS: u8 = 9;
-/// How long an idle host is left alone before it is looked at.
+/// How long a host is idle before its memory is read.
 const IDLE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn measure() -> anyhow::Result<Row> {
@@ -59,7 +59,8 @@ async fn idle() -> anyhow::Result<f64> {
     Ok(resident)
 }
 
-/// The component under another name of the same length: where it stands as text, and where the compiler made a number of it.
+/// The component under another name of the same length: replaced where it is text, and where the compiler encoded it as
+/// a number.
 fn renamed(component: &[u8], name: &str) -> anyhow::Result<Vec<u8>> {
     const OLD: [u8; 4] = *b"echo";
     let name: [u8; 4] = name
@@ -72,7 +73,8 @@ fn renamed(component: &[u8], name: &str) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Four letters as the operand of `i32.const`: LEB128 (WebAssembly core specification, 5.2.2), which takes five bytes for any.
+/// Four letters as the operand of `i32.const`: LEB128 (WebAssembly core specification, 5.2.2), which takes five bytes
+/// for any.
 fn operand(letters: [u8; 4]) -> [u8; 5] {
     let number = u32::from_le_bytes(letters);
     std::array::from_fn(|n| {
@@ -107,7 +109,7 @@ async fn install(rig: &Rig, bytes: Vec<u8>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What each of many sends in flight adds to the resident memory, and how much memory the guest declares for itself.
+/// The resident memory that each of many sends in flight adds, and the memory that the guest declares for itself.
 async fn in_flight() -> anyhow::Result<(f64, f64)> {
     let rig = Rig::begin(true).await?;
     let calls = limits::SENDS_IN_FLIGHT;

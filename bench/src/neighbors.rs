@@ -1,7 +1,7 @@
-//! R2: what the customers of one connector notice while another does its worst on the same host.
+//! R2: the latency of one connector while a hostile one runs on the same host.
 //!
-//! Each hostile connector serves an app of its own, whose webhooks are called as fast as they are answered. One that is set
-//! aside is promoted again at once, so that it is the sandbox that is measured and not its being set aside.
+//! Each hostile connector serves an app of its own, whose webhooks are called as fast as they are answered. One that is
+//! quarantined is promoted again at once, so that the sandbox is measured and not the quarantine.
 
 use anyhow::ensure;
 use serde_json::json;
@@ -12,18 +12,18 @@ use crate::load::{Connection, Customers, address, steadily};
 use crate::report::{Row, percentile};
 use crate::rig::Rig;
 
-/// What they do when they are called: run without end, fill memory in one instruction, take all of it, overflow the stack,
-/// trap, flood the log, hand over too much, nest without end.
+/// What they do when they are called: run without end, fill memory in one instruction, take all of it, overflow the
+/// stack, trap, flood the log, hand over too much, nest without end.
 const HOSTILE: [&str; 8] = ["spin", "bulk", "grow", "recurse", "trap", "flood", "giant", "deep"];
 /// The neighbor's webhooks in a second.
 const RATE: usize = 200;
-/// How long the neighbor is watched beside each of them, and as long in peace before it.
+/// How long the neighbor is measured with each of them, and as long without one before.
 const SECONDS: usize = 5;
 /// Connections over which the conversations begin.
 const CONNECTIONS: usize = 16;
 /// People who write.
 const PEOPLE: usize = 200;
-/// What the hostile connectors' webhooks prove themselves by.
+/// The secret that signs the hostile connectors' webhooks.
 const SECRET: &str = "attack";
 
 pub(crate) async fn measure() -> anyhow::Result<Row> {
@@ -43,13 +43,13 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
     for name in HOSTILE {
         peace.extend(waits(&rig, &customers, from).await?);
         let attack = tokio::spawn(attack(rig.origin().to_owned(), rig.stack.api.clone(), name));
-        let beside = waits(&rig, &customers, from + RATE * SECONDS).await?;
+        let with_neighbor = waits(&rig, &customers, from + RATE * SECONDS).await?;
         attack.abort();
-        let p99 = percentile(&beside, 0.99);
+        let p99 = percentile(&with_neighbor, 0.99);
         if p99 > worst.0 {
             worst = (p99, name);
         }
-        all.extend(beside);
+        all.extend(with_neighbor);
         from += 2 * RATE * SECONDS;
     }
     let calm = percentile(&peace, 0.99);
@@ -67,7 +67,7 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
         .at_most("p99 beside the worst to p99 in peace", worst.0 / calm, 2.0))
 }
 
-/// Installs a hostile connector with all that it asks for, and an app for it.
+/// Installs a hostile connector with everything granted that it requests, and an app for it.
 async fn invite(rig: &Rig, name: &str) -> anyhow::Result<()> {
     let api = &rig.stack.api;
     let component = rig.stack.binaries().connector(&format!("hostile/{name}"))?;
@@ -89,7 +89,7 @@ async fn invite(rig: &Rig, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What it calls itself.
+/// Its name.
 fn connector(name: &str) -> String {
     format!("hostile-{name}")
 }
@@ -98,28 +98,28 @@ fn promotion(name: &str) -> String {
     format!("/v1/connectors/{}/versions/0.1.0/promote", connector(name))
 }
 
-/// Calls a hostile connector without a pause, and lets it serve again whenever it was set aside.
+/// Calls a hostile connector without a pause, and promotes it again whenever it was quarantined.
 async fn attack(origin: String, api: Api, name: &'static str) -> anyhow::Result<()> {
     let request =
         format!("POST /hooks/{name} HTTP/1.1\r\nhost: weir\r\nx-secret: {SECRET}\r\ncontent-length: 4\r\n\r\ntext");
     let mut connection = Connection::open(address(&origin)?).await?;
     loop {
         for _ in 0..limits::BREAKS {
-            connection.ask(request.as_bytes()).await?;
+            connection.exchange(request.as_bytes()).await?;
         }
-        // One that does not break off serves still, and the API says so.
+        // One that does not crash still serves, and the API reports that.
         api.post(&promotion(name), json!({})).await?;
     }
 }
 
 /// How long each of the neighbor's webhooks waited for its answer, in milliseconds.
 async fn waits(rig: &Rig, customers: &Customers<'_>, from: usize) -> anyhow::Result<Vec<f64>> {
-    let asked = steadily(rig.origin(), RATE, from..from + RATE * SECONDS, |n| customers.writes(n)).await?;
-    let refused = asked.iter().find(|asked| asked.status != 200);
+    let timed = steadily(rig.origin(), RATE, from..from + RATE * SECONDS, |n| customers.writes(n)).await?;
+    let refused = timed.iter().find(|timed| timed.status != 200);
     ensure!(
         refused.is_none(),
         "a neighbor's webhook was answered {:?}",
-        refused.map(|asked| asked.status)
+        refused.map(|timed| timed.status)
     );
-    Ok(asked.iter().map(|asked| asked.waited.as_secs_f64() * 1_000.0).collect())
+    Ok(timed.iter().map(|timed| timed.waited.as_secs_f64() * 1_000.0).collect())
 }

@@ -1,5 +1,5 @@
-//! P10: what several hosts on one PostgreSQL send in a second, where the platform's answers are what is waited for; and what they
-//! send together under its rate.
+//! P10: the throughput of several hosts on one PostgreSQL when the platform's response time is the bottleneck, and
+//! their total rate under the platform's limit.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,14 @@ use tokio::task::JoinSet;
 use weir_test_postgres::PostgresServer;
 use weir_tests::{Nodes, Options, Stack};
 
-use crate::pacing::{Turn, most_in_a_second};
+use crate::pacing::{TimedSend, most_in_a_second};
 use crate::report::Row;
 use crate::rig::{ACCOUNT, Rig, folder, text};
 
-/// How long the platform takes to answer a send.
+/// The platform's response time for a send.
 const ANSWER_MS: u64 = 400;
-/// Sends of a node at once: with the platform's time a node sends forty in a second, so that two cores are enough for four nodes.
+/// Sends of a node at once: with the platform's time a node sends forty in a second, so that two cores are enough for
+/// four nodes.
 const IN_FLIGHT: usize = 16;
 const PEOPLE: usize = 160;
 const MESSAGES: usize = 10;
@@ -26,7 +27,7 @@ const PACED_NODES: usize = 3;
 /// The platform's rate.
 const RATE: f64 = 10.0;
 
-/// What so many nodes did.
+/// The result of a number of nodes.
 struct Sent {
     per_second: f64,
     /// Processor time of the server for each message, in milliseconds.
@@ -78,11 +79,11 @@ async fn sent(count: usize) -> anyhow::Result<Sent> {
     let slow = json!({"on": "send", "fault": {"delay_ms": ANSWER_MS}, "times": 2 * ALL});
     rig.stack.phone.order_fault(slow).await?;
     let (first, before) = (rig.last_call().await?, server.processor_ms()?);
-    let begun = rig.now_ms().await?;
+    let started = rig.now_ms().await?;
     fill(&rig, &conversations, MESSAGES).await?;
     let sends = all_sent(&rig, first, ALL).await?;
     let last = sends.iter().filter_map(|send| send["time_ms"].as_i64()).max();
-    let took = last.context("a send without a time")? - begun;
+    let took = last.context("a send without a time")? - started;
     let server_ms = (server.processor_ms()? - before) / ALL as f64;
     nodes.stop().await?;
     rig.stack.stop().await?;
@@ -102,12 +103,12 @@ async fn paced() -> anyhow::Result<(usize, f64)> {
     let sends = all_sent(&rig, first, PACED).await?;
     nodes.stop().await?;
     rig.stack.stop().await?;
-    let turns: Vec<Turn> = sends.iter().map(Turn::read).collect::<anyhow::Result<_>>()?;
-    let (Some(begin), Some(end)) = (turns.first(), turns.last()) else {
+    let timed: Vec<TimedSend> = sends.iter().map(TimedSend::read).collect::<anyhow::Result<_>>()?;
+    let (Some(begin), Some(end)) = (timed.first(), timed.last()) else {
         anyhow::bail!("nothing was sent");
     };
-    let rate = (turns.len() - 1) as f64 * 1_000.0 / (end.at - begin.at) as f64;
-    Ok((most_in_a_second(&turns), rate))
+    let rate = (timed.len() - 1) as f64 * 1_000.0 / (end.at - begin.at) as f64;
+    Ok((most_in_a_second(&timed), rate))
 }
 
 /// Fills the queue, by a few callers at once.

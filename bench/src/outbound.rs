@@ -1,5 +1,5 @@
-//! P3: sends in a second to the sandbox with the platform's limit lifted, from the first call of the API to the last message
-//! at the platform.
+//! P3: sends in a second to the sandbox with the platform's limit lifted, from the first call of the API to the last
+//! message at the platform.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const CALLERS: usize = 64;
 /// Rounds of each, in turn; the middle one counts.
 const ROUNDS: usize = 3;
 
-/// Measures this build beside the bare loop, and beside another build of Weir if one is named.
+/// Measures this build against the bare loop, and against another build of Weir if one is given.
 pub(crate) async fn measure(against: Option<&Path>) -> anyhow::Result<Vec<Row>> {
     let rig = Rig::begin(true).await?;
     let other = match against {
@@ -70,7 +70,7 @@ pub(crate) async fn measure(against: Option<&Path>) -> anyhow::Result<Vec<Row>> 
     Ok(rows)
 }
 
-/// What a round of sends came to.
+/// The result of a round of sends.
 struct Sent {
     per_second: f64,
     refused: usize,
@@ -84,7 +84,7 @@ async fn quiet(rig: &Rig) -> anyhow::Result<()> {
 /// Sends in a second through Weir.
 async fn weir(rig: &Rig, conversations: &[Value]) -> anyhow::Result<Sent> {
     let first = rig.last_call().await?;
-    let begun = rig.now_ms().await?;
+    let started = rig.now_ms().await?;
     let paths: Vec<String> = conversations
         .iter()
         .map(|one| Ok(format!("/v1/conversations/{}/messages", text(one, "id")?)))
@@ -109,7 +109,7 @@ async fn weir(rig: &Rig, conversations: &[Value]) -> anyhow::Result<Sent> {
         if is_over {
             ensure!(taken <= PEOPLE * MESSAGES, "{taken} sends");
             let last = sends.iter().filter_map(|send| send["time_ms"].as_i64()).max();
-            let took = last.context("a send without a time")? - begun;
+            let took = last.context("a send without a time")? - started;
             return Ok(Sent {
                 per_second: taken as f64 * 1_000.0 / took as f64,
                 refused: sends.len() - taken,
@@ -121,7 +121,7 @@ async fn weir(rig: &Rig, conversations: &[Value]) -> anyhow::Result<Sent> {
     }
 }
 
-/// Sends in a second without Weir: a loop of requests, no record, no rules.
+/// Sends per second without Weir: a loop of requests, without a database or rules.
 async fn bare(rig: &Rig, token: &str, conversations: &[Value]) -> anyhow::Result<f64> {
     let business = rig.business()?.to_owned();
     let url = format!("{}/open_api/v1.3/business/message/send/", rig.stack.sandbox.origin());
@@ -130,7 +130,7 @@ async fn bare(rig: &Rig, token: &str, conversations: &[Value]) -> anyhow::Result
         .iter()
         .map(|one| text(one, "platform_id"))
         .collect::<anyhow::Result<_>>()?;
-    let begun = Instant::now();
+    let started = Instant::now();
     spread(threads, move |thread, n| {
         let request = client.post(&url).header("Access-Token", &token).json(&json!({
             "business_id": business, "recipient_type": "CONVERSATION", "recipient": thread, "message_type": "TEXT",
@@ -143,7 +143,7 @@ async fn bare(rig: &Rig, token: &str, conversations: &[Value]) -> anyhow::Result
         }
     })
     .await?;
-    Ok((PEOPLE * MESSAGES) as f64 / begun.elapsed().as_secs_f64())
+    Ok((PEOPLE * MESSAGES) as f64 / started.elapsed().as_secs_f64())
 }
 
 /// Does `send` for each message of each conversation, in turn, so many at once.
@@ -171,7 +171,7 @@ where
     Ok(())
 }
 
-/// A token of the bare loop's own, by the consent page and the code (TikTok API reference, Token exchange).
+/// A token for the bare loop, by the consent page and the code (TikTok API reference, Token exchange).
 async fn token(rig: &Rig) -> anyhow::Result<String> {
     let sandbox = rig.stack.sandbox.origin();
     let (key, back) = ("7000000000000000001", "http://127.0.0.1:9/callback");

@@ -1,4 +1,5 @@
-//! P4: the platform's rate, used up and never overrun, in fair turns: many channels of one app, each with a full queue.
+//! P4: the platform's rate, fully used and never exceeded, shared fairly: many channels of one app, each with a full
+//! queue.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -25,12 +26,12 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
     fill(&rig, channels).await?;
     let sends = all_sent(&rig, first).await?;
     rig.stack.stop().await?;
-    let turns: Vec<Turn> = sends.iter().map(Turn::read).collect::<anyhow::Result<_>>()?;
+    let timed: Vec<TimedSend> = sends.iter().map(TimedSend::read).collect::<anyhow::Result<_>>()?;
     let refused = sends.iter().filter(|send| send["code"] != 0).count();
-    let (Some(begin), Some(end)) = (turns.first(), turns.last()) else {
+    let (Some(begin), Some(end)) = (timed.first(), timed.last()) else {
         anyhow::bail!("nothing was sent");
     };
-    let rate = (turns.len() - 1) as f64 * 1_000.0 / (end.at - begin.at) as f64;
+    let rate = (timed.len() - 1) as f64 * 1_000.0 / (end.at - begin.at) as f64;
     Ok(Row::new("P4", "pacing")
         .saw(format!(
             "{ALL} messages of {CHANNELS} channels in {:.1} s",
@@ -38,11 +39,12 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
         ))
         .saw(format!("{refused} refused for the rate"))
         .at_least("sends/s", rate, 9.8)
-        .at_most("most in a sliding second", most_in_a_second(&turns) as f64, RATE as f64)
-        .at_most("turns taken while another waited", unfair(&turns) as f64, 0.0))
+        .at_most("most in a sliding second", most_in_a_second(&timed) as f64, RATE as f64)
+        .at_most("turns taken while another waited", unfair(&timed) as f64, 0.0))
 }
 
-/// Connects the accounts; the customers of each write, so that its windows are open. Gives each channel's conversations.
+/// Connects the accounts; the customers of each write, so that its windows are open. Gives each channel's
+/// conversations.
 async fn channels(rig: &Rig) -> anyhow::Result<Vec<Vec<String>>> {
     for person in 0..PEOPLE {
         let person = json!({"username": format!("person_{person}"), "country": "ID"});
@@ -68,7 +70,7 @@ async fn channels(rig: &Rig) -> anyhow::Result<Vec<Vec<String>>> {
         Ok((all.len() == CHANNELS * PEOPLE).then_some(all))
     })
     .await?;
-    // What connecting asked of the platform has used the rate; its second goes by before anything is measured.
+    // The requests of connecting have used the rate: that second must pass before the measurement.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let of = |channel: &String| {
         let theirs = conversations.iter().filter(|one| one["channel_id"] == *channel);
@@ -110,12 +112,12 @@ async fn all_sent(rig: &Rig, first: u64) -> anyhow::Result<Vec<Value>> {
 }
 
 /// A send as the sandbox's own clock saw it.
-pub(crate) struct Turn {
+pub(crate) struct TimedSend {
     pub(crate) at: i64,
     account: String,
 }
 
-impl Turn {
+impl TimedSend {
     pub(crate) fn read(send: &Value) -> anyhow::Result<Self> {
         Ok(Self {
             at: send["time_ms"].as_i64().context("a send without a time")?,
@@ -125,11 +127,11 @@ impl Turn {
 }
 
 /// The most sends that any span of a second holds.
-pub(crate) fn most_in_a_second(turns: &[Turn]) -> usize {
+pub(crate) fn most_in_a_second(timed: &[TimedSend]) -> usize {
     let mut from = 0;
     let mut most = 0;
-    for (to, turn) in turns.iter().enumerate() {
-        while turn.at - turns[from].at >= 1_000 {
+    for (to, timed_send) in timed.iter().enumerate() {
+        while timed_send.at - timed[from].at >= 1_000 {
             from += 1;
         }
         most = most.max(to - from + 1);
@@ -137,17 +139,20 @@ pub(crate) fn most_in_a_second(turns: &[Turn]) -> usize {
     most
 }
 
-/// How often a channel had its turn again while another, that still had messages, had none in between.
-fn unfair(turns: &[Turn]) -> usize {
+/// How often a channel sent twice while another channel with queued messages sent nothing in between.
+fn unfair(timed: &[TimedSend]) -> usize {
     let mut last_of: BTreeMap<&str, usize> = BTreeMap::new();
-    for (n, turn) in turns.iter().enumerate() {
-        last_of.insert(&turn.account, n);
+    for (n, timed_send) in timed.iter().enumerate() {
+        last_of.insert(&timed_send.account, n);
     }
     let mut previous: BTreeMap<&str, usize> = BTreeMap::new();
     let mut unfair = 0;
-    for (n, turn) in turns.iter().enumerate() {
-        if let Some(before) = previous.insert(&turn.account, n) {
-            let had: BTreeSet<&str> = turns[before..n].iter().map(|turn| turn.account.as_str()).collect();
+    for (n, timed_send) in timed.iter().enumerate() {
+        if let Some(before) = previous.insert(&timed_send.account, n) {
+            let had: BTreeSet<&str> = timed[before..n]
+                .iter()
+                .map(|timed_send| timed_send.account.as_str())
+                .collect();
             let waits = last_of
                 .iter()
                 .any(|(account, last)| *last > n && !had.contains(account));
@@ -161,26 +166,26 @@ fn unfair(turns: &[Turn]) -> usize {
 mod tests {
     use super::*;
 
-    fn turns(of: &[(i64, &str)]) -> Vec<Turn> {
-        let turn = |(at, account): &(i64, &str)| Turn {
+    fn timed(of: &[(i64, &str)]) -> Vec<TimedSend> {
+        let timed_send = |(at, account): &(i64, &str)| TimedSend {
             at: *at,
             account: (*account).to_owned(),
         };
-        of.iter().map(turn).collect()
+        of.iter().map(timed_send).collect()
     }
 
     #[test]
     fn a_second_slides_and_ends_before_its_thousandth_millisecond() {
         assert_eq!(
-            most_in_a_second(&turns(&[(0, "a"), (999, "a"), (1_000, "a"), (1_001, "a")])),
+            most_in_a_second(&timed(&[(0, "a"), (999, "a"), (1_000, "a"), (1_001, "a")])),
             3
         );
     }
 
     #[test]
-    fn a_turn_is_unfair_while_another_waits_and_not_when_nobody_does() {
-        assert_eq!(unfair(&turns(&[(0, "a"), (1, "b"), (2, "a"), (3, "b")])), 0);
-        assert_eq!(unfair(&turns(&[(0, "a"), (1, "a"), (2, "b")])), 1);
-        assert_eq!(unfair(&turns(&[(0, "b"), (1, "a"), (2, "a")])), 0);
+    fn turn_is_unfair_only_while_another_waits() {
+        assert_eq!(unfair(&timed(&[(0, "a"), (1, "b"), (2, "a"), (3, "b")])), 0);
+        assert_eq!(unfair(&timed(&[(0, "a"), (1, "a"), (2, "b")])), 1);
+        assert_eq!(unfair(&timed(&[(0, "b"), (1, "a"), (2, "a")])), 0);
     }
 }

@@ -1,5 +1,5 @@
-//! A record filled without Weir: channels and conversations through the store, as Weir would; millions of messages by copying
-//! rows, since a record grows over years and a measurement must not.
+//! A database filled without Weir: channels and conversations through the store, as Weir does; millions of messages by
+//! copying rows, since a database grows over years and a measurement cannot take as long.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,25 +15,25 @@ use weir_domain::inbound::{Fact, InboundEvent, InboundMessage, Person};
 use weir_domain::limits;
 use weir_domain::manifest::Manifest;
 use weir_domain::message::{Content, Direction, Origin};
-use weir_domain::policy::{OriginMap, RuleBook};
+use weir_domain::policy::{OriginMap, PolicySet};
 use weir_domain::time::Timestamp;
 use weir_store::{App, ConversationFilter, MasterKey, NewChannel, Page, Source, SqliteStore, Store};
 
 use crate::load;
 use crate::rig::MASTER_KEY;
 
-/// Writes that are in hand at once while a record is filled.
+/// Concurrent writes while a database is filled.
 const AT_ONCE: usize = 256;
 
-/// An open record, and by whose rules it is written.
+/// An open database, and the policies by which it is written.
 pub(crate) struct Record {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) app: App,
-    pub(crate) book: RuleBook,
+    pub(crate) policies: PolicySet,
 }
 
 impl Record {
-    /// Opens the record at `path`, or makes it, with the TikTok app in it.
+    /// Opens the database at `path`, or creates it, with the TikTok app in it.
     pub(crate) async fn open(path: &Path, manifest: Arc<Manifest>) -> anyhow::Result<Self> {
         let mint = Arc::new(Mint::from_seed([3; 32]));
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(path, &MasterKey::new(MASTER_KEY), mint)?);
@@ -55,11 +55,11 @@ impl Record {
                 app
             }
         };
-        let book = RuleBook::new(manifest, app.settings.clone());
-        Ok(Self { store, app, book })
+        let policies = PolicySet::new(manifest, app.settings.clone());
+        Ok(Self { store, app, policies })
     }
 
-    /// Connects accounts `shop_0` … and gives them.
+    /// Connects accounts `shop_0` … and returns them.
     pub(crate) async fn connect(&self, count: usize) -> anyhow::Result<Vec<Channel>> {
         let mut channels = Vec::with_capacity(count);
         let mut tasks = JoinSet::new();
@@ -99,11 +99,11 @@ impl Record {
     }
 
     /// Lets the `n`th message come in, written by `person` to `account`.
-    pub(crate) async fn hear(&self, account: &str, person: usize, n: usize) -> anyhow::Result<()> {
+    pub(crate) async fn receive_webhook(&self, account: &str, person: usize, n: usize) -> anyhow::Result<()> {
         let event = writes(account, person, n);
         let recorded = self
             .store
-            .record_inbound(&self.app, vec![event], Source::Webhook, &self.book, now())
+            .record_inbound(&self.app, vec![event], Source::Webhook, &self.policies, now())
             .await?;
         anyhow::ensure!(recorded.stored == 1, "message {n} was not stored: {recorded:?}");
         Ok(())
@@ -120,7 +120,7 @@ impl Record {
             }
             let account = accounts[person % accounts.len()].platform_id.clone();
             let record = Arc::clone(self);
-            tasks.spawn(async move { record.hear(&account, person, person).await });
+            tasks.spawn(async move { record.receive_webhook(&account, person, person).await });
         }
         while let Some(done) = tasks.join_next().await {
             done??;
@@ -172,7 +172,7 @@ fn credential(n: usize) -> Credential {
 }
 
 fn writes(account: &str, person: usize, n: usize) -> InboundEvent {
-    let told = InboundMessage {
+    let reported = InboundMessage {
         platform_id: format!("M{n}"),
         part: 0,
         conversation: format!("C{person}"),
@@ -193,31 +193,32 @@ fn writes(account: &str, person: usize, n: usize) -> InboundEvent {
     };
     InboundEvent {
         channel_platform_id: account.to_owned(),
-        // As TikTok's connector makes it: what is known by its own row needs no key beside it.
+        // As TikTok's connector makes it: an event that its own row identifies needs no separate key.
         key: format!("M{n}"),
-        fact: Fact::Message(Box::new(told)),
+        fact: Fact::Message(Box::new(reported)),
     }
 }
 
-/// How many messages a record holds.
+/// The number of messages in a database.
 pub(crate) fn messages(path: &Path) -> anyhow::Result<u64> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let count: i64 = connection.query_row("SELECT count(*) FROM messages", [], |row| row.get(0))?;
     Ok(count.unsigned_abs())
 }
 
-/// Gives every conversation of a closed record so many messages more, each with its event: copies of its first
-/// one under ids of their own, older than it.
+/// Adds so many messages to every conversation of a closed database, each with its event: copies of its first message
+/// under ids of their own, older than that.
 pub(crate) fn multiply(path: &Path, copies: u32) -> anyhow::Result<()> {
     let connection = Connection::open(path)?;
-    // Nobody else has it open, and a broken one is thrown away.
+    // No other process has it open, and a broken one is discarded.
     connection.pragma_update_and_check(None, "journal_mode", "OFF", |row| row.get::<_, String>(0))?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "cache_size", -(1 << 20))?;
-    let begun = connection.query_row("SELECT max(n) FROM messages", [], |row| row.get::<_, i64>(0))?;
+    let started = connection.query_row("SELECT max(n) FROM messages", [], |row| row.get::<_, i64>(0))?;
     connection.execute_batch("BEGIN")?;
     for copy in 1..=copies {
-        // Sixteen bytes each: six of time, so that they lie as ids lie that were made in turn; then a number of their own.
+        // Sixteen bytes each: six of time, so that they lie as ids lie that were made in turn; then a number of their
+        // own.
         connection
             .prepare_cached(
                 "INSERT INTO messages (id, workspace_id, channel_id, conversation_id, contact_id, sequence, direction, origin,
@@ -227,7 +228,7 @@ pub(crate) fn multiply(path: &Path, copies: u32) -> anyhow::Result<()> {
                      counted, sent_at - ?1, sent_at - ?1, created_at - ?1
                  FROM messages WHERE n <= ?2",
             )?
-            .execute(params![copy, begun])?;
+            .execute(params![copy, started])?;
         connection
             .prepare_cached(
                 "INSERT INTO events (id, workspace_id, channel_id, conversation_id, type, at, data)
@@ -235,7 +236,7 @@ pub(crate) fn multiply(path: &Path, copies: u32) -> anyhow::Result<()> {
                      type, at - ?1, data
                  FROM events WHERE type = 'message.received' AND sequence <= ?2 ORDER BY sequence LIMIT ?3",
             )?
-            .execute(params![copy, begun * 8, begun])?;
+            .execute(params![copy, started * 8, started])?;
     }
     connection.execute("UPDATE conversations SET sequence = sequence + ?1", [copies])?;
     connection.execute_batch("COMMIT")?;
@@ -243,5 +244,5 @@ pub(crate) fn multiply(path: &Path, copies: u32) -> anyhow::Result<()> {
     connection
         .close()
         .map_err(|(_, error)| error)
-        .context("the filled record cannot be closed")
+        .context("the filled database cannot be closed")
 }

@@ -1,4 +1,4 @@
-//! What was measured: a row for each question, as a line for a person and as JSON for programs.
+//! The results: one row per benchmark, as a line for a person and as JSON for programs.
 
 use std::fmt;
 use std::path::Path;
@@ -15,9 +15,9 @@ pub(crate) struct Row {
     name: String,
     /// When it was measured, in UTC.
     at: String,
-    /// What was seen, for the reader; absolute figures are the machine's as much as Weir's.
+    /// Values without a target; absolute figures depend on the machine as much as on Weir.
     seen: Vec<String>,
-    /// What is judged.
+    /// Values with a target.
     judged: Vec<Figure>,
 }
 
@@ -98,7 +98,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// What is there from earlier runs; empty if there is nothing, or another form.
+    /// The results of earlier runs; empty if there are none, or in another format.
     pub(crate) fn read(path: &Path) -> Self {
         let rows = std::fs::read(path)
             .ok()
@@ -122,7 +122,7 @@ impl Report {
     }
 }
 
-/// The machine in words.
+/// A description of the machine.
 fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let line = |path: &str, name: &str| {
@@ -156,7 +156,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     percentile(values, 0.5)
 }
 
-/// The value below which this share of the values lies; NaN of none.
+/// The value below which this share of the values is; NaN for no values.
 pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_told_as_people_read_them() {
+    fn numbers_are_formatted_for_people() {
         assert_eq!(
             [9.0, 999.6, 12345.0, 1_000_000.0].map(whole),
             ["9", "1,000", "12,345", "1,000,000"]

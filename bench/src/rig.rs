@@ -1,4 +1,4 @@
-//! What most rows begin with: the built programs, an account connected, and a folder on the disk where the build lies.
+//! The setup of most rows: the built programs, a connected account, and a directory on the disk of the build.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use weir_tests::{Options, Stack};
 
-/// The key that everything at rest is sealed by: fixed, so that a row can fill the record while Weir is down.
+/// The master key: fixed, so that a row can fill the database while Weir is down.
 pub(crate) const MASTER_KEY: [u8; 32] = [7; 32];
 
 /// The business account.
@@ -20,11 +20,11 @@ pub(crate) struct Rig {
     pub(crate) stack: Stack,
     /// The connected account.
     pub(crate) channel: Value,
-    /// Dropped last: the record lies in it.
+    /// Dropped last: it contains the database.
     pub(crate) folder: TempDir,
 }
 
-/// A folder of its own beside the build: the machine's real disk, not a disk in memory.
+/// A temporary directory next to the build: on the machine's real disk, not in memory.
 pub(crate) fn folder() -> anyhow::Result<TempDir> {
     let here = std::env::current_exe()?;
     let target = here
@@ -56,7 +56,7 @@ impl Rig {
         Self::over(Stack::start(options).await?, folder, free).await
     }
 
-    /// Over programs that run, with their record in `folder`.
+    /// For running programs, with their database in `folder`.
     pub(crate) async fn over(stack: Stack, folder: TempDir, free: bool) -> anyhow::Result<Self> {
         stack.install("tiktok").await?;
         if free {
@@ -69,7 +69,7 @@ impl Rig {
         Ok(Self { stack, channel, folder })
     }
 
-    /// Where Weir takes webhooks and calls.
+    /// Weir's base URL.
     pub(crate) fn origin(&self) -> &str {
         self.stack.api.origin()
     }
@@ -81,7 +81,7 @@ impl Rig {
             .context("the channel has no platform_id")
     }
 
-    /// Where Weir's record lies.
+    /// The directory of Weir's database.
     pub(crate) fn record(&self) -> PathBuf {
         self.stack.data().join("weir.db")
     }
@@ -119,11 +119,12 @@ impl Rig {
         }
     }
 
-    /// Lets `people` customers write once each, and waits until every one of their conversations has heard that and has its whole
-    /// budget; gives them.
+    /// Has `people` customers write once each, waits until each of their conversations has the message and its whole
+    /// budget, and returns the conversations.
     pub(crate) async fn everybody_writes(&self, people: usize) -> anyhow::Result<Vec<Value>> {
         self.stack.phone.set(json!({"webhooks": true})).await?;
-        // A budget that was used unseen by Weir looks whole: only a window that opened anew says that the contact wrote.
+        // A budget that was used without Weir appears whole: only a window that opened again shows that the contact
+        // wrote.
         let before = opened(&self.conversations().await?);
         let load = json!({"account": ACCOUNT, "people": people, "per_second": 500, "count": people});
         self.stack.phone.order("load", load).await?;

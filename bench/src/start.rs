@@ -1,5 +1,5 @@
-//! P7: from the start of the process to the first yes of `/readyz` on a large record, and loading a connector that was compiled
-//! before.
+//! P7: the time from the start of the process to the first 200 of `/readyz` on a large database, and of loading a
+//! connector that was compiled before.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,9 +46,9 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
     }
     let mut loads = Vec::new();
     for _ in 0..LOADS {
-        let begun = Instant::now();
+        let started = Instant::now();
         runtime.load().await?;
-        loads.push(begun.elapsed().as_secs_f64() * 1_000.0);
+        loads.push(started.elapsed().as_secs_f64() * 1_000.0);
     }
     rig.stack.sandbox.stop().await?;
     Ok(Row::new("P7", "start")
@@ -57,20 +57,24 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
         .at_most("loading a compiled connector, ms", median(&loads), 5.0))
 }
 
-/// Starts Weir and asks until it is ready; seconds from before the start.
+/// Starts Weir and polls until it is ready; the seconds from before the start.
 async fn ready(rig: &mut Rig) -> anyhow::Result<f64> {
-    let begun = Instant::now();
+    let started = Instant::now();
     rig.stack.start_weir().await?;
     let address = address(rig.origin())?.to_owned();
     let mut connection = Connection::open(&address).await?;
-    while connection.ask(b"GET /readyz HTTP/1.1\r\nhost: weir\r\n\r\n").await? != 200 {
-        anyhow::ensure!(begun.elapsed() < Duration::from_secs(60), "not ready after a minute");
+    while connection
+        .exchange(b"GET /readyz HTTP/1.1\r\nhost: weir\r\n\r\n")
+        .await?
+        != 200
+    {
+        anyhow::ensure!(started.elapsed() < Duration::from_secs(60), "not ready after a minute");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    Ok(begun.elapsed().as_secs_f64())
+    Ok(started.elapsed().as_secs_f64())
 }
 
-/// A runtime beside Weir's, with the TikTok connector's bytes and a cache of its own.
+/// A runtime separate from Weir's, with the TikTok connector's bytes and a cache of its own.
 pub(crate) struct Loader {
     runtime: Runtime,
     bytes: Bytes,
@@ -92,7 +96,7 @@ impl Loader {
             egress: Egress::new(weir_egress::Config::default()).context("no way out")?,
             bodies: Arc::new(NoBodies),
             clock: Arc::new(System),
-            observer: Arc::new(Nobody),
+            observer: Arc::new(NoObserver),
         };
         Ok(Self {
             runtime: Runtime::start(settings, host)?,
@@ -114,9 +118,9 @@ impl Clock for System {
     }
 }
 
-struct Nobody;
+struct NoObserver;
 
-impl CallObserver for Nobody {
+impl CallObserver for NoObserver {
     fn on_call_end(&self, _: &CallEnd<'_>) {}
     fn on_refusal(&self, _: &Refused<'_>) {}
 }

@@ -1,4 +1,5 @@
-//! P8: a hundred changes of version under a steady load in and out, held against the same load in peace.
+//! P8: a hundred changes of version under a steady load in both directions, compared with the same load without
+//! changes.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ const ANSWERED: usize = 2 * SENDS * SECONDS / 10;
 /// The versions that take turns: the second is the first with another number.
 const VERSIONS: [&str; 2] = ["0.2.0", "0.1.0"];
 
-/// What was seen of the answers to one half of the load.
+/// The responses to one half of the load.
 struct Seen {
     /// From a webhook's moment to its answer, in milliseconds.
     waits: Vec<f64>,
@@ -59,22 +60,22 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
         let mut ticks = tokio::time::interval(Duration::from_secs(SECONDS as u64) / u32::try_from(SWAPS)?);
         for swap in 0..SWAPS {
             ticks.tick().await;
-            let begun = Instant::now();
+            let started = Instant::now();
             let path = format!("/v1/connectors/tiktok/versions/{}/promote", VERSIONS[swap % 2]);
             rig.stack.api.post(&path, json!({})).await?.expect(200)?;
-            promotions.push(ms(begun.elapsed()));
+            promotions.push(ms(started.elapsed()));
         }
         anyhow::Ok(())
     };
     let (changed, loaded) = tokio::join!(changing, load(&rig, &customers, &conversations, 1));
     changed?;
     let swaps = loaded?;
-    let told = WEBHOOKS * SECONDS * 2;
-    let kept = kept(&rig, after, told).await?;
+    let expected = WEBHOOKS * SECONDS * 2;
+    let kept = kept(&rig, after, expected).await?;
     let sent = taken(&rig, first).await?;
     let answers = SENDS * SECONDS * 2;
     let doubled = kept.values().filter(|times| **times > 1).count() + sent.saturating_sub(answers);
-    let lost = told.saturating_sub(kept.len()) + answers.saturating_sub(sent);
+    let lost = expected.saturating_sub(kept.len()) + answers.saturating_sub(sent);
     let (calm, changing) = (percentile(&peace.waits, 0.99), percentile(&swaps.waits, 0.99));
     rig.stack.stop().await?;
     Ok(Row::new("P8", "swap")
@@ -91,7 +92,7 @@ pub(crate) async fn measure() -> anyhow::Result<Row> {
         .at_most("p99 with swaps to p99 in peace", changing / calm, 1.25))
 }
 
-/// Stages the other version; it asks for nothing that the first does not have.
+/// Stages the other version; it requests nothing that the first does not have.
 async fn stage(rig: &Rig) -> anyhow::Result<()> {
     let api = &rig.stack.api;
     let component = rig.stack.binaries().connector("variants/tiktok-same")?;
@@ -116,10 +117,10 @@ async fn load(rig: &Rig, customers: &Customers<'_>, conversations: &[String], ha
     let (webhooks, sends) = (webhooks?, sends?);
     let statuses = || {
         let sends = sends.iter().map(|status| (*status, 202));
-        sends.chain(webhooks.iter().map(|asked| (asked.status, 200)))
+        sends.chain(webhooks.iter().map(|timed| (timed.status, 200)))
     };
     Ok(Seen {
-        waits: webhooks.iter().map(|asked| ms(asked.waited)).collect(),
+        waits: webhooks.iter().map(|timed| ms(timed.waited)).collect(),
         otherwise: statuses().filter(|(status, wanted)| status != wanted).count(),
         failed: statuses().filter(|(status, _)| *status >= 500).count(),
     })
@@ -160,7 +161,7 @@ async fn last_event(rig: &Rig) -> anyhow::Result<u64> {
     }
 }
 
-/// How often each of the webhooks' messages stands in the record.
+/// How often each of the webhooks' messages is in the database.
 async fn kept(rig: &Rig, after: u64, count: usize) -> anyhow::Result<HashMap<String, usize>> {
     let mut times: HashMap<String, usize> = (PEOPLE..PEOPLE + count).map(|n| (text(n), 0)).collect();
     let mut last = after;
@@ -173,8 +174,8 @@ async fn kept(rig: &Rig, after: u64, count: usize) -> anyhow::Result<HashMap<Str
         };
         last = sequence;
         for event in &events {
-            let said = event["data"]["content"]["text"].as_str().unwrap_or_default();
-            if let Some(times) = times.get_mut(said) {
+            let shown = event["data"]["content"]["text"].as_str().unwrap_or_default();
+            if let Some(times) = times.get_mut(shown) {
                 *times += 1;
             }
         }

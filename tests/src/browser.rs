@@ -82,8 +82,8 @@ impl Browser {
             status == 200 && at.path().starts_with("/v2/auth/authorize"),
             "no consent page at {at}: {status} {page}"
         );
-        let asked: BTreeMap<String, String> = at.query_pairs().into_owned().collect();
-        let field = |name: &str| asked.get(name).map_or("", String::as_str);
+        let query: BTreeMap<String, String> = at.query_pairs().into_owned().collect();
+        let field = |name: &str| query.get(name).map_or("", String::as_str);
         let mut form = vec![
             ("client_key", field("client_key")),
             ("redirect_uri", field("redirect_uri")),

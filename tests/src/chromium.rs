@@ -16,14 +16,14 @@ use crate::{PATIENCE, until};
 
 /// The member under which WebDriver names an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
-/// Enter, as WebDriver spells it.
+/// WebDriver's code of Enter.
 pub const ENTER: &str = "\u{e007}";
-/// Tab, as WebDriver spells it.
+/// WebDriver's code of Tab.
 pub const TAB: &str = "\u{e004}";
-/// Escape, as WebDriver spells it.
+/// WebDriver's code of Escape.
 pub const ESCAPE: &str = "\u{e00c}";
 
-/// Noted in every page before its own scripts: what ran that must not, and what the page's policy stopped.
+/// Runs in every page before its own scripts and records injected code that ran and violations of the page's policy.
 const WITNESS: &str = "
     window.ran = []; window.stopped = [];
     for (const name of ['alert', 'confirm', 'prompt', 'print']) window[name] = (words) => { window.ran.push(`${name} ${words}`); };
@@ -31,12 +31,12 @@ const WITNESS: &str = "
     addEventListener('error', (event) => window.ran.push(`error ${event.message}`));
     addEventListener('unhandledrejection', (event) => window.ran.push(`rejection ${event.reason}`));";
 
-/// A browser with a profile of its own; it ends with this value.
+/// A browser with a profile of its own; it is closed when this value is dropped.
 #[derive(Debug)]
 pub struct Chromium {
     client: reqwest::Client,
     session: String,
-    /// Of the browser itself, which its driver leaves behind when it is ended.
+    /// The process of the browser, which outlives its driver when that is killed.
     process: u64,
     _driver: Child,
     _profile: TempDir,
@@ -67,11 +67,11 @@ impl Chromium {
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
             "goog:chromeOptions": {"args": arguments},
-            // Pages with an event stream are never idle; their scripts say when they are ready.
+            // Pages with an event stream are never idle; their scripts signal when they are ready.
             "pageLoadStrategy": "eager",
         }}});
         let origin = format!("http://127.0.0.1:{port}");
-        let made = ask(&client, Method::POST, &format!("{origin}/session"), Some(wanted)).await?;
+        let made = call(&client, Method::POST, &format!("{origin}/session"), Some(wanted)).await?;
         let id = made["sessionId"].as_str().context("chromedriver gives no session")?;
         let browser = Self {
             client,
@@ -104,7 +104,7 @@ impl Chromium {
     pub async fn looks(&self, width: u32, height: u32, theme: &str) -> anyhow::Result<()> {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.devtools("Emulation.setDeviceMetricsOverride", size).await?;
-        // Without motion a picture never shows a color on its way.
+        // Without animations a screenshot never shows a transitional color.
         let features = json!({"features": [
             {"name": "prefers-color-scheme", "value": theme},
             {"name": "prefers-reduced-motion", "value": "reduce"},
@@ -121,7 +121,7 @@ impl Chromium {
             .await
     }
 
-    /// Runs a script that answers by calling its last argument.
+    /// Runs a script that returns its result by calling its last argument.
     ///
     /// # Errors
     /// It throws, or never calls.
@@ -133,7 +133,7 @@ impl Chromium {
     /// Waits until an expression about the page is true.
     ///
     /// # Errors
-    /// It does not become true; shows what the page says instead.
+    /// It does not become true; the error shows the page's text.
     pub async fn holds(&self, expression: &str) -> anyhow::Result<()> {
         let script = format!("return Boolean({expression})");
         let held = until(expression, async || {
@@ -144,7 +144,7 @@ impl Chromium {
             Ok(_) => Ok(()),
             Err(error) => {
                 let text = self.script("return document.body.innerText", json!([])).await?;
-                Err(error.context(format!("the page says: {}", text.as_str().unwrap_or_default())))
+                Err(error.context(format!("the page shows: {}", text.as_str().unwrap_or_default())))
             }
         }
     }
@@ -177,7 +177,7 @@ impl Chromium {
     /// Clicks what a selector finds first, as a person would.
     ///
     /// # Errors
-    /// It is not there, or something lies over it.
+    /// It is missing, or another element covers it.
     pub async fn click(&self, selector: &str) -> anyhow::Result<()> {
         self.click_found("css selector", selector).await
     }
@@ -193,7 +193,7 @@ impl Chromium {
     }
 
     async fn click_found(&self, by: &str, what: &str) -> anyhow::Result<()> {
-        // What is still being put together may go away between the finding and the click.
+        // While the page is being built, an element may be replaced between the search and the click.
         until(&format!("a click on {what}"), async || {
             let Ok(found) = self.command("/element", json!({"using": by, "value": what})).await else {
                 return Ok(None);
@@ -246,19 +246,19 @@ impl Chromium {
     /// There is none.
     pub async fn to_page(&self, which: usize) -> anyhow::Result<()> {
         let handle = until("another page", async || {
-            let handles = self.ask(Method::GET, "/window/handles", None).await?;
+            let handles = self.call(Method::GET, "/window/handles", None).await?;
             Ok(handles.get(which).cloned())
         })
         .await?;
         self.command("/window", json!({ "handle": handle })).await.map(|_| ())
     }
 
-    /// Keeps a picture of what is seen.
+    /// Saves a screenshot.
     ///
     /// # Errors
     /// It cannot be taken or written.
     pub async fn screenshot(&self, to: &Path) -> anyhow::Result<()> {
-        let picture = self.ask(Method::GET, "/screenshot", None).await?;
+        let picture = self.call(Method::GET, "/screenshot", None).await?;
         let bytes = STANDARD.decode(picture.as_str().unwrap_or_default())?;
         if let Some(folder) = to.parent() {
             std::fs::create_dir_all(folder)?;
@@ -266,7 +266,7 @@ impl Chromium {
         std::fs::write(to, bytes).with_context(|| format!("{} cannot be written", to.display()))
     }
 
-    /// What ran or was stopped in the page that should not have been tried, and what it loaded from elsewhere.
+    /// Injected code that ran or was blocked in the page, and resources that it loaded from other origins.
     ///
     /// # Errors
     /// The browser does not answer.
@@ -294,11 +294,11 @@ impl Chromium {
     }
 
     async fn command(&self, path: &str, body: Value) -> anyhow::Result<Value> {
-        self.ask(Method::POST, path, Some(body)).await
+        self.call(Method::POST, path, Some(body)).await
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
-        ask(&self.client, method, &format!("{}{path}", self.session), body).await
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
+        call(&self.client, method, &format!("{}{path}", self.session), body).await
     }
 
     /// Ends the browser.
@@ -306,7 +306,7 @@ impl Chromium {
     /// # Errors
     /// It does not end.
     pub async fn close(self) -> anyhow::Result<()> {
-        self.ask(Method::DELETE, "", None).await.map(|_| ())
+        self.call(Method::DELETE, "", None).await.map(|_| ())
     }
 }
 
@@ -321,7 +321,7 @@ impl Drop for Chromium {
     }
 }
 
-async fn ask(client: &reqwest::Client, method: Method, url: &str, body: Option<Value>) -> anyhow::Result<Value> {
+async fn call(client: &reqwest::Client, method: Method, url: &str, body: Option<Value>) -> anyhow::Result<Value> {
     let request = client.request(method, url);
     let request = match &body {
         Some(body) => request.json(body),
@@ -338,11 +338,11 @@ async fn ask(client: &reqwest::Client, method: Method, url: &str, body: Option<V
     Ok(answer["value"].take())
 }
 
-/// A driver and its port. One that ends before it listens is replaced: it picks its port while other tests take and
-/// leave theirs, and what it waits for on this machine is nothing that a test is about.
+/// A driver and its port. One that ends before it listens is replaced: it picks its port while other tests open and
+/// close theirs, and that failure is not what a test checks.
 async fn driver() -> anyhow::Result<(Child, u16)> {
     const STARTS: usize = 3;
-    let mut said = String::new();
+    let mut stderr_line = String::new();
     for _ in 0..STARTS {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
@@ -355,48 +355,48 @@ async fn driver() -> anyhow::Result<(Child, u16)> {
         let output = driver.stdout.take().context("chromedriver has no output")?;
         let errors = driver.stderr.take().context("chromedriver has no error output")?;
         let errors = tokio::spawn(all_of(errors));
-        said.clear();
-        let port = tokio::time::timeout(PATIENCE, port_in(output, &mut said))
+        stderr_line.clear();
+        let port = tokio::time::timeout(PATIENCE, port_in(output, &mut stderr_line))
             .await
-            .context("chromedriver did not say its port in time")??;
+            .context("chromedriver did not print its port in time")??;
         if let Some(port) = port {
             return Ok((driver, port));
         }
         let status = driver.wait().await?;
-        said = format!("{status}; it said:\n{said}{}", errors.await?);
+        stderr_line = format!("{status}, with the output:\n{stderr_line}{}", errors.await?);
     }
-    anyhow::bail!("chromedriver ended {STARTS} times without saying its port, at last with {said}")
+    anyhow::bail!("chromedriver ended {STARTS} times without printing its port, the last time with {stderr_line}")
 }
 
-/// The port that ChromeDriver says on its output when it listens, or nothing when it ends without; `said` is all until
-/// then. Nothing that matters comes afterwards.
-async fn port_in(output: tokio::process::ChildStdout, said: &mut String) -> anyhow::Result<Option<u16>> {
+/// The port that ChromeDriver prints when it listens, or none if it ends before that; `said` is its output until then.
+/// Its later output is not needed.
+async fn port_in(output: tokio::process::ChildStdout, stderr_line: &mut String) -> anyhow::Result<Option<u16>> {
     let mut lines = BufReader::new(output).lines();
     while let Some(line) = lines.next_line().await? {
         if let Some((_, port)) = line.split_once("started successfully on port ") {
             let port = port.trim_end_matches('.').parse()?;
-            // Its output goes on being read, so that it never waits for a reader.
+            // The rest of its output is read too, so that it never blocks.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             return Ok(Some(port));
         }
-        said.push_str(&line);
-        said.push('\n');
+        stderr_line.push_str(&line);
+        stderr_line.push('\n');
     }
     Ok(None)
 }
 
-/// What a program writes to its error output, read to the end so that it never waits for a reader; the first part kept.
+/// A program's error output, read to the end so that the program never blocks; only the first part is kept.
 async fn all_of(errors: tokio::process::ChildStderr) -> String {
     const KEPT: usize = 4096;
-    let mut said = String::new();
+    let mut stderr_line = String::new();
     let mut lines = BufReader::new(errors).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        if said.len() < KEPT {
-            said.push_str(&line);
-            said.push('\n');
+        if stderr_line.len() < KEPT {
+            stderr_line.push_str(&line);
+            stderr_line.push('\n');
         }
     }
-    said
+    stderr_line
 }
 
 /// The `target` folder that this program was built in.

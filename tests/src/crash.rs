@@ -1,18 +1,18 @@
-//! Repeated power failures: puts load on the real programs, ends Weir with `SIGKILL` at random moments, restarts it, and
-//! compares three logs: the platform's, Weir's and the endpoint's. With several nodes it ends or stops one of them, or ends
-//! the database server.
+//! Repeated power failures: puts load on the real programs, ends Weir with `SIGKILL` at random moments, restarts it,
+//! and compares three logs: the platform's, Weir's and the endpoint's. With several nodes it ends or stops one of them,
+//! or ends the database server.
 //!
 //! The seed determines the actions, but not their timing on the machine: a seed repeats the plan, not the run.
 
-mod books;
+mod run_ledger;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use books::{Books, Posted, Told};
 use fastrand::Rng;
+use run_ledger::{LoggedEvent, Posted, RunLedger};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -27,8 +27,9 @@ const PEOPLE: usize = 12;
 const LIFE_MS: std::ops::Range<u64> = 100..1_500;
 /// Rounds between two settlements, so that unfinished work of one crash is still there at the next.
 const SETTLE_EVERY: u32 = 5;
-/// A settlement ends after so many steps of the virtual clock without a change, or after so many in total; and the length
-/// of a step: three are longer than a lease (90 s) and than the delay before an uncertain message is searched for (120 s).
+/// A settlement ends after so many steps of the virtual clock without a change, or after so many in total; and the
+/// length of a step: three are longer than a lease (90 s) and than the delay before an uncertain message is searched
+/// for (120 s).
 const QUIET_STEPS: u32 = 40;
 const STEPS: u32 = 400;
 const STEP_MS: u64 = 60_000;
@@ -60,8 +61,8 @@ pub struct Plan {
 pub struct NodesPlan {
     /// How many.
     pub count: usize,
-    /// The server whose database `weir` they use. Of fifteen rounds two stop a node for a while, three end the server, and
-    /// ten end a node.
+    /// The server whose database `weir` they use. Of fifteen rounds two stop a node for a while, three end the server,
+    /// and ten end a node.
     pub server: PostgresServer,
 }
 
@@ -104,13 +105,15 @@ pub struct Figures {
     /// Times a message became uncertain.
     pub uncertain: usize,
     /// Messages that were sent again after their absence was proven.
-    pub sent_again: usize,
+    #[serde(rename = "sent_again")]
+    pub resent: usize,
     /// Messages that failed.
     pub failed: usize,
     /// Events in the log that the endpoint wants.
     pub events: usize,
     /// Deliveries of them.
-    pub handed: usize,
+    #[serde(rename = "handed")]
+    pub delivered: usize,
     /// The longest start after a kill, in milliseconds.
     pub longest_start_ms: u128,
     /// The inconsistencies; empty if every promise was kept.
@@ -134,7 +137,7 @@ pub struct Crash {
     rng: Rng,
     people: Vec<String>,
     conversations: Vec<String>,
-    books: Books,
+    run_ledger: RunLedger,
     figures: Figures,
     /// Messages that were being sent at a kill.
     in_flight: BTreeSet<String>,
@@ -181,7 +184,7 @@ impl Crash {
             rng: Rng::with_seed(plan.seed),
             people: (0..PEOPLE).map(|number| format!("customer_{number:02}")).collect(),
             conversations: Vec::new(),
-            books: Books::default(),
+            run_ledger: RunLedger::default(),
             figures: Figures {
                 seed: plan.seed,
                 ..Figures::default()
@@ -195,7 +198,7 @@ impl Crash {
             let person_order = json!({"username": person, "country": "ID"});
             crash.stack.phone.order("people", person_order).await?;
             let written = crash.stack.phone.of(person).writes("Hello!").await?;
-            crash.books.written.insert(id_of(&written["message_id"])?);
+            crash.run_ledger.written.insert(id_of(&written["message_id"])?);
         }
         crash.conversations = crate::until("every conversation", async || {
             let page = crash.stack.api.get("/v1/conversations?limit=200").await?.expect(200)?;
@@ -216,8 +219,8 @@ impl Crash {
         &self.figures
     }
 
-    /// One run of Weir under load, its end by `SIGKILL`, and its restart. Every few rounds everything is settled and the
-    /// logs are compared.
+    /// One run of Weir under load, its end by `SIGKILL`, and its restart. Every few rounds everything is settled and
+    /// the logs are compared.
     ///
     /// # Errors
     /// A program fails in another way than by breaking a promise; broken promises are in the figures.
@@ -250,7 +253,7 @@ impl Crash {
             self.write(&mut writes, format!("question {round}.{number}"));
         }
         while let Some(written) = writes.join_next().await {
-            self.books.written.insert(written??);
+            self.run_ledger.written.insert(written??);
         }
         self.recover(blow).await?;
         self.stack.phone.order("webhooks/retry", json!({})).await?;
@@ -272,14 +275,18 @@ impl Crash {
                         id,
                         ..Posted::default()
                     };
-                    self.books.posted.insert(text, accepted);
+                    self.run_ledger.posted.insert(text, accepted);
                 }
                 Post::Refused => self.figures.refused += 1,
                 Post::CutOff => anyhow::bail!("Weir does not answer {text:?}"),
             }
         }
         self.read_messages().await?;
-        let in_flight = self.books.posted.values().filter(|posted| posted.status == "sending");
+        let in_flight = self
+            .run_ledger
+            .posted
+            .values()
+            .filter(|posted| posted.status == "sending");
         self.in_flight.extend(in_flight.map(|posted| posted.id.clone()));
         self.figures.in_flight = self.in_flight.len();
         if round.is_multiple_of(SETTLE_EVERY) || !self.has_more() {
@@ -370,7 +377,8 @@ impl Crash {
         writes.spawn(async move { id_of(&phone.writes(&text).await?["message_id"]) });
     }
 
-    /// One thing that goes wrong at the platform, or nothing; slow answers most often, so that kills meet sends in flight.
+    /// One thing that goes wrong at the platform, or nothing; slow answers most often, so that kills meet sends in
+    /// flight.
     async fn order_fault(&mut self) -> anyhow::Result<()> {
         let slow = json!({"on": "send", "fault": {"delay_ms": 250}, "times": 20});
         let fault = match self.rng.u32(..12) {
@@ -393,7 +401,7 @@ impl Crash {
         self.stack.phone.forget_faults().await?;
         let mut quiet = 0;
         for _ in 0..STEPS {
-            let before = self.books.open();
+            let before = self.run_ledger.open();
             self.stack.time_passes(STEP_MS).await?;
             self.stack.phone.order("webhooks/retry", json!({})).await?;
             let after = self.calm().await?;
@@ -414,7 +422,7 @@ impl Crash {
         while same < SAME_LOOKS {
             self.read_all().await?;
             self.read_tries(Posted::is_settled).await?;
-            let open = self.books.open();
+            let open = self.run_ledger.open();
             if open.is_empty() {
                 return Ok(open);
             }
@@ -422,21 +430,25 @@ impl Crash {
             let at_work = self.is_sending();
             same = if open == seen && !at_work { same + 1 } else { 0 };
             seen = open;
-            tokio::time::sleep(crate::LOOK_AGAIN).await;
+            tokio::time::sleep(crate::RECHECK).await;
         }
         Ok(seen)
     }
 
     /// Whether the current process is sending a message; those found in `sending` at its start belong to earlier ones.
     fn is_sending(&self) -> bool {
-        let mut sending = self.books.posted.values().filter(|posted| posted.status == "sending");
+        let mut sending = self
+            .run_ledger
+            .posted
+            .values()
+            .filter(|posted| posted.status == "sending");
         sending.any(|posted| !self.in_flight.contains(&posted.id))
     }
 
     /// Reads the attempts of these messages, except of those that are known to be settled.
     async fn read_tries(&mut self, of: impl Fn(&Posted) -> bool) -> anyhow::Result<()> {
         let unknown = |posted: &&mut Posted| of(posted) && (posted.tries.is_empty() || posted.has_open_try());
-        for posted in self.books.posted.values_mut().filter(unknown) {
+        for posted in self.run_ledger.posted.values_mut().filter(unknown) {
             let ledger = read(&self.stack.api, &format!("/v1/messages/{}/attempts", posted.id)).await?;
             posted.tries = rows(&ledger).iter().map(attempt).collect();
         }
@@ -445,16 +457,16 @@ impl Crash {
 
     async fn compare(&mut self) -> anyhow::Result<()> {
         self.read_tries(|_| true).await?;
-        self.books.shown.clear();
+        self.run_ledger.shown.clear();
         for person in &self.people {
             let messages = self.stack.phone.of(person).from_business().await?;
             let shown = messages
                 .iter()
                 .map(|message| Ok((id_of(&message["text"])?, id_of(&message["id"])?)));
-            self.books.shown.extend(shown.collect::<anyhow::Result<Vec<_>>>()?);
+            self.run_ledger.shown.extend(shown.collect::<anyhow::Result<Vec<_>>>()?);
         }
-        let books = &self.books;
-        let told = |kind: &str| books.log.iter().filter(|told| told.kind == kind).count();
+        let run_ledger = &self.run_ledger;
+        let logged = |kind: &str| run_ledger.log.iter().filter(|logged| logged.kind == kind).count();
         let again = |posted: &&Posted| {
             posted
                 .tries
@@ -464,14 +476,18 @@ impl Crash {
                 .any(|(outcome, _)| outcome == "uncertain")
         };
         self.figures.compared_after = self.figures.rounds;
-        self.figures.written = books.written.len();
-        self.figures.accepted = books.posted.len();
-        self.figures.uncertain = told("message.uncertain");
-        self.figures.sent_again = books.posted.values().filter(again).count();
-        self.figures.failed = books.posted.values().filter(|posted| posted.status == "failed").count();
-        self.figures.events = books.owed().count();
-        self.figures.handed = books.handed.len();
-        self.figures.breaches = books.breaches();
+        self.figures.written = run_ledger.written.len();
+        self.figures.accepted = run_ledger.posted.len();
+        self.figures.uncertain = logged("message.uncertain");
+        self.figures.resent = run_ledger.posted.values().filter(again).count();
+        self.figures.failed = run_ledger
+            .posted
+            .values()
+            .filter(|posted| posted.status == "failed")
+            .count();
+        self.figures.events = run_ledger.owed().count();
+        self.figures.delivered = run_ledger.delivered.len();
+        self.figures.breaches = run_ledger.breaches();
         ensure!(
             self.figures.breaches.is_empty(),
             "after {} kills with seed {}, {} promises are broken:\n{}",
@@ -487,22 +503,27 @@ impl Crash {
         self.read_messages().await?;
         self.read_webhooks().await?;
         self.read_log().await?;
-        let handed = self.subscriber.handed_after(self.books.handed.len());
-        for handed in handed {
-            let event: Value = serde_json::from_str(&handed.body).context("the endpoint got no JSON")?;
+        let delivered = self.subscriber.delivered_after(self.run_ledger.delivered.len());
+        for delivered in delivered {
+            let event: Value = serde_json::from_str(&delivered.body).context("the endpoint got no JSON")?;
             ensure!(
-                event["id"] == handed.header("webhook-id")?,
+                event["id"] == delivered.header("webhook-id")?,
                 "an id in the header that is not the event's"
             );
             let sequence = event["sequence"].as_i64().context("the event has no sequence")?;
-            self.books.handed.push((id_of(&event["id"])?, sequence));
+            self.run_ledger.delivered.push((id_of(&event["id"])?, sequence));
         }
         Ok(())
     }
 
     async fn read_messages(&mut self) -> anyhow::Result<()> {
         let api = &self.stack.api;
-        for posted in self.books.posted.values_mut().filter(|posted| !posted.is_settled()) {
+        for posted in self
+            .run_ledger
+            .posted
+            .values_mut()
+            .filter(|posted| !posted.is_settled())
+        {
             let message = read(api, &format!("/v1/messages/{}", posted.id)).await?;
             posted.status = id_of(&message["status"])?;
             posted.platform_id = text(&message["platform_id"]);
@@ -524,7 +545,7 @@ impl Crash {
                 .iter()
                 .filter(|line| line["status"] == 200 && line["event"] == "im_receive_msg")
             {
-                self.books.answered.insert(id_of(&line["message_id"])?);
+                self.run_ledger.answered.insert(id_of(&line["message_id"])?);
             }
         }
     }
@@ -538,7 +559,7 @@ impl Crash {
             self.log_read = last["sequence"].as_i64().context("an event without its place")?;
             for event in events {
                 let about = event["type"].as_str().is_some_and(|kind| kind.starts_with("message."));
-                self.books.log.push(Told {
+                self.run_ledger.log.push(LoggedEvent {
                     id: id_of(&event["id"])?,
                     sequence: event["sequence"].as_i64().context("an event without its place")?,
                     kind: id_of(&event["type"])?,

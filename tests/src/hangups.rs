@@ -1,5 +1,5 @@
-//! Callers that hang up: every modifying request is sent, cut off after a moment, and repeated with the same idempotency
-//! key. Then it must have taken effect once and completely.
+//! Callers that hang up: every modifying request is sent, cut off after a moment, and repeated with the same
+//! idempotency key. Then it must have taken effect once and completely.
 //!
 //! The seed determines the requests and when they are cut off, but not how far Weir has come by then.
 
@@ -187,12 +187,12 @@ impl HangUps {
         let (method, path, body, right) = self.prepare(act, name).await?;
         let before = self.audit().await?;
         let renewed = self.stack.phone.calls("refresh").await?.len();
-        let first = tokio::time::timeout(patience, self.ask(&method, &path, &body, name)).await;
+        let first = tokio::time::timeout(patience, self.exchange(&method, &path, &body, name)).await;
         if first.is_err() {
             self.figures.cut_off += 1;
         }
         let again = until("the end of the first request", async || {
-            let answer = self.ask(&method, &path, &body, name).await?;
+            let answer = self.exchange(&method, &path, &body, name).await?;
             let is_at_work = answer.status == 409 && answer.body["code"] == "request_in_progress";
             Ok((!is_at_work).then_some(answer))
         })
@@ -342,7 +342,7 @@ impl HangUps {
             .collect())
     }
 
-    async fn ask(&self, method: &Method, path: &str, body: &Body, key: &str) -> anyhow::Result<Answer> {
+    async fn exchange(&self, method: &Method, path: &str, body: &Body, key: &str) -> anyhow::Result<Answer> {
         let request = self.stack.api.request(method.clone(), path);
         let request = if *method == Method::POST {
             request.header("idempotency-key", key.replace(' ', "-"))

@@ -1,5 +1,5 @@
-//! Starts Weir's real programs and drives them in the product's terms: a customer writes, the operator answers, the clock
-//! advances. Used by the tests under `tests/` and by `cargo xtask demo`, so that both observe what a user would.
+//! Starts Weir's real programs and drives them in the product's terms: a customer writes, the operator answers, the
+//! clock advances. Used by the tests under `tests/` and by `cargo xtask demo`, so that both observe what a user would.
 //!
 //! Nothing here is part of Weir: it starts the built `weir` and `tiktok-sandbox`, and uses only their public APIs.
 #![forbid(unsafe_code)]
@@ -36,19 +36,19 @@ pub use skew::{SKEWS_S, SkewFigures, skew};
 pub use soak::{Sample, SoakPlan, Soaked, soak};
 pub use stack::{APP, Options, Stack};
 pub use steps::{ACTS, StepFigures, Steps};
-pub use subscriber::{Handed, Reply, Subscriber};
+pub use subscriber::{Delivered, Reply, Subscriber};
 
 use std::time::Duration;
 
 /// An hour, in milliseconds of the virtual clock.
 pub const HOUR_MS: u64 = 3_600_000;
 
-/// The timeout of every wait. No test measures it: either the awaited condition becomes true, or the test fails and shows
-/// the last state. It is long because the machine may be busy.
+/// The timeout of every wait. No test measures it: either the awaited condition becomes true, or the test fails and
+/// shows the last state. It is long because the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The interval at which a condition is polled that sends no notification.
-const LOOK_AGAIN: Duration = Duration::from_millis(25);
+const RECHECK: Duration = Duration::from_millis(25);
 
 /// Polls until `look` finds something.
 ///
@@ -64,6 +64,6 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> anyhow::Result<
             tokio::time::Instant::now() < end,
             "waited {PATIENCE:?} in vain for {what}"
         );
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(RECHECK).await;
     }
 }

@@ -23,8 +23,8 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Starts the first of so many nodes on the database at `store`; they are reached at the address of the stack's Weir.
-    /// The other nodes find everything that is set up before they [join](Self::join) when they start.
+    /// Starts the first of so many nodes on the database at `store`; they are reached at the address of the stack's
+    /// Weir. The other nodes find everything that is set up before they [join](Self::join) when they start.
     ///
     /// # Errors
     /// The node cannot be started.

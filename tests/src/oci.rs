@@ -84,17 +84,17 @@ impl OciRegistry {
             .context("docker-registry cannot be started; Debian's package of that name has it")?;
         let errors = child.stderr.take().context("docker-registry has no output")?;
         let mut lines = BufReader::new(errors).lines();
-        let mut said = String::new();
+        let mut log = String::new();
         let host = tokio::time::timeout(PATIENCE, async {
             while let Some(line) = lines.next_line().await? {
                 if let Some((_, rest)) = line.split_once("listening on ") {
                     let host = rest.split('"').next().unwrap_or_default();
                     return Ok(host.to_owned());
                 }
-                said.push_str(&line);
-                said.push('\n');
+                log.push_str(&line);
+                log.push('\n');
             }
-            bail!("it ended with the output:\n{said}")
+            bail!("it ended with the output:\n{log}")
         })
         .await
         .context("docker-registry did not report its address")??;
@@ -152,8 +152,8 @@ impl OciRegistry {
     /// The registry refuses.
     pub async fn push_blob(&self, repository: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
         let url = format!("http://{}/v2/{repository}/blobs/uploads/", self.host);
-        let begun = self.request(Method::POST, &url).send().await?;
-        let location = begun.headers().get("location").context("no place to upload to")?;
+        let started = self.request(Method::POST, &url).send().await?;
+        let location = started.headers().get("location").context("no place to upload to")?;
         let mut url: url::Url = location.to_str()?.parse()?;
         url.query_pairs_mut().append_pair("digest", &digest(&bytes));
         let request = self.request(Method::PUT, url.as_str());

@@ -79,8 +79,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts a program and waits until it prints the `http://…` address at which it listens. Its later output is written
-    /// to `log`.
+    /// Starts a program and waits until it prints the `http://…` address at which it listens. Its later output is
+    /// written to `log`.
     ///
     /// # Errors
     /// It ended before it printed its address; the error shows its output.
@@ -99,20 +99,20 @@ impl Program {
             .with_context(|| format!("{name} cannot be started"))?;
         let output = child.stdout.take().with_context(|| format!("{name} has no output"))?;
         let mut lines = BufReader::new(output).lines();
-        let mut said = String::new();
+        let mut printed = String::new();
         let origin = tokio::time::timeout(PATIENCE, async {
             while let Some(line) = lines.next_line().await? {
-                said.push_str(&line);
-                said.push('\n');
+                printed.push_str(&line);
+                printed.push('\n');
                 if let Some(origin) = origin_in(&line) {
                     return Ok(origin);
                 }
             }
             let errors = std::fs::read_to_string(log).unwrap_or_default();
-            bail!("{name} ended before it could be reached, with the output:\n{said}{errors}")
+            bail!("{name} ended before it could be reached, with the output:\n{printed}{errors}")
         })
         .await
-        .with_context(|| format!("{name} did not print its address. Its output:\n{said}"))??;
+        .with_context(|| format!("{name} did not print its address. Its output:\n{printed}"))??;
         // The rest is read too, so that a full pipe never blocks the program.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(Self {
@@ -171,8 +171,8 @@ impl Program {
             .child
             .id()
             .with_context(|| format!("{} is gone already", self.name))?;
-        let told = Command::new("kill").args(["-INT", &id.to_string()]).status().await?;
-        anyhow::ensure!(told.success(), "{} could not be signaled to end", self.name);
+        let signaled = Command::new("kill").args(["-INT", &id.to_string()]).status().await?;
+        anyhow::ensure!(signaled.success(), "{} could not be signaled to end", self.name);
         let status = tokio::time::timeout(PATIENCE, self.child.wait())
             .await
             .with_context(|| format!("{} did not end", self.name))??;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
-use crate::Handed;
+use crate::Delivered;
 use crate::subscriber;
 
 /// A response of a site.
@@ -49,7 +49,7 @@ impl Page {
 #[derive(Clone, Debug)]
 pub struct Site {
     host: String,
-    asked: Arc<Mutex<Vec<Handed>>>,
+    requests: Arc<Mutex<Vec<Delivered>>>,
 }
 
 impl Site {
@@ -57,23 +57,23 @@ impl Site {
     ///
     /// # Errors
     /// No port is free.
-    pub async fn start(answer: impl Fn(&str, &Handed) -> Page + Send + Sync + 'static) -> anyhow::Result<Self> {
+    pub async fn start(answer: impl Fn(&str, &Delivered) -> Page + Send + Sync + 'static) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let site = Self {
             host: listener.local_addr()?.to_string(),
-            asked: Arc::default(),
+            requests: Arc::default(),
         };
-        let (asked, answer) = (Arc::clone(&site.asked), Arc::new(answer));
+        let (requests, answer) = (Arc::clone(&site.requests), Arc::new(answer));
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                let (asked, answer) = (Arc::clone(&asked), Arc::clone(&answer));
+                let (requests, answer) = (Arc::clone(&requests), Arc::clone(&answer));
                 tokio::spawn(async move {
                     let Some(request) = subscriber::read(&mut stream).await else {
                         return;
                     };
                     let path = request.head.split(' ').nth(1).unwrap_or_default();
                     let page = answer(path, &request);
-                    asked.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+                    requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
                     let length = ("content-length", page.body.len().to_string());
                     let mut head = format!("HTTP/1.1 {} Said\r\nconnection: close\r\n", page.status);
                     for (name, value) in page.headers.iter().chain([&length]) {
@@ -94,7 +94,7 @@ impl Site {
     }
 
     /// All requests so far.
-    pub fn asked(&self) -> Vec<Handed> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn requests(&self) -> Vec<Delivered> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -1,5 +1,5 @@
-//! Weir's clock is wrong by seconds or minutes, ahead of the platform or behind it, and is set while Weir runs: nothing is
-//! sent twice, nothing expires by the wrong clock, and the offset is shown.
+//! Weir's clock is wrong by seconds or minutes, ahead of the platform or behind it, and is set while Weir runs: nothing
+//! is sent twice, nothing expires by the wrong clock, and the offset is shown.
 
 use std::path::Path;
 
@@ -29,7 +29,8 @@ pub struct SkewFigures {
     /// Of them, those whose answer was lost.
     pub answers_lost: usize,
     /// Of those, the ones that the platform never accepted, and that were sent again.
-    pub sent_again: usize,
+    #[serde(rename = "sent_again")]
+    pub resent: usize,
     /// Messages in the last minute of a window.
     pub in_the_last_minute: usize,
     /// The largest difference of the offset that was shown from the true one, in milliseconds.
@@ -48,7 +49,7 @@ struct Skewed {
     /// By how much the sandbox was advanced.
     advanced_ms: i64,
     skew_ms: i64,
-    said: Vec<String>,
+    texts: Vec<String>,
     figures: SkewFigures,
 }
 
@@ -66,7 +67,7 @@ pub async fn skew(skews_s: &[i64], data: &Path) -> anyhow::Result<SkewFigures> {
     let channel = stack.connect("acme_store").await?;
     let channel = channel["id"].as_str().context("no channel")?.to_owned();
     let mut events = stack.api.listen().await?;
-    let hello = stack.hears(&mut events, "Hello!").await?;
+    let hello = stack.receives(&mut events, "Hello!").await?;
     let thread = hello["data"]["conversation_id"]
         .as_str()
         .context("no conversation")?
@@ -79,7 +80,7 @@ pub async fn skew(skews_s: &[i64], data: &Path) -> anyhow::Result<SkewFigures> {
         thread,
         advanced_ms: 0,
         skew_ms: 0,
-        said: Vec::new(),
+        texts: Vec::new(),
         figures: SkewFigures::default(),
     };
     for skew_s in skews_s {
@@ -106,7 +107,7 @@ impl Skewed {
         // The first exchange shows the platform's clock again, whatever was known before the step.
         self.say(&text("plain")).await?;
         let question = text("question");
-        self.stack.hears(&mut self.events, &question).await?;
+        self.stack.receives(&mut self.events, &question).await?;
         self.shows_the_offset().await?;
         self.answer_lost(&text("echoed"), &[json!({"on": "send", "fault": {"lost": true}})])
             .await?;
@@ -118,10 +119,10 @@ impl Skewed {
         .await?;
         self.answer_lost(&text("never taken"), &[json!({"on": "send", "fault": {"reset": true}})])
             .await?;
-        self.figures.sent_again += 1;
+        self.figures.resent += 1;
         self.last_minute(&text("last minute"), &text("too late")).await?;
         let question = text("after all");
-        self.stack.hears(&mut self.events, &question).await?;
+        self.stack.receives(&mut self.events, &question).await?;
         self.compare().await
     }
 
@@ -140,7 +141,7 @@ impl Skewed {
         let message = self.stack.api.say(&self.thread, text).await?.expect(202)?;
         let id = message["id"].as_str().context("no id")?.to_owned();
         self.settles(&id).await?;
-        self.said.push(text.to_owned());
+        self.texts.push(text.to_owned());
         self.figures.sent += 1;
         Ok(id)
     }
@@ -187,7 +188,7 @@ impl Skewed {
     /// The window closes by the platform's clock: a minute before its end is in time, a minute after it is not.
     async fn last_minute(&mut self, in_time: &str, late: &str) -> anyhow::Result<()> {
         let question = format!("before {in_time}");
-        self.stack.hears(&mut self.events, &question).await?;
+        self.stack.receives(&mut self.events, &question).await?;
         self.passes(WINDOW_MS - 60_000).await?;
         self.say(in_time).await?;
         self.figures.in_the_last_minute += 1;
@@ -229,8 +230,8 @@ impl Skewed {
         let shown = self.stack.phone.from_business().await?;
         let shown: Vec<&str> = shown.iter().filter_map(|message| message["text"].as_str()).collect();
         ensure!(!shown.is_empty(), "the phone shows nothing");
-        if shown != self.said {
-            self.breach(format!("sent {:?}, shown {shown:?}", self.said));
+        if shown != self.texts {
+            self.breach(format!("sent {:?}, shown {shown:?}", self.texts));
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ const PLATFORM_RATE: u32 = 10;
 /// Calls of the API at once.
 const CALLS: usize = 64;
 /// The interval between two samples of the process.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// The first part of the time is not evaluated: caches fill, and SQLite's log reaches its size.
 const WARM_UP: f64 = 0.2;
 
@@ -57,8 +57,8 @@ pub struct Sample {
 pub struct Soaked {
     /// The samples.
     pub samples: Vec<Sample>,
-    /// By how much the median resident memory of the last quarter exceeds that of the first quarter after the warm-up, in
-    /// percent.
+    /// By how much the median resident memory of the last quarter exceeds that of the first quarter after the warm-up,
+    /// in percent.
     pub drift_percent: f64,
     /// Most open files in the first quarter after the warm-up, and in the last.
     pub files: (usize, usize),
@@ -120,7 +120,7 @@ pub async fn soak(plan: SoakPlan, data: &Path, mut show: impl FnMut(&Sample)) ->
         .context("weir is not running")?;
     let (began, mut samples, mut accepted, mut sent) = (Instant::now(), Vec::new(), 0, 0_usize);
     let mut pace = tokio::time::interval(Duration::from_secs(1) / plan.sends);
-    let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut look = tokio::time::interval(CHECK_INTERVAL);
     let mut calls: JoinSet<anyhow::Result<bool>> = JoinSet::new();
     while began.elapsed().as_secs() < seconds {
         tokio::select! {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_after_the_warm_up_is_drift_and_growth_before_it_is_not() {
+    fn only_growth_after_warm_up_is_drift() {
         let steady = (0..20).map(|n| look(n, if n < 4 { 100 } else { 200 })).collect();
         assert!(judged(steady).is_ok_and(|soaked| soaked.drift_percent.abs() < 0.01));
         let growing = (0..20).map(|n| look(n, 1_000 + n * 50)).collect();

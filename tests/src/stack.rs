@@ -80,7 +80,8 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts sandbox and Weir in a folder of their own, installs and grants the TikTok connector, and connects the account.
+    /// Starts sandbox and Weir in a folder of their own, installs and grants the TikTok connector, and connects the
+    /// account.
     ///
     /// # Errors
     /// Any step failed.
@@ -273,8 +274,8 @@ impl Stack {
         &self.client
     }
 
-    /// Installs a connector, grants all of its requests, and makes it active. Returns the staged version as the API showed
-    /// it.
+    /// Installs a connector, grants all of its requests, and makes it active. Returns the staged version as the API
+    /// showed it.
     ///
     /// # Errors
     /// A step is refused.
@@ -381,7 +382,7 @@ impl Stack {
     ///
     /// # Errors
     /// The event does not come.
-    pub async fn hears(&self, events: &mut Events, text: &str) -> anyhow::Result<Value> {
+    pub async fn receives(&self, events: &mut Events, text: &str) -> anyhow::Result<Value> {
         self.phone.writes(text).await?;
         events
             .wait_where("message.received", |event| event["data"]["content"]["text"] == text)

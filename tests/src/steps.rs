@@ -1,8 +1,8 @@
-//! The power fails inside every act of several steps, at each of its steps: the next start finishes the act or undoes it, and
-//! everything else works as before.
+//! A power failure at each step of every operation that has several: the next start completes or undoes the operation,
+//! and everything else works as before.
 //!
-//! Weir is started with the name of a kill point, the act is asked for, and Weir must die there. A point that is not reached
-//! is a breach too. Builds without debug assertions have no kill points.
+//! Weir is started with the name of a kill point, the operation is requested, and Weir must die at that point. A point
+//! that is not reached is a breach too. Builds without debug assertions have no kill points.
 
 mod acts;
 mod versions;
@@ -77,7 +77,8 @@ pub const ACTS: [(&str, &[&str]); 10] = [
     ("end a canary", VERSION),
 ];
 
-/// Those that the next start passes too: it is ended there once more, so that what it goes on with is cut off in its turn.
+/// Points that the next start passes too: it is killed there once more, so that the resumed work is interrupted as
+/// well.
 const PASSED_AGAIN: [&str; 11] = [
     "connect.set_up",
     "refresh.begun",
@@ -92,18 +93,18 @@ const PASSED_AGAIN: [&str; 11] = [
     "version.states_moved",
 ];
 
-/// The account that is connected from the beginning, and the person who writes to every account.
+/// The account that is connected at first, and the person who writes to every account.
 const ACCOUNT: &str = "acme_store";
 const PERSON: &str = "jane_doe";
 
-/// What was counted.
+/// The results of a run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct StepFigures {
-    /// Kill points at which Weir was ended; those of an act count anew for each act that has them.
+    /// Kill points at which Weir was ended, counted once for each act that has them.
     pub points: usize,
     /// Acts that were cut off.
     pub acts: usize,
-    /// What was neither finished nor undone, by kill point; empty if every promise held.
+    /// What was neither completed nor undone, by kill point; empty if every promise was kept.
     pub breaches: Vec<String>,
 }
 
@@ -111,14 +112,14 @@ pub struct StepFigures {
 #[derive(Debug)]
 pub struct Steps {
     stack: Stack,
-    /// Where the record of the connected account is; other acts have folders beside it.
+    /// The data directory of the connected account; other acts have directories next to it.
     data: PathBuf,
     /// The channel of [`ACCOUNT`].
     channel: String,
-    /// Makes names that were not used before.
+    /// A counter for unique names.
     number: u32,
     acts: BTreeSet<String>,
-    /// Whether the versions that change lie ready.
+    /// Whether the two versions are staged.
     has_versions: bool,
     figures: StepFigures,
 }
@@ -152,10 +153,10 @@ impl Steps {
         Ok(steps)
     }
 
-    /// Ends Weir at one kill point, starts it again, and looks at what is left; gives a line that says how that went.
+    /// Kills Weir at one kill point, restarts it, and checks the state; returns a line with the result.
     ///
     /// # Errors
-    /// A program fails. A promise that was broken stands in the figures.
+    /// A program fails. Broken promises are in the figures.
     pub async fn play(&mut self, act: &str, point: &str) -> anyhow::Result<String> {
         self.number += 1;
         let held = match act {
@@ -181,7 +182,7 @@ impl Steps {
         }
     }
 
-    /// Ends the programs, and gives what was counted.
+    /// Stops the programs, and returns the results.
     ///
     /// # Errors
     /// A program does not end well.
@@ -190,7 +191,7 @@ impl Steps {
         Ok(self.figures)
     }
 
-    /// Starts Weir so that it dies at `point`, and does what leads there. How `act` ends does not matter: its caller is cut off.
+    /// Starts Weir so that it dies at `point`, and runs the act. The result of `act` is ignored: its caller is cut off.
     async fn dies_at<T>(
         &mut self,
         point: &str,
@@ -206,7 +207,7 @@ impl Steps {
     }
 
     /// Starts Weir after its death at `point`, by these commands; a start that passes the point dies there first.
-    async fn starts_again(&mut self, point: &str, command: impl Fn(&Stack) -> Command) -> anyhow::Result<()> {
+    async fn restarts(&mut self, point: &str, command: impl Fn(&Stack) -> Command) -> anyhow::Result<()> {
         if PASSED_AGAIN.contains(&point) {
             dies(command(&self.stack), point)
                 .await
@@ -216,7 +217,7 @@ impl Steps {
         self.stack.run_weir(command).await
     }
 
-    /// Weir runs on the record of the connected account.
+    /// Starts Weir on the database of the connected account.
     async fn go_home(&mut self) -> anyhow::Result<()> {
         if self.stack.weir.is_some() {
             self.stack.kill_weir().await?;
@@ -225,9 +226,9 @@ impl Steps {
         self.stack.start_weir_on(&home).await
     }
 
-    /// What an account's customer writes arrives once, and so does what is answered.
+    /// A message of an account's customer arrives once, and so does the answer.
     async fn works(&mut self, account: &str) -> anyhow::Result<()> {
-        // A set-up that was cut off is repeated, and until then the channel says that it is degraded.
+        // An interrupted setup is repeated; until then the channel is degraded.
         let channel = until("the account's channel to be connected", async || {
             let channel = self.channel_of(account).await?;
             Ok(channel.filter(|channel| channel["status"] == "connected"))
@@ -245,7 +246,7 @@ impl Steps {
         let shown = until("the answer on the phone", async || {
             let message = api.get(&answered).await?.expect(200)?;
             ensure!(message["status"] != "failed", "the answer failed: {message:#}");
-            // The next death must not meet it on its way: what is in doubt then waits for the end of its lease.
+            // It must be settled before the next kill: an interrupted send waits until its lease expires.
             if message["status"] == "queued" || message["status"] == "sending" {
                 return Ok(None);
             }
@@ -259,7 +260,7 @@ impl Steps {
         Ok(())
     }
 
-    /// Waits for what a customer wrote, which must come once; gives the conversation.
+    /// Waits for a customer's message, which must arrive once; returns the conversation.
     async fn arrives_once(&self, channel: &str, question: &str) -> anyhow::Result<String> {
         let api = &self.stack.api;
         let count = async |conversation: &str| {
@@ -269,7 +270,7 @@ impl Steps {
             Ok::<_, anyhow::Error>(rows.iter().filter(|row| row["content"]["text"] == question).count())
         };
         let conversation = until("what the customer wrote", async || {
-            // A webhook that met a dead host is not due for a while.
+            // The platform retries a webhook to a dead host only after a while.
             self.stack.phone.order("webhooks/retry", json!({})).await?;
             let page = format!("/v1/conversations?channel_id={channel}&limit=200");
             let page = api.get(&page).await?.expect(200)?;
@@ -283,7 +284,7 @@ impl Steps {
         })
         .await?;
         let count = count(&conversation).await?;
-        ensure!(count == 1, "{question:?} was taken {count} times");
+        ensure!(count == 1, "{question:?} was received {count} times");
         Ok(conversation)
     }
 
@@ -304,7 +305,7 @@ impl Steps {
         Ok(rows.iter().find(|row| row["username"] == account).cloned())
     }
 
-    /// How often the platform was asked for one of these.
+    /// The number of calls that the platform received of these APIs.
     async fn calls(&self, is_meant: impl Fn(&str) -> bool) -> anyhow::Result<usize> {
         let calls = self.stack.phone.calls("").await?;
         Ok(calls

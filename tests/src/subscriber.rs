@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// One received request.
 #[derive(Clone, Debug)]
-pub struct Handed {
+pub struct Delivered {
     /// The request line and the headers.
     pub head: String,
     /// The body.
@@ -18,7 +18,7 @@ pub struct Handed {
     pub bytes: Vec<u8>,
 }
 
-impl Handed {
+impl Delivered {
     /// A header's value.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ pub enum Reply {
 #[derive(Clone, Debug)]
 pub struct Subscriber {
     url: String,
-    handed: Arc<Mutex<Vec<Handed>>>,
+    delivered: Arc<Mutex<Vec<Delivered>>>,
 }
 
 /// The requests that were received.
@@ -63,7 +63,7 @@ impl Subscriber {
     ///
     /// # Errors
     /// No port is free.
-    pub async fn start(reply: impl Fn(usize, &Handed) -> Reply + Send + Sync + 'static) -> anyhow::Result<Self> {
+    pub async fn start(reply: impl Fn(usize, &Delivered) -> Reply + Send + Sync + 'static) -> anyhow::Result<Self> {
         Self::keeping(Keep::All, reply).await
     }
 
@@ -71,24 +71,24 @@ impl Subscriber {
     ///
     /// # Errors
     /// No port is free.
-    pub async fn forgetful(reply: impl Fn(usize, &Handed) -> Reply + Send + Sync + 'static) -> anyhow::Result<Self> {
+    pub async fn forgetful(reply: impl Fn(usize, &Delivered) -> Reply + Send + Sync + 'static) -> anyhow::Result<Self> {
         Self::keeping(Keep::Nothing, reply).await
     }
 
     async fn keeping(
         keep: Keep,
-        reply: impl Fn(usize, &Handed) -> Reply + Send + Sync + 'static,
+        reply: impl Fn(usize, &Delivered) -> Reply + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let subscriber = Self {
             url: format!("http://{}/events", listener.local_addr()?),
-            handed: Arc::default(),
+            delivered: Arc::default(),
         };
-        let (handed, reply) = (Arc::clone(&subscriber.handed), Arc::new(reply));
+        let (delivered, reply) = (Arc::clone(&subscriber.delivered), Arc::new(reply));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (handed, reply) = (Arc::clone(&handed), Arc::clone(&reply));
-                tokio::spawn(async move { serve(stream, keep, &handed, &*reply).await });
+                let (delivered, reply) = (Arc::clone(&delivered), Arc::clone(&reply));
+                tokio::spawn(async move { serve(stream, keep, &delivered, &*reply).await });
             }
         });
         Ok(subscriber)
@@ -112,14 +112,14 @@ impl Subscriber {
     }
 
     /// All requests so far.
-    pub fn handed(&self) -> Vec<Handed> {
-        self.handed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn delivered(&self) -> Vec<Delivered> {
+        self.delivered.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The requests after the first `seen`.
-    pub fn handed_after(&self, seen: usize) -> Vec<Handed> {
-        let handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
-        handed.get(seen..).unwrap_or_default().to_vec()
+    pub fn delivered_after(&self, seen: usize) -> Vec<Delivered> {
+        let delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
+        delivered.get(seen..).unwrap_or_default().to_vec()
     }
 }
 
@@ -127,17 +127,17 @@ impl Subscriber {
 async fn serve(
     mut stream: TcpStream,
     keep: Keep,
-    handed: &Mutex<Vec<Handed>>,
-    reply: &(dyn Fn(usize, &Handed) -> Reply + Send + Sync),
+    delivered: &Mutex<Vec<Delivered>>,
+    reply: &(dyn Fn(usize, &Delivered) -> Reply + Send + Sync),
 ) {
     let Some(request) = read(&mut stream).await else {
         return;
     };
     let reply = {
-        let mut handed = handed.lock().unwrap_or_else(PoisonError::into_inner);
-        let reply = reply(handed.len(), &request);
+        let mut delivered = delivered.lock().unwrap_or_else(PoisonError::into_inner);
+        let reply = reply(delivered.len(), &request);
         if keep == Keep::All {
-            handed.push(request);
+            delivered.push(request);
         }
         reply
     };
@@ -155,7 +155,7 @@ async fn serve(
 }
 
 /// A whole request, or none if the caller hung up before its end.
-pub(crate) async fn read(stream: &mut TcpStream) -> Option<Handed> {
+pub(crate) async fn read(stream: &mut TcpStream) -> Option<Delivered> {
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -172,7 +172,7 @@ pub(crate) async fn read(stream: &mut TcpStream) -> Option<Handed> {
         });
         let body = &request[end + 4..];
         if body.len() >= length.unwrap_or(0) {
-            return Some(Handed {
+            return Some(Delivered {
                 head: head.into_owned(),
                 body: String::from_utf8_lossy(body).into_owned(),
                 bytes: body.to_vec(),

@@ -1,4 +1,4 @@
-//! Whatever is sent to the API, the answer is a problem document that says what is wrong and where, and never a 5xx.
+//! Every invalid request to the API gets a problem document that names the error and its place, never a 5xx.
 
 mod support;
 
@@ -35,7 +35,7 @@ async fn a_bad_body_is_a_problem_with_a_pointer_to_the_member() -> Result {
 }
 
 #[tokio::test]
-async fn what_is_no_json_of_another_type_too_large_or_nowhere_is_told_as_such() -> Result {
+async fn invalid_requests_get_their_own_problem() -> Result {
     let weir = Connected::begin().await?;
     let api = &weir.stack.api;
     let send = async |method: Method, path: &str, kind: &str, body: Vec<u8>| {
@@ -119,14 +119,16 @@ async fn a_key_opens_only_what_it_was_made_for() -> Result {
 async fn lists_go_on_where_they_stopped() -> Result {
     let mut weir = Connected::begin().await?;
     for number in 0..5 {
-        weir.stack.hears(&mut weir.events, &format!("message {number}")).await?;
+        weir.stack
+            .receives(&mut weir.events, &format!("message {number}"))
+            .await?;
     }
     let first = weir.stack.api.get("/v1/events?limit=3").await?.expect(200)?;
     assert_eq!(
         (first["data"].as_array().map(Vec::len), first["has_more"].as_bool()),
         (Some(3), Some(true))
     );
-    let conversation = &weir.events.seen().last().expect("five were heard")["data"]["conversation_id"];
+    let conversation = &weir.events.seen().last().expect("five were received")["data"]["conversation_id"];
     let path = format!(
         "/v1/conversations/{}/messages",
         conversation.as_str().unwrap_or_default()
@@ -160,8 +162,8 @@ async fn lists_go_on_where_they_stopped() -> Result {
 #[tokio::test]
 async fn the_event_stream_goes_on_after_the_last_event_that_was_seen() -> Result {
     let mut weir = Connected::begin().await?;
-    let first = weir.stack.hears(&mut weir.events, "before").await?;
-    weir.stack.hears(&mut weir.events, "meanwhile").await?;
+    let first = weir.stack.receives(&mut weir.events, "before").await?;
+    weir.stack.receives(&mut weir.events, "meanwhile").await?;
     let id = first["id"].as_str().unwrap_or_default();
     let mut resumed = weir.stack.api.listen_after(Some(id)).await?;
     let next = resumed.wait_for("message.received").await?;

@@ -1,4 +1,4 @@
-//! The walls of the house, held by a machine.
+//! Architecture rules, checked automatically.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ fn each_heavy_dependency_has_one_owner() -> Result {
 }
 
 #[test]
-fn the_server_names_neither_the_runtime_nor_the_database_nor_the_client() -> Result {
+fn server_names_no_engine_crates() -> Result {
     let manifest = std::fs::read_to_string(root().join("host/server/Cargo.toml"))?;
     let normal = manifest.split("[dev-dependencies]").next().unwrap_or_default();
     for name in ["wasmtime", "rusqlite", "reqwest"] {
@@ -185,8 +185,8 @@ fn our_connectors_import_nothing_but_what_the_interface_lends() -> Result {
 
 #[test]
 fn no_text_from_outside_becomes_sql() -> Result {
-    /// What statements are put together from: texts of ours, each written out where its name is bound; `names` and `values` are
-    /// the columns of the first schema, which is a file of ours, and what fills them.
+    /// What statements are put together from: texts of ours, each written out where its name is bound; `names` and
+    /// `values` are the columns of the first schema, which is a file of ours, and what fills them.
     const OURS: [&str; 10] = [
         "table", "row", "theirs", "told", "named", "of", "whole", "names", "values", "columns",
     ];
@@ -217,7 +217,7 @@ fn no_text_from_outside_becomes_sql() -> Result {
             for (name, _) in line.split('{').skip(1).filter_map(|rest| rest.split_once('}')) {
                 let is_constant =
                     |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-                // A constant of another module stands below the text.
+                // A constant of another module is below the text.
                 let stands_below = || {
                     let below = lines.iter().skip(at + 1).take(4);
                     below
@@ -251,7 +251,7 @@ fn the_lock_file_is_whole() -> Result {
     Ok(())
 }
 
-/// The pages that people read: those at the root, in `docs/`, and beside what they describe.
+/// The documentation pages: those at the root, in `docs/`, and next to the code that they describe.
 fn pages() -> anyhow::Result<Vec<PathBuf>> {
     let mut pages = vec![root().join("wit/README.md"), root().join("bench/README.md")];
     for folder in ["", "docs", "docs/decisions"] {
@@ -391,8 +391,8 @@ const ACROSS_WORKSPACES: [(&str, &str); 21] = [
     ("take_work", "the channel was found, its work is the nodes'"),
     ("ask_history", "the channel was found, its work is the nodes'"),
     ("enlist_polls", "polls of all workspaces"),
-    ("put_media_part", "whoever puts the bytes made the id or has its row"),
-    ("end_media_parts", "whoever puts the bytes made the id or has its row"),
+    ("put_media_part", "the caller created the id or has its row"),
+    ("end_media_parts", "the caller created the id or has its row"),
     ("media_part", "its row was found"),
     ("media_bytes_size", "its row was found"),
     ("remove_media_bytes", "their rows are gone"),
@@ -479,7 +479,7 @@ fn leaves(prefix: &str, tree: &str, found: &mut Vec<String>) {
     }
 }
 
-/// A file without what is only compiled for its tests, wherever that stands.
+/// A file without the items that are only compiled for its tests, wherever they are.
 fn without_tests(text: &str) -> String {
     let mut parts = text.split("#[cfg(test)]\n");
     let mut kept = parts.next().unwrap_or_default().to_owned();
@@ -500,7 +500,7 @@ fn a_file_is_read_on_after_its_tests() {
     assert_eq!(named(text), ["a", "b", "d"]);
 }
 
-/// What a file names of its own crate, outside of its tests: what it uses, and paths from the crate's root.
+/// The names of its own crate that a file uses outside of its tests: `use` items, and paths from the crate's root.
 fn named(text: &str) -> Vec<String> {
     let code: String = without_tests(text)
         .lines()
@@ -541,7 +541,7 @@ fn imports(source: &Path) -> anyhow::Result<BTreeMap<Vec<String>, BTreeSet<Vec<S
             modules.insert(module(inside), std::fs::read_to_string(&file)?);
         }
     }
-    // What the root shows again, and from where: who names it names the file that it stands in.
+    // The root's re-exports with their files: a use of a re-export counts as a use of its file.
     let mut shown = BTreeMap::new();
     for path in modules.get(&Vec::new()).map(|root| named(root)).unwrap_or_default() {
         let mut segments: Vec<String> = path.split("::").map(|segment| segment.trim().to_owned()).collect();
@@ -559,7 +559,7 @@ fn imports(source: &Path) -> anyhow::Result<BTreeMap<Vec<String>, BTreeSet<Vec<S
                 Some("crate") => Vec::new(),
                 Some("super") => module[..module.len().saturating_sub(1)].to_vec(),
                 Some("self") => module.clone(),
-                // What the root shows again stands in a file below it.
+                // A re-export of the root is defined in a file below it.
                 Some(first) if module.is_empty() => vec![first.to_owned()],
                 _ => continue,
             };
@@ -588,7 +588,7 @@ fn imports(source: &Path) -> anyhow::Result<BTreeMap<Vec<String>, BTreeSet<Vec<S
     Ok(graph)
 }
 
-/// A room can be read, tested and changed by itself only as long as it does not hang in a circle with others.
+/// A module can be read, tested and changed separately only while it is in no dependency cycle.
 #[test]
 fn no_circle_of_imports_holds_more_than_two_files() -> Result {
     for name in ["domain", "egress", "runtime", "server", "store"] {
@@ -624,7 +624,7 @@ fn no_circle_of_imports_holds_more_than_two_files() -> Result {
     Ok(())
 }
 
-/// Names that the glossary replaced. One that came back would be a second word for a thing that has one.
+/// Names that the glossary replaced. If one returned, a concept would have two terms.
 const REPLACED: [&str; 14] = [
     "Ask",
     "Crowd",
@@ -667,7 +667,7 @@ fn replaced_names_do_not_come_back() -> Result {
     Ok(())
 }
 
-/// What begins a word in British spelling only.
+/// Prefixes that only words in British spelling have.
 const BRITISH: [&str; 11] = [
     "authoris",
     "behaviour",

@@ -1,4 +1,4 @@
-//! The command line: what it prints is for a person, or with `--json` for a program; what goes wrong is said in one line.
+//! The command line: its output is for a person, or with `--json` for a program; an error is one line.
 
 mod support;
 
@@ -19,7 +19,7 @@ async fn weir(connected: &Connected, arguments: &[&str]) -> anyhow::Result<Outpu
     Ok(command.output().await?)
 }
 
-fn said(output: &Output) -> String {
+fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -28,7 +28,7 @@ fn complained(output: &Output) -> String {
 }
 
 #[tokio::test]
-async fn a_running_host_is_asked_in_words_or_in_json() -> Result {
+async fn running_host_prints_text_or_json() -> Result {
     let mut connected = Connected::begin().await?;
     let thread = connected.conversation().await?;
     for arguments in [
@@ -41,11 +41,11 @@ async fn a_running_host_is_asked_in_words_or_in_json() -> Result {
         let output = weir(&connected, &arguments).await?;
         assert!(output.status.success(), "{arguments:?}: {}", complained(&output));
         let json = weir(&connected, &[arguments[0], arguments[1], "--json"]).await?;
-        for line in said(&json).lines() {
+        for line in printed(&json).lines() {
             serde_json::from_str::<Value>(line).map_err(|error| anyhow::anyhow!("{arguments:?}: {error}: {line}"))?;
         }
     }
-    assert!(said(&weir(&connected, &["channel", "list"]).await?).contains("acme_store"));
+    assert!(printed(&weir(&connected, &["channel", "list"]).await?).contains("acme_store"));
     let sent = weir(&connected, &["send", &thread, "from the command line"]).await?;
     assert!(sent.status.success(), "{}", complained(&sent));
     connected
@@ -58,7 +58,7 @@ async fn a_running_host_is_asked_in_words_or_in_json() -> Result {
 }
 
 #[tokio::test]
-async fn where_an_account_is_registered_can_be_said_before_anybody_logs_in() -> Result {
+async fn country_can_be_set_before_login() -> Result {
     let connected = Connected::begin().await?;
     let connect = async |country: &str| {
         let arguments = ["channel", "connect", "tiktok", "--country", country, "--no-wait"];
@@ -69,7 +69,7 @@ async fn where_an_account_is_registered_can_be_said_before_anybody_logs_in() -> 
     assert!(complained(&refused).contains("US"), "{}", complained(&refused));
     let link = connect("ID").await?;
     assert!(link.status.success(), "{}", complained(&link));
-    assert!(said(&link).starts_with("http"), "{}", said(&link));
+    assert!(printed(&link).starts_with("http"), "{}", printed(&link));
     Ok(())
 }
 
@@ -86,7 +86,7 @@ async fn a_component_is_inspected_without_a_host() -> Result {
     let output = inspect().await?;
     assert!(output.status.success(), "{}", complained(&output));
     for word in ["tiktok", "business-api.tiktok.com", "message-send", "access_token"] {
-        assert!(said(&output).contains(word), "{word}: {}", said(&output));
+        assert!(printed(&output).contains(word), "{word}: {}", printed(&output));
     }
     std::fs::write(&file, b"not a component")?;
     let output = inspect().await?;
@@ -96,7 +96,7 @@ async fn a_component_is_inspected_without_a_host() -> Result {
 }
 
 #[tokio::test]
-async fn what_goes_wrong_is_said_in_one_line() -> Result {
+async fn error_is_one_line() -> Result {
     let connected = Connected::begin().await?;
     let folder = tempfile::tempdir()?;
     let taken = connected.stack.api.origin().trim_start_matches("http://").to_owned();
@@ -129,7 +129,7 @@ async fn what_goes_wrong_is_said_in_one_line() -> Result {
     ];
     for (what, cwd, environment, word) in cases {
         let mut command = connected.stack.binaries().command("weir");
-        // A free port unless the case says otherwise: what else runs here must not decide.
+        // A free port unless the case sets one: other programs on this machine must not change the result.
         command.env("WEIR_LISTEN", "127.0.0.1:0").envs(environment);
         let output = command.arg("serve").current_dir(cwd).output().await?;
         let text = complained(&output);

@@ -1,5 +1,5 @@
-//! Clients that strangers generate from the description of the API work: each of the common generators takes it, and what one of
-//! them makes reads events, sends, and pages against the running host.
+//! Clients generated from the API's description work: each of the common generators accepts it, and one generated
+//! client reads events, sends messages and pages through lists on a running host.
 
 mod support;
 
@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 type Result = anyhow::Result<()>;
 
-/// What a generated Python client does with a running host.
+/// A script that uses a generated Python client with a running host.
 const DRIVE: &str = r#"
 import sys
 from weir_client import AuthenticatedClient
@@ -59,15 +59,15 @@ async fn run(program: &Path, arguments: &[&str]) -> anyhow::Result<String> {
         .output()
         .await
         .with_context(|| format!("{} cannot be started", program.display()))?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed).into_owned();
     ensure!(
         output.status.success(),
-        "{} {arguments:?} ended with {}:\n{said}",
+        "{} {arguments:?} ended with {}:\n{printed}",
         program.display(),
         output.status
     );
-    Ok(said)
+    Ok(printed)
 }
 
 fn text(path: &Path) -> anyhow::Result<&str> {
@@ -127,7 +127,7 @@ async fn other_generators_take_the_description() -> Result {
     let file = described(&weir, folder.path()).await?;
     let bin = generators().await?.join("bin");
     let made = folder.path().join("java");
-    // It finds the Java that comes beside it.
+    // It finds the Java that is installed with it.
     run(
         &bin.join("openapi-generator-cli"),
         &[

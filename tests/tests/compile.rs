@@ -1,4 +1,4 @@
-//! A component that takes too much to compile is the end of the process that compiles it, and of nothing else.
+//! A component that exceeds the compiler's limits ends the process that compiles it, and nothing else.
 
 mod support;
 
@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 
 type Result = anyhow::Result<()>;
 
-/// Out of processor time, as Linux numbers its signals (signal(7)).
+/// The signal of Linux for exceeded processor time (signal(7)).
 const SIGXCPU: i32 = 24;
 /// Variables of the function, and bytes of its body: less than half of what the host lets a function have.
 const LOCALS: u32 = 200;
@@ -33,8 +33,8 @@ fn section(id: u8, content: &[u8]) -> Vec<u8> {
     [&[id][..], &number(length), content].concat()
 }
 
-/// A component with one function that is small, valid, and takes its compiler minutes: thousands of loops, one after another, over
-/// the same variables, so that each of them may come from any.
+/// A component with one function that is small, valid, and takes its compiler minutes: thousands of loops, one after
+/// another, over the same variables, so that each of them may come from any.
 fn bomb() -> Vec<u8> {
     let mut body = [number(1), number(LOCALS), vec![0x7f]].concat();
     let mut turn: u32 = 0;
@@ -63,8 +63,8 @@ fn bomb() -> Vec<u8> {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "the figure is for whoever runs this")]
-async fn c18_a_component_that_is_a_bomb_to_compile_is_ended_in_time_while_webhooks_are_answered() -> Result {
+#[expect(clippy::print_stdout, reason = "the figure is for the person who runs this")]
+async fn c18_compile_bomb_ends_while_webhooks_flow() -> Result {
     let weir = Connected::begin().await?;
     let mut compiler = weir.stack.binaries().command("weir");
     compiler.args(["compile", "--cpu-seconds", "1"]).env_clear();
@@ -78,13 +78,13 @@ async fn c18_a_component_that_is_a_bomb_to_compile_is_ended_in_time_while_webhoo
     let (mut answered, mut longest) = (0, Duration::ZERO);
     let ended = loop {
         let body = weir.text_webhook("C+1==", &format!("m{answered}"), "meanwhile").await?;
-        let begun = Instant::now();
+        let started = Instant::now();
         tokio::select! {
             ended = &mut compiling => break ended?,
             status = weir.webhook(&body, 0) => assert_eq!(status?, 200),
         }
         answered += 1;
-        longest = longest.max(begun.elapsed());
+        longest = longest.max(started.elapsed());
     };
     println!("c18: while the bomb was compiled, {answered} webhooks were answered, the slowest in {longest:?}");
     assert_eq!(ended.status.signal(), Some(SIGXCPU), "{ended:?}");

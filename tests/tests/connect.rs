@@ -13,7 +13,7 @@ use weir_tests::{APP, Browser, Options, Stack, until};
 
 type Result = anyhow::Result<()>;
 
-/// A host with the connector and the app, and nobody connected.
+/// A host with the connector and the app, without a connected account.
 async fn ready() -> anyhow::Result<(Stack, TempDir)> {
     let folder = tempfile::tempdir()?;
     let stack = Stack::start(Options::new(&folder.path().join("data"))).await?;
@@ -73,7 +73,7 @@ async fn a_business_account_is_connected_with_name_picture_and_links() -> Result
     );
     assert_eq!(channel["labels"], json!({"team": "a"}));
     assert_eq!(events.wait_for("channel.connected").await?["channel_id"], channel["id"]);
-    // TikTok was told where to send its webhooks.
+    // The webhook URL is registered at TikTok.
     let calls = stack.phone.calls("").await?;
     assert!(
         calls
@@ -103,7 +103,7 @@ async fn a_personal_account_is_refused_and_leaves_nothing_behind() -> Result {
 }
 
 #[tokio::test]
-async fn a_denial_and_missing_scopes_are_told_by_name() -> Result {
+async fn denial_and_missing_scopes_are_named() -> Result {
     let (stack, _folder) = ready().await?;
     let denied = session(&stack).await?;
     Browser::new(stack.client().clone())
@@ -136,21 +136,21 @@ async fn a_denial_and_missing_scopes_are_told_by_name() -> Result {
 }
 
 #[tokio::test]
-async fn a_callback_belongs_to_its_session_and_its_browser_and_works_once() -> Result {
+async fn callback_works_once_in_its_browser() -> Result {
     let (stack, _folder) = ready().await?;
     let session = session(&stack).await?;
-    // Somebody else's browser: the page was opened here, but the callback comes from there.
+    // Another person's browser: the page was opened in one browser, and the callback comes from another.
     let mut mine = Browser::new(stack.client().clone());
     let (at, ..) = mine.open(text_of(&session["url"])?.parse()?).await?;
-    let asked: BTreeMap<String, String> = at.query_pairs().into_owned().collect();
+    let query: BTreeMap<String, String> = at.query_pairs().into_owned().collect();
     let callback = format!(
         "{}/oauth/callback?code=anything&state={}",
         stack.api.origin(),
-        asked["state"]
+        query["state"]
     );
     let (_, stolen, page) = Browser::new(stack.client().clone()).open(callback.parse()?).await?;
     assert!((400..500).contains(&stolen), "{stolen} {page}");
-    // A state that nobody gave.
+    // A state that was never issued.
     let unknown = format!("{}/oauth/callback?code=x&state=unknown", stack.api.origin());
     let (_, status, _) = mine.open(unknown.parse()?).await?;
     assert!((400..500).contains(&status));
@@ -159,7 +159,7 @@ async fn a_callback_belongs_to_its_session_and_its_browser_and_works_once() -> R
 }
 
 #[tokio::test]
-async fn a_session_that_nobody_finishes_expires() -> Result {
+async fn unfinished_session_expires() -> Result {
     let (stack, _folder) = ready().await?;
     let session = session(&stack).await?;
     stack.time_passes(weir_tests::HOUR_MS).await?;
@@ -168,7 +168,7 @@ async fn a_session_that_nobody_finishes_expires() -> Result {
 }
 
 #[tokio::test]
-async fn the_same_account_again_is_the_same_channel() -> Result {
+async fn reconnected_account_is_same_channel() -> Result {
     let weir = Connected::begin().await?;
     let again = weir.stack.connect("acme_store").await?;
     assert_eq!(again["id"], weir.channel["id"]);
@@ -197,7 +197,7 @@ async fn a_deleted_channel_keeps_its_history_and_gives_its_token_back() -> Resul
         "channel_deleted"
     );
     assert_eq!(weir.stack.phone.calls("revoke").await?.len(), 1);
-    // What still comes in is acknowledged, and not kept.
+    // Webhooks that still arrive are acknowledged, and not stored.
     let body = weir.text_webhook("C+9==", "M9==", "too late").await?;
     assert_eq!(weir.webhook(&body, 0).await?, 200);
     assert_eq!(weir.messages(&thread).await?.len(), 2);
@@ -235,21 +235,21 @@ async fn nothing_serves_before_the_operator_says_yes() -> Result {
 async fn a_channel_is_tried_out_by_opening_its_link_and_writing() -> Result {
     let mut weir = Connected::begin().await?;
     let path = format!("/v1/channels/{}", text_of(&weir.channel["id"])?);
-    let begun = weir
+    let started = weir
         .stack
         .api
         .post(&format!("{path}/test"), json!({}))
         .await?
         .expect(200)?;
-    let reference = text_of(&begun["ref"])?;
+    let reference = text_of(&started["ref"])?;
     assert!(
-        text_of(&begun["url"])?.starts_with("https://tiktok.me/acme_store?"),
-        "{begun:#}"
+        text_of(&started["url"])?.starts_with("https://tiktok.me/acme_store?"),
+        "{started:#}"
     );
-    assert_eq!(begun["passed"], false);
+    assert_eq!(started["passed"], false);
     weir.stack.phone.does("link-open", json!({"ref": reference})).await?;
     weir.events.wait_for("referral.received").await?;
-    weir.stack.hears(&mut weir.events, "trying it out").await?;
+    weir.stack.receives(&mut weir.events, "trying it out").await?;
     let ended = weir
         .stack
         .api
@@ -275,7 +275,7 @@ async fn a_channel_is_tried_out_by_opening_its_link_and_writing() -> Result {
 }
 
 #[tokio::test]
-async fn an_erased_contact_leaves_nothing_and_its_next_message_makes_a_new_one() -> Result {
+async fn erased_contact_returns_as_new_one() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     weir.say(&thread, "a secret of theirs").await?;
@@ -304,14 +304,14 @@ async fn an_erased_contact_leaves_nothing_and_its_next_message_makes_a_new_one()
             "{path}: {left}"
         );
     }
-    weir.stack.hears(&mut weir.events, "me again").await?;
+    weir.stack.receives(&mut weir.events, "me again").await?;
     let contacts = weir.stack.api.get("/v1/contacts").await?.expect(200)?;
     assert_ne!(text_of(&contacts["data"][0]["id"])?, contact);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_country_that_the_platform_excludes_is_refused_before_anybody_logs_in() -> Result {
+async fn excluded_country_is_refused_before_login() -> Result {
     let (stack, _folder) = ready().await?;
     let begin = async |country: &str| {
         let body = json!({"app": APP, "country": country});
@@ -336,7 +336,7 @@ async fn a_country_that_the_platform_excludes_is_refused_before_anybody_logs_in(
 }
 
 #[tokio::test]
-async fn an_account_that_the_platform_serves_no_messages_for_says_so_at_once() -> Result {
+async fn unserved_account_is_reported_at_once() -> Result {
     let (stack, _folder) = ready().await?;
     let mut events = stack.api.listen().await?;
     let session = session(&stack).await?;
@@ -372,13 +372,13 @@ async fn a_channels_name_is_the_operators_own() -> Result {
     assert_eq!(
         weir.stack.phone.calls("").await?.len(),
         before,
-        "TikTok hears nothing of it"
+        "TikTok receives no request"
     );
     Ok(())
 }
 
 #[tokio::test]
-async fn what_a_person_needs_before_connecting_is_in_the_connectors_description() -> Result {
+async fn requirements_are_in_connector_description() -> Result {
     let (stack, _folder) = ready().await?;
     let connector = stack.api.get("/v1/connectors/tiktok").await?.expect(200)?;
     let version = text_of(&connector["active_version"]).or_else(|_| text_of(&connector["versions"][0]["version"]))?;
@@ -408,12 +408,12 @@ async fn what_a_person_needs_before_connecting_is_in_the_connectors_description(
 /// The callback of a consent that was given, as the browser would open it; it is not opened yet.
 async fn consented(stack: &Stack, browser: &mut Browser, session: &Value) -> anyhow::Result<Url> {
     let (at, ..) = browser.open(text_of(&session["url"])?.parse()?).await?;
-    let asked: BTreeMap<String, String> = at.query_pairs().into_owned().collect();
+    let query: BTreeMap<String, String> = at.query_pairs().into_owned().collect();
     let form = [
-        ("client_key", asked["client_key"].as_str()),
-        ("redirect_uri", asked["redirect_uri"].as_str()),
-        ("state", asked["state"].as_str()),
-        ("scope", asked["scope"].as_str()),
+        ("client_key", query["client_key"].as_str()),
+        ("redirect_uri", query["redirect_uri"].as_str()),
+        ("state", query["state"].as_str()),
+        ("scope", query["scope"].as_str()),
         ("account", "acme_store"),
         ("decision", "allow"),
         ("granted", "*"),

@@ -1,4 +1,4 @@
-//! Nothing is lost and nothing is doubled when the power fails, again and again. `cargo xtask crash` plays more rounds.
+//! Nothing is lost or duplicated by repeated power failures. `cargo xtask crash` runs more rounds.
 
 use weir_tests::{Crash, Plan};
 

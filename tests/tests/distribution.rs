@@ -1,5 +1,5 @@
-//! A component comes from where it is published: a file, an address, a registry. What comes is what was meant, or nothing is
-//! installed and one line says why.
+//! A component is installed from its source: a file, a URL, a registry. It is the component that was requested, or
+//! nothing is installed and one line states the reason.
 
 mod support;
 
@@ -49,24 +49,24 @@ fn documents(output: &Output) -> Result<Vec<Value>> {
         .collect::<std::result::Result<_, _>>()?)
 }
 
-/// Installs, and gives the staged version.
+/// Installs a component, and returns the staged version.
 async fn install(stack: &Stack, source: &str) -> Result<Value> {
     let output = weir(stack, &["connector", "install", source, "--json"]).await?;
     documents(&output)?.pop().context("nothing was printed")
 }
 
-/// Expects one line of complaint with these words, and nothing installed.
+/// Expects one error line with these words, and nothing installed.
 async fn refused(stack: &Stack, output: &Output, exit: i32, words: &[&str]) -> Result {
-    let said = complained(output);
+    let printed = complained(output);
     ensure!(
         output.status.code() == Some(exit),
-        "{:?} instead of {exit}: {said}",
+        "{:?} instead of {exit}: {printed}",
         output.status
     );
     for word in words {
-        ensure!(said.contains(word), "no {word:?} in: {said}");
+        ensure!(printed.contains(word), "no {word:?} in: {printed}");
     }
-    ensure!(said.trim().lines().count() == 1, "{said}");
+    ensure!(printed.trim().lines().count() == 1, "{printed}");
     let connectors = stack.api.get("/v1/connectors").await?.expect(200)?;
     ensure!(connectors["data"] == json!([]), "{connectors:#}");
     Ok(())
@@ -105,7 +105,7 @@ async fn a_component_comes_from_a_registry_by_its_tag_or_its_digest() -> Result 
 }
 
 #[tokio::test]
-async fn a_signature_that_stands_beside_the_component_comes_along() -> Result {
+async fn adjacent_signature_is_installed() -> Result {
     let folder = tempfile::tempdir()?;
     let registry = registry(folder.path()).await?;
     let stack = host(folder.path(), &format!("[trusted_keys]\nrelease = '{}'\n", public())).await?;
@@ -116,7 +116,7 @@ async fn a_signature_that_stands_beside_the_component_comes_along() -> Result {
         Site::start(move |path, _| match path {
             "/echo.wasm" => Page::of(component.clone()),
             "/echo.wasm.minisig" => Page::of(signature.clone()),
-            // Where releases are published, the address is often a sign to another.
+            // Release pages often redirect to another URL.
             "/latest" => Page::status(302).with("location", "/echo.wasm"),
             "/unsigned.wasm" => Page::of(unsigned.clone()),
             _ => Page::status(404),
@@ -146,7 +146,7 @@ async fn a_signature_that_stands_beside_the_component_comes_along() -> Result {
         let staged = install(&stack, &source).await?;
         ensure!(staged["signature"] == trusted, "{source}: {staged:#}");
     }
-    // And from a file, for what has none beside it.
+    // And from a separate file, for a component without one next to it.
     let file = folder.path().join("echo.minisig");
     std::fs::write(&file, &signature)?;
     let file = file.to_str().context("a folder with an odd name")?;
@@ -161,7 +161,7 @@ async fn a_signature_that_stands_beside_the_component_comes_along() -> Result {
 }
 
 #[tokio::test]
-async fn what_a_registry_does_not_have_or_is_no_component_is_refused_in_one_line() -> Result {
+async fn missing_component_is_refused_in_one_line() -> Result {
     let folder = tempfile::tempdir()?;
     let registry = registry(folder.path()).await?;
     let stack = host(folder.path(), "").await?;
@@ -190,7 +190,7 @@ async fn what_a_registry_does_not_have_or_is_no_component_is_refused_in_one_line
     let host = registry.host();
     let none = format!("sha256:{}", "0".repeat(64));
     let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    // Something that speaks plain http, and says so at once.
+    // A server of plain http, which answers at once.
     let plain = stack.api.origin().trim_start_matches("http://");
     for (source, exit, words) in [
         (
@@ -217,7 +217,7 @@ async fn what_a_registry_does_not_have_or_is_no_component_is_refused_in_one_line
         let output = weir(&stack, &["connector", "install", &source]).await?;
         refused(&stack, &output, exit, &words).await.context(source)?;
     }
-    // What cannot be a place at all is the command line's fault.
+    // An invalid source is a usage error.
     for source in [
         "oci://ghcr.io/acme/echo",
         "ftp://files.example/echo.wasm",
@@ -293,13 +293,13 @@ async fn bytes_that_are_not_what_was_named_are_not_taken() -> Result {
         let output = weir(&stack, &["connector", "install", &source]).await?;
         refused(&stack, &output, 3, &words).await?;
     }
-    // A digest that the operator wrote is held against what comes, whatever the registry says of it.
+    // The operator's digest is compared with the downloaded bytes, whatever digest the registry reports.
     let other = format!("sha256:{}", "0".repeat(64));
     let site = Site::start(|_, _| Page::of("{}")).await?;
     let source = format!("oci://{}/echo@{other}", site.host());
     let output = weir(&stack, &["connector", "install", &source]).await?;
     refused(&stack, &output, 3, &["digest mismatch", &other]).await?;
-    // An address has no manifest that says how much will come.
+    // A URL has no manifest that states the size.
     let site = Site::start(|_, _| Page::of(vec![0; (16 << 20) + 1])).await?;
     let source = format!("http://{}/echo.wasm", site.host());
     let output = weir(&stack, &["connector", "install", &source]).await?;
@@ -317,7 +317,7 @@ async fn private_registry(folder: &Path) -> anyhow::Result<(Stack, OciRegistry, 
 }
 
 #[tokio::test]
-async fn a_registry_that_asks_who_reads_is_told_and_nobody_else_is() -> Result {
+async fn registry_credentials_go_only_to_registry() -> Result {
     let folder = tempfile::tempdir()?;
     let (stack, registry, component) = private_registry(folder.path()).await?;
     let source = format!("oci://{}/echo:1", registry.host());
@@ -348,7 +348,7 @@ async fn docker_logins_are_used() -> Result {
         "vault",
         &format!("[ \"$(cat)\" = {} ] && echo '{answer}'", registry.host()),
     )?;
-    // As every helper, they read which registry is asked for before they answer.
+    // Like every credential helper, they read the registry's name before they answer.
     helper("locked", "cat > /dev/null; echo the vault is locked >&2; exit 1")?;
     helper(
         "empty",
@@ -378,7 +378,7 @@ async fn docker_logins_are_used() -> Result {
     ] {
         refused(&stack, &with(config, &[]).await?, 1, &[words, "WEIR_REGISTRY_USER"]).await?;
     }
-    // What is given goes before what is stored.
+    // Credentials in the environment take precedence over stored ones.
     let guessed = [("WEIR_REGISTRY_USER", LOGIN.0), ("WEIR_REGISTRY_PASSWORD", "guessed")];
     let output = with(stored.clone(), &guessed).await?;
     refused(&stack, &output, 1, &["rejected the credentials"]).await?;
@@ -390,7 +390,7 @@ async fn docker_logins_are_used() -> Result {
 }
 
 #[tokio::test]
-async fn a_token_is_asked_for_this_repository_alone_and_shown_to_its_registry_alone() -> Result {
+async fn registry_token_is_scoped_to_repository() -> Result {
     let folder = tempfile::tempdir()?;
     let stack = host(folder.path(), "").await?;
     let component = stack.binaries().connector("echo")?;
@@ -405,9 +405,9 @@ async fn a_token_is_asked_for_this_repository_alone_and_shown_to_its_registry_al
     let site = Site::start(move |path, request| {
         let host = request.header("host").unwrap_or_default();
         if let Some(query) = path.strip_prefix("/token?") {
-            let asked = query == "service=weir+tests&scope=repository%3Aacme%2Fecho%3Apull";
+            let is_scoped = query == "service=weir+tests&scope=repository%3Aacme%2Fecho%3Apull";
             let page = json!({ "token": "let-me-in" }).to_string();
-            return if asked { Page::of(page) } else { Page::status(400) };
+            return if is_scoped { Page::of(page) } else { Page::status(400) };
         }
         if request
             .header("authorization")
@@ -426,10 +426,17 @@ async fn a_token_is_asked_for_this_repository_alone_and_shown_to_its_registry_al
     .await?;
     let staged = install(&stack, &format!("oci://{}/acme/echo:1", site.host())).await?;
     ensure!(staged["digest"] == digest(&component), "{staged:#}");
-    let asked: Vec<_> = site.asked().iter().map(|asked| asked.head.clone()).collect();
-    let tokens = asked.iter().filter(|head| head.starts_with("GET /token")).count();
-    ensure!(tokens == 1, "a token is asked for once: {asked:#?}");
-    let fetched = files.asked();
+    let token_requests: Vec<_> = site
+        .requests()
+        .iter()
+        .map(|token_requests| token_requests.head.clone())
+        .collect();
+    let tokens = token_requests
+        .iter()
+        .filter(|head| head.starts_with("GET /token"))
+        .count();
+    ensure!(tokens == 1, "a token is asked for once: {token_requests:#?}");
+    let fetched = files.requests();
     ensure!(fetched.len() == 1, "{fetched:?}");
     ensure!(fetched[0].header("authorization").is_err(), "{:?}", fetched[0].head);
     Ok(())
@@ -492,7 +499,7 @@ async fn what_a_repository_has_is_held_against_what_is_installed() -> Result {
         .push("acme/echo", "v99.0.0", b"a newer one", &json!({}))
         .await?;
     registry.push("acme/echo", "0.0.1", b"an older one", &json!({})).await?;
-    let told = async || -> Result<Vec<(String, String)>> {
+    let listing = async || -> Result<Vec<(String, String)>> {
         let rows = documents(&weir(&stack, &available).await?)?;
         rows.iter()
             .map(|row| Ok((text_of(&row["tag"])?, text_of(&row["is"])?)))
@@ -500,11 +507,11 @@ async fn what_a_repository_has_is_held_against_what_is_installed() -> Result {
     };
     let expected = |all: [(&str, &str); 3]| all.map(|(tag, is)| (tag.to_owned(), is.to_owned()));
     let not = "not installed";
-    ensure!(told().await? == expected([("v99.0.0", not), ("0.0.1", not), ("edge", not)]));
+    ensure!(listing().await? == expected([("v99.0.0", not), ("0.0.1", not), ("edge", not)]));
     let promote = ["connector", "install", &format!("{repository}:edge"), "--promote"];
     let output = weir(&stack, &promote).await?;
     ensure!(output.status.success(), "{}", complained(&output));
-    let rows = told().await?;
+    let rows = listing().await?;
     ensure!(
         rows == expected([("v99.0.0", "newer"), ("0.0.1", "older"), ("edge", "serves")]),
         "{rows:?}"

@@ -1,5 +1,5 @@
-//! Events reach the operator's own endpoint: signed so that the public Standard Webhooks libraries verify them unchanged,
-//! tried again until they are taken, in order within a conversation.
+//! Events reach the operator's own endpoint: signed so that the public Standard Webhooks libraries verify them
+//! unchanged, retried until they are accepted, in order within a conversation.
 
 mod support;
 
@@ -26,18 +26,18 @@ async fn the_public_library_verifies_what_we_sign() -> Result {
     let secret = text_of(&made["secret"])?;
     ensure!(secret.starts_with("whsec_"));
     weir.conversation().await?;
-    let handed = until("the delivery", async || Ok(subscriber.handed().into_iter().next())).await?;
-    let event: Value = serde_json::from_str(&handed.body)?;
+    let delivered = until("the delivery", async || Ok(subscriber.delivered().into_iter().next())).await?;
+    let event: Value = serde_json::from_str(&delivered.body)?;
     assert_eq!(
         (event["type"].as_str(), event["id"].as_str()),
-        (Some("message.received"), Some(handed.header("webhook-id")?))
+        (Some("message.received"), Some(delivered.header("webhook-id")?))
     );
     let check = json!({
-        "secret": secret, "body": handed.body,
+        "secret": secret, "body": delivered.body,
         "headers": {
-            "webhook-id": handed.header("webhook-id")?,
-            "webhook-timestamp": handed.header("webhook-timestamp")?,
-            "webhook-signature": handed.header("webhook-signature")?,
+            "webhook-id": delivered.header("webhook-id")?,
+            "webhook-timestamp": delivered.header("webhook-timestamp")?,
+            "webhook-signature": delivered.header("webhook-signature")?,
         },
     });
     // The library has its own clock, so the check of the time is done against the moment that was signed.
@@ -58,34 +58,34 @@ with mock.patch.object(library, 'datetime', Then):
     except library.WebhookVerificationError:
         print('verified')
 ";
-    let said = python(script, &check.to_string()).await?;
-    assert_eq!(said.trim(), "verified");
+    let output = python(script, &check.to_string()).await?;
+    assert_eq!(output.trim(), "verified");
     Ok(())
 }
 
 #[tokio::test]
-async fn an_endpoint_that_fails_gets_the_same_event_again_with_the_same_id() -> Result {
+async fn failed_delivery_is_retried_with_same_id() -> Result {
     let mut weir = Connected::with_endpoints().await?;
     let subscriber = Subscriber::answering(vec![500, 200]).await?;
     subscribe(&weir, subscriber.url(), json!(["message.received"])).await?;
     weir.conversation().await?;
     until("the first try", async || {
-        Ok((!subscriber.handed().is_empty()).then_some(()))
+        Ok((!subscriber.delivered().is_empty()).then_some(()))
     })
     .await?;
     weir.stack.time_passes(60_000).await?;
     until("the second try", async || {
-        Ok((subscriber.handed().len() == 2).then_some(()))
+        Ok((subscriber.delivered().len() == 2).then_some(()))
     })
     .await?;
-    let handed = subscriber.handed();
-    assert_eq!(handed[0].header("webhook-id")?, handed[1].header("webhook-id")?);
-    assert_eq!(handed[0].body, handed[1].body);
+    let delivered = subscriber.delivered();
+    assert_eq!(delivered[0].header("webhook-id")?, delivered[1].header("webhook-id")?);
+    assert_eq!(delivered[0].body, delivered[1].body);
     Ok(())
 }
 
 #[tokio::test]
-async fn an_endpoint_that_says_gone_is_switched_off_and_the_operator_hears_of_it() -> Result {
+async fn gone_endpoint_is_disabled_and_reported() -> Result {
     let mut weir = Connected::with_endpoints().await?;
     let subscriber = Subscriber::answering(vec![410]).await?;
     let made = subscribe(&weir, subscriber.url(), json!(["message.received"])).await?;
@@ -96,7 +96,7 @@ async fn an_endpoint_that_says_gone_is_switched_off_and_the_operator_hears_of_it
 }
 
 #[tokio::test]
-async fn an_endpoint_in_the_private_network_is_refused_unless_the_operator_allows_it() -> Result {
+async fn private_endpoint_needs_operator_consent() -> Result {
     let weir = Connected::begin().await?;
     for url in [
         "http://127.0.0.1:9/x",

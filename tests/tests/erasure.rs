@@ -1,4 +1,4 @@
-//! A person who is erased is nowhere in the data directory.
+//! No data of an erased person is left in the data directory.
 
 mod support;
 
@@ -13,7 +13,7 @@ use weir_tests::until;
 
 type Result<T = ()> = anyhow::Result<T>;
 
-/// Every file below a folder but the logs of the programs beside the host, as (name, bytes).
+/// Every file below a directory, except the logs of the programs other than the host, as (name, bytes).
 fn files(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -27,7 +27,7 @@ fn files(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     Ok(all)
 }
 
-/// The files in which one of these stands.
+/// The files that contain one of these.
 fn holding(folder: &Path, canaries: &[(&str, Vec<u8>)]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for (file, bytes) in files(folder)? {
@@ -51,10 +51,10 @@ async fn upload(weir: &Connected, bytes: Vec<u8>) -> Result<Value> {
 async fn no_byte_of_an_erased_person_is_in_the_data_folder() -> Result {
     let mut weir = Connected::with_endpoints().await?;
     let data = weir.stack.data().to_owned();
-    // Nobody listens there: the deliveries wait, with their tries.
+    // No server listens there: the deliveries wait, with their attempts.
     let endpoint = json!({"url": "http://127.0.0.1:9/hook"});
     weir.stack.api.post("/v1/endpoints", endpoint).await?.expect(201)?;
-    let event = weir.stack.hears(&mut weir.events, "canary-of-the-contact").await?;
+    let event = weir.stack.receives(&mut weir.events, "canary-of-the-contact").await?;
     let thread = text_of(&event["data"]["conversation_id"])?;
     let contact = text_of(&event["data"]["contact_id"])?;
     weir.stack.phone.does("write", json!({"type": "image"})).await?;
@@ -110,8 +110,8 @@ async fn no_byte_of_an_erased_person_is_in_the_data_folder() -> Result {
         .expect(200)?;
     let bytes = |text: &Value| text_of(text).map(String::into_bytes);
     let canaries = [
-        ("their words", b"canary-of-the-contact".to_vec()),
-        ("our words", b"canary-of-the-business".to_vec()),
+        ("their text", b"canary-of-the-contact".to_vec()),
+        ("our text", b"canary-of-the-business".to_vec()),
         ("our picture", b"canary-picture-of-the-business".to_vec()),
         ("the picture's name", b"canary-file-name".to_vec()),
         ("their name", bytes(&known["display_name"])?),

@@ -1,4 +1,5 @@
-//! What happened is told in one log, in the form that its catalog says, and who was away goes on where they were.
+//! All events are in one log, in the form that its catalog declares, and a reader that was disconnected resumes at its
+//! position.
 
 mod support;
 
@@ -10,7 +11,7 @@ use weir_tests::HOUR_MS;
 
 type Result = anyhow::Result<()>;
 
-/// Everything that the log tells.
+/// All events of the log.
 async fn log(weir: &Connected) -> anyhow::Result<Vec<Value>> {
     let page = weir.stack.api.get("/v1/events?limit=200").await?.expect(200)?;
     assert_eq!(page["has_more"], false);
@@ -47,13 +48,13 @@ async fn eventful() -> anyhow::Result<Connected> {
     weir.events.wait_for("referral.received").await?;
     // Another person, who is forgotten again.
     let kenji = phone.of("kenji").writes("Hello").await?;
-    let heard = weir
+    let received = weir
         .events
         .wait_where("message.received", |event| {
             event["data"]["platform_id"] == kenji["message_id"]
         })
         .await?;
-    let contact = text_of(&heard["data"]["contact_id"])?;
+    let contact = text_of(&received["data"]["contact_id"])?;
     weir.stack
         .api
         .post(&format!("/v1/contacts/{contact}/erase"), json!({}))
@@ -67,7 +68,7 @@ async fn eventful() -> anyhow::Result<Connected> {
     phone
         .order_fault(json!({"on": "send", "fault": {"reset": true}}))
         .await?;
-    weir.stack.api.say(&thread, "in doubt").await?.expect(202)?;
+    weir.stack.api.say(&thread, "uncertain").await?.expect(202)?;
     weir.events.wait_for("message.uncertain").await?;
     phone.of("lena").writes("Hallo!").await?;
     weir.events.wait_for("channel.inbound_withheld").await?;
@@ -105,7 +106,7 @@ async fn every_event_of_a_run_is_as_its_schema_says() -> Result {
     let events = log(&weir).await?;
     let kinds: BTreeSet<&str> = events.iter().filter_map(|event| event["type"].as_str()).collect();
     assert!(kinds.len() >= 20, "{kinds:?}");
-    // An event whose data are another thing's must not pass, or the schemas say nothing.
+    // An event with the data of another type must not pass, or the schemas have no effect.
     let script = "
 import json, sys
 from jsonschema import Draft202012Validator as Validator
@@ -134,25 +135,21 @@ async fn a_stream_goes_on_where_it_broke_off_even_over_a_restart() -> Result {
     assert_eq!(seen["data"]["id"], last["id"]);
     weir.stack.kill_weir().await?;
     weir.stack.start_weir().await?;
-    weir.stack
-        .api
-        .say(&thread, "while nobody listened")
-        .await?
-        .expect(202)?;
+    weir.stack.api.say(&thread, "while disconnected").await?.expect(202)?;
     weir.stack.time_passes(HOUR_MS).await?;
     let mut again = weir.stack.api.listen_after(seen["id"].as_str()).await?;
     let sent = again
         .wait_where("message.sent", |event| {
-            event["data"]["content"]["text"] == "while nobody listened"
+            event["data"]["content"]["text"] == "while disconnected"
         })
         .await?;
     let after = |event: &Value| event["sequence"].as_i64() > seen["sequence"].as_i64();
-    let told: Vec<Value> = log(&weir).await?.into_iter().filter(after).collect();
-    let told: Vec<&Value> = told
+    let logged: Vec<Value> = log(&weir).await?.into_iter().filter(after).collect();
+    let logged: Vec<&Value> = logged
         .iter()
         .take_while(|event| event["id"] != sent["id"])
         .chain([&sent])
         .collect();
-    assert_eq!(again.seen().iter().collect::<Vec<_>>(), told);
+    assert_eq!(again.seen().iter().collect::<Vec<_>>(), logged);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! What surrounds Weir fails: the record's file is locked, the disk is full, endpoints are slow or dead, the clock steps. Nothing
-//! is lost, nothing is doubled, and each has a clear answer.
+//! Failures of Weir's environment: the database file is locked, the disk is full, endpoints are slow or down, the clock
+//! is set. Nothing is lost, nothing is duplicated, and each failure is reported clearly.
 
 mod support;
 
@@ -35,8 +35,8 @@ fn asks_to_come_back(answer: &Answer) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How often each text of the customers was told.
-async fn times_heard(weir: &Connected, text: &str) -> anyhow::Result<usize> {
+/// How many events reported each text of the customers.
+async fn times_received(weir: &Connected, text: &str) -> anyhow::Result<usize> {
     let log = weir
         .stack
         .api
@@ -50,9 +50,9 @@ async fn times_heard(weir: &Connected, text: &str) -> anyhow::Result<usize> {
         .count())
 }
 
-// ---- the record --------------------------------------------------------------------------------------------------------
+// ---- the database --------------------------------------------------------------------------------------------------
 
-/// Another program that holds the lock of the record's file until its input ends.
+/// Another program that holds the lock of the database file until its input ends.
 async fn lock(weir: &Connected) -> anyhow::Result<Child> {
     let script = "
 import sqlite3, sys
@@ -68,16 +68,16 @@ sys.stdin.read()
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
-    let mut said = BufReader::new(stranger.stdout.take().context("no output")?).lines();
-    assert_eq!(said.next_line().await?.as_deref(), Some("locked"));
+    let mut output = BufReader::new(stranger.stdout.take().context("no output")?).lines();
+    assert_eq!(output.next_line().await?.as_deref(), Some("locked"));
     Ok(stranger)
 }
 
 #[tokio::test]
-async fn while_the_record_is_locked_everything_is_asked_to_come_back_and_nothing_is_lost() -> Result {
+async fn locked_database_defers_without_loss() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
-    // One send is in flight meanwhile: its answer comes while nothing can be written down.
+    // One send is in flight meanwhile: its response arrives while the database cannot be written.
     let slow = json!({"on": "send", "fault": {"delay_ms": 300_000}});
     weir.stack.phone.order_fault(slow).await?;
     let in_flight = weir.stack.api.say(&thread, "in flight").await?.expect(202)?;
@@ -89,7 +89,7 @@ async fn while_the_record_is_locked_everything_is_asked_to_come_back_and_nothing
     .await?;
     let stranger = lock(&weir).await?;
     asks_to_come_back(&post(&weir, &thread, "again and again").await?)?;
-    // More at once than are taken in hand: each is turned away, and none is taken for stored.
+    // More requests at once than Weir processes: the excess is rejected, and none of it counts as stored.
     let mut bodies = Vec::new();
     for number in 0..200 {
         let message = format!("M{number:03}");
@@ -99,7 +99,7 @@ async fn while_the_record_is_locked_everything_is_asked_to_come_back_and_nothing
     for status in futures_util::future::try_join_all(knocks).await? {
         assert_eq!(status, 503);
     }
-    // What is there can be read meanwhile.
+    // Stored data can be read meanwhile.
     weir.stack.api.conversation(&thread).await?;
     weir.stack.phone.forget_faults().await?;
     until("the platform to have the message", async || {
@@ -107,7 +107,7 @@ async fn while_the_record_is_locked_everything_is_asked_to_come_back_and_nothing
     })
     .await?;
     drop(stranger);
-    let accepted = until("the record to heal", async || {
+    let accepted = until("the database to recover", async || {
         let answer = post(&weir, &thread, "again and again").await?;
         Ok((answer.status == 202).then_some(answer))
     })
@@ -116,10 +116,10 @@ async fn while_the_record_is_locked_everything_is_asked_to_come_back_and_nothing
     assert_eq!(weir.on_phone().await?, ["in flight", "again and again"]);
     let message = weir.stack.api.get(&path).await?.expect(200)?;
     assert_eq!(message["status"], "sent");
-    assert_eq!(times_heard(&weir, "knock 7").await?, 0);
+    assert_eq!(times_received(&weir, "knock 7").await?, 0);
     assert_eq!(weir.webhook(&bodies[7], 0).await?, 200);
     assert_eq!(weir.webhook(&bodies[7], 0).await?, 200);
-    assert_eq!(times_heard(&weir, "knock 7").await?, 1);
+    assert_eq!(times_received(&weir, "knock 7").await?, 1);
     Ok(())
 }
 
@@ -135,7 +135,7 @@ async fn allow_file_bytes(process: u32, bytes: Option<u64>) -> anyhow::Result<()
 }
 
 #[tokio::test]
-async fn while_the_disk_is_full_everything_is_asked_to_come_back_and_it_heals_by_itself() -> Result {
+async fn full_disk_defers_and_recovers() -> Result {
     // A write beyond the limit is then refused, as on a full disk, and does not end the process.
     let through = ["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""];
     let mut weir = Connected::with(|options| options.weir_through = through.map(str::to_owned).to_vec()).await?;
@@ -153,42 +153,42 @@ async fn while_the_disk_is_full_everything_is_asked_to_come_back_and_it_heals_by
     assert_eq!(weir.webhook(&body, 0).await?, 503);
     // The sandbox's own webhook waits at the sandbox.
     weir.stack.phone.writes("Are you there?").await?;
-    assert_eq!(times_heard(&weir, "knock").await?, 0);
+    assert_eq!(times_received(&weir, "knock").await?, 0);
     allow_file_bytes(process, None).await?;
-    let accepted = until("the record to heal", async || {
+    let accepted = until("the database to recover", async || {
         let answer = post(&weir, &thread, "meanwhile").await?;
         Ok((answer.status == 202).then_some(answer))
     })
     .await?;
     weir.event_of("message.sent", &accepted.body["id"]).await?;
     weir.stack.phone.order("webhooks/retry", json!({})).await?;
-    until("the customer to be heard", async || {
-        Ok((times_heard(&weir, "Are you there?").await? == 1).then_some(()))
+    until("the customer's message", async || {
+        Ok((times_received(&weir, "Are you there?").await? == 1).then_some(()))
     })
     .await?;
     assert_eq!(weir.webhook(&body, 0).await?, 200);
-    assert_eq!(times_heard(&weir, "knock").await?, 1);
+    assert_eq!(times_received(&weir, "knock").await?, 1);
     assert_eq!(weir.on_phone().await?, ["before", "meanwhile"]);
     // All of it is still there for the next start.
     weir.stack.kill_weir().await?;
     weir.stack.start_weir().await?;
-    assert_eq!(times_heard(&weir, "knock").await?, 1);
+    assert_eq!(times_received(&weir, "knock").await?, 1);
     Ok(())
 }
 
-// ---- endpoints ---------------------------------------------------------------------------------------------------------
+// ---- endpoints -----------------------------------------------------------------------------------------------------
 
-/// The texts of the messages that an endpoint was told of, in order.
+/// The texts of the messages whose events an endpoint received, in order.
 fn texts(subscriber: &Subscriber) -> anyhow::Result<Vec<String>> {
-    let texts = subscriber.handed().into_iter().map(|handed| {
-        let event: Value = serde_json::from_str(&handed.body)?;
+    let texts = subscriber.delivered().into_iter().map(|delivered| {
+        let event: Value = serde_json::from_str(&delivered.body)?;
         text_of(&event["data"]["content"]["text"])
     });
     texts.collect()
 }
 
 #[tokio::test]
-async fn silent_and_dead_endpoints_delay_nobody_and_the_dead_one_is_switched_off_and_recovers() -> Result {
+async fn dead_endpoints_delay_no_others() -> Result {
     let mut weir = Connected::with_endpoints().await?;
     let silent = Subscriber::start(|_, _| Reply::Silence).await?;
     let mended = Arc::new(AtomicBool::new(false));
@@ -202,15 +202,15 @@ async fn silent_and_dead_endpoints_delay_nobody_and_the_dead_one_is_switched_off
         made.push(weir.stack.api.post("/v1/endpoints", endpoint).await?.expect(201)?);
     }
     weir.conversation().await?;
-    let mut told = vec!["Hello!".to_owned()];
-    // Six days, and a word each day.
+    let mut arrived = vec!["Hello!".to_owned()];
+    // Six days with one message each.
     for day in 1..=6 {
         weir.stack.time_passes(24 * HOUR_MS).await?;
         let text = format!("day {day}");
-        weir.stack.hears(&mut weir.events, &text).await?;
-        told.push(text);
+        weir.stack.receives(&mut weir.events, &text).await?;
+        arrived.push(text);
         until("the good endpoint to have it", async || {
-            Ok((texts(&good)? == told).then_some(()))
+            Ok((texts(&good)? == arrived).then_some(()))
         })
         .await?;
     }
@@ -233,11 +233,11 @@ async fn silent_and_dead_endpoints_delay_nobody_and_the_dead_one_is_switched_off
     .await?;
     assert!(disabled["data"]["disabled_reason"].is_string());
     assert_eq!(about("endpoint.failing").await?.len(), 1, "warned once before");
-    // What is told while it is off is kept in the log.
-    weir.stack.hears(&mut weir.events, "while it was off").await?;
-    told.push("while it was off".to_owned());
+    // Events that occur while it is off stay in the log.
+    weir.stack.receives(&mut weir.events, "while it was off").await?;
+    arrived.push("while it was off".to_owned());
     mended.store(true, Ordering::SeqCst);
-    let before = dead.handed().len();
+    let before = dead.delivered().len();
     let path = format!("/v1/endpoints/{}", text_of(&made[1]["id"])?);
     let since = json!({"since": made[1]["created_at"]});
     let recovered = weir
@@ -250,15 +250,15 @@ async fn silent_and_dead_endpoints_delay_nobody_and_the_dead_one_is_switched_off
         recovered["recovered"].as_u64().is_some_and(|count| count > 0),
         "{recovered}"
     );
-    // First what it missed, then the switch: so all of it comes in its order.
+    // The missed events are requested before the endpoint is enabled, so that all arrive in order.
     weir.stack
         .api
         .patch(&path, json!({"enabled": true}))
         .await?
         .expect(200)?;
-    until("the mended endpoint to have everything", async || {
+    until("the repaired endpoint to have everything", async || {
         let came: Vec<String> = texts(&dead)?.split_off(before);
-        Ok((came == told).then_some(()))
+        Ok((came == arrived).then_some(()))
     })
     .await?;
     let log = weir
@@ -286,18 +286,18 @@ async fn silent_and_dead_endpoints_delay_nobody_and_the_dead_one_is_switched_off
     Ok(())
 }
 
-// ---- the clock ---------------------------------------------------------------------------------------------------------
+// ---- the clock -----------------------------------------------------------------------------------------------------
 
 #[tokio::test]
-async fn a_clock_that_steps_back_and_forth_loses_nothing_and_doubles_nothing() -> Result {
+async fn clock_steps_lose_and_duplicate_nothing() -> Result {
     let clock = SteppingClock::start().await?;
     let url = clock.url().to_owned();
     let mut weir = Connected::with(|options| options.env.push(("WEIR_CLOCK".into(), url))).await?;
     let thread = weir.conversation().await?;
     let mut texts: Vec<String> = Vec::new();
     let mut last = Value::Null;
-    // Less than a webhook's age may differ, so that the platform's are taken all along; and once beyond a lease, with a send in
-    // flight, which must not be taken for lost and sent again.
+    // Steps shorter than the allowed age of a webhook, so that all webhooks stay valid; and one step longer than a
+    // lease with a send in flight, which must not be treated as lost and sent again.
     for (round, to) in [-120_000, 120_000, 0, 200_000].into_iter().enumerate() {
         let slow = json!({"on": "send", "fault": {"delay_ms": 300_000}});
         weir.stack.phone.order_fault(slow).await?;
@@ -310,8 +310,8 @@ async fn a_clock_that_steps_back_and_forth_loses_nothing_and_doubles_nothing() -
         clock.set(&weir.stack.api, to).await?;
         weir.stack.phone.forget_faults().await?;
         let question = format!("question {round}");
-        weir.stack.hears(&mut weir.events, &question).await?;
-        assert_eq!(times_heard(&weir, &question).await?, 1);
+        weir.stack.receives(&mut weir.events, &question).await?;
+        assert_eq!(times_received(&weir, &question).await?, 1);
     }
     // And back by minutes: what waits does not wait for the old time.
     clock.set(&weir.stack.api, -120_000).await?;
@@ -324,13 +324,13 @@ async fn a_clock_that_steps_back_and_forth_loses_nothing_and_doubles_nothing() -
     Ok(())
 }
 
-// ---- the ledger --------------------------------------------------------------------------------------------------------
+// ---- the ledger ----------------------------------------------------------------------------------------------------
 
 #[tokio::test]
-async fn the_ledger_shows_each_request_that_left_and_its_answer_and_no_secret() -> Result {
+async fn ledger_shows_requests_without_secrets() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
-    let sent = weir.say_throttled(&thread, "second try").await?;
+    let sent = weir.send_throttled(&thread, "second try").await?;
     let tries = weir.tries(&sent).await?;
     assert_eq!(tries.len(), 2, "{tries:#?}");
     let outcomes: Vec<&Value> = tries.iter().map(|tried| &tried["outcome"]).collect();
@@ -358,7 +358,7 @@ async fn the_ledger_shows_each_request_that_left_and_its_answer_and_no_secret() 
         );
         assert!(requests[0]["url"].as_str().is_some_and(|url| !url.contains('?')));
     }
-    // Being asked to slow down burnt no try: the budget of tries is whole.
+    // Throttling used up no attempt: all attempts are left.
     assert_eq!(weir.on_phone().await?, ["second try"]);
     Ok(())
 }

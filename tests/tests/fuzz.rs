@@ -1,6 +1,7 @@
-//! Whatever comes in, an answer goes out: bytes of any kind at each door, and the API under a fuzzer that reads its description.
+//! Every input gets a response: arbitrary bytes at each interface, and the API under a fuzzer that generates requests
+//! from its description.
 //!
-//! `cargo-fuzz` wants a nightly compiler, which this repository does not use; the same inputs are made here by proptest,
+//! `cargo-fuzz` requires a nightly compiler, which this repository does not use; proptest generates the same inputs,
 //! bounded in number so that a run takes seconds. `WEIR_FUZZ_CASES` raises the number.
 
 mod support;
@@ -19,15 +20,15 @@ use weir_tests::{Options, PATIENCE, Stack};
 
 type Result<T = ()> = anyhow::Result<T>;
 
-/// Cases of each kind of input, unless more are asked for.
+/// The default number of cases of each kind of input.
 const CASES: u32 = 64;
 
 fn cases() -> u32 {
-    let asked = std::env::var("WEIR_FUZZ_CASES").ok();
-    asked.and_then(|text| text.parse().ok()).unwrap_or(CASES)
+    let case_count = std::env::var("WEIR_FUZZ_CASES").ok();
+    case_count.and_then(|text| text.parse().ok()).unwrap_or(CASES)
 }
 
-/// So many values, made of a fixed seed, so that a failure comes again.
+/// So many values from a fixed seed, so that a failure is reproducible.
 fn made<S: Strategy>(strategy: &S) -> Result<Vec<S::Value>> {
     let mut runner = TestRunner::new_with_rng(
         Config::default(),
@@ -41,7 +42,7 @@ fn made<S: Strategy>(strategy: &S) -> Result<Vec<S::Value>> {
         .collect()
 }
 
-/// Any bytes, and bytes that look like something.
+/// Arbitrary bytes, and bytes that resemble valid input.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![vec(any::<u8>(), 0..512), ".{0,256}".prop_map(String::into_bytes)]
 }
@@ -71,7 +72,7 @@ fn member() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What the connector's parser gets: signed, so that it is reached.
+/// The input of the connector's parser: signed, so that the parser is reached.
 #[tokio::test]
 async fn whatever_a_platform_says_is_answered_and_kept() -> Result {
     let weir = Connected::begin().await?;
@@ -99,7 +100,7 @@ async fn whatever_a_platform_says_is_answered_and_kept() -> Result {
 }
 
 #[tokio::test]
-async fn whatever_is_installed_is_refused_in_words() -> Result {
+async fn invalid_install_is_refused_with_reason() -> Result {
     let folder = tempfile::tempdir()?;
     let stack = Stack::start(Options::new(&folder.path().join("data"))).await?;
     let real = stack.binaries().connector("echo")?;
@@ -110,7 +111,7 @@ async fn whatever_is_installed_is_refused_in_words() -> Result {
     for (at, byte) in made(&(any::<prop::sample::Index>(), any::<u8>()))? {
         let at = at.index(real.len());
         offered.push(real[..at].to_vec());
-        // Its shape stands at the beginning; deeper in there is only code.
+        // Its structure is at the beginning; the rest is only code.
         let mut changed = real.clone();
         changed[at % 4_096] = byte;
         offered.push(changed);
@@ -135,7 +136,7 @@ async fn whatever_is_installed_is_refused_in_words() -> Result {
 
 /// The accept loop gets bytes, not requests.
 #[tokio::test]
-async fn whatever_is_said_on_a_connection_does_no_harm() -> Result {
+async fn arbitrary_bytes_do_no_harm() -> Result {
     let folder = tempfile::tempdir()?;
     let stack = Stack::start(Options::new(&folder.path().join("data"))).await?;
     let address = stack.api.origin().trim_start_matches("http://").to_owned();
@@ -148,10 +149,10 @@ async fn whatever_is_said_on_a_connection_does_no_harm() -> Result {
         ]
         .concat()),
     ];
-    for said in made(&spoken)? {
+    for chunk in made(&spoken)? {
         let mut stream = tokio::net::TcpStream::connect(&address).await?;
         // The host may hang up at the first wrong byte.
-        let _ = stream.write_all(&said).await;
+        let _ = stream.write_all(&chunk).await;
         let _ = stream.shutdown().await;
         let mut answer = Vec::new();
         let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
@@ -163,7 +164,7 @@ async fn whatever_is_said_on_a_connection_does_no_harm() -> Result {
     Ok(())
 }
 
-/// What every operation is asked, out of its own description: right, wrong and nearly right.
+/// Requests for every operation, generated from its description: valid, invalid and almost valid.
 const EXAMPLES: &str = "4";
 
 #[tokio::test]
@@ -211,13 +212,13 @@ async fn the_api_under_a_fuzzer_never_fails_and_says_no_in_problems() -> Result 
         .current_dir(folder.path())
         .stdin(Stdio::null());
     let output = command.output().await?;
-    let said = String::from_utf8_lossy(&output.stdout);
+    let chunk = String::from_utf8_lossy(&output.stdout);
     ensure!(
         output.status.success(),
-        "{said}{}",
+        "{chunk}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    ensure!(said.contains("No issues found"), "it tested nothing: {said}");
+    ensure!(chunk.contains("No issues found"), "it tested nothing: {chunk}");
     weir.stack.api.get("/readyz").await?.expect(200)?;
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Nothing runs before the operator says yes, a version that asks for more waits, and less than asked may be given.
+//! No version runs before the operator grants its requests, a version that requests more waits, and requests can be
+//! withheld.
 
 mod support;
 
@@ -9,8 +10,8 @@ use weir_tests::{Options, Stack};
 
 type Result = anyhow::Result<()>;
 
-/// A component like this one, of another version and with one route changed. The texts are as long as before, so that every
-/// length and offset within the component stays true.
+/// A component like this one, of another version and with one route changed. The texts are as long as before, so that
+/// every length and offset within the component stays true.
 fn changed(component: &[u8], changes: &[(&str, &str)]) -> anyhow::Result<Vec<u8>> {
     let mut bytes = component.to_vec();
     for (before, after) in changes {
@@ -19,7 +20,7 @@ fn changed(component: &[u8], changes: &[(&str, &str)]) -> anyhow::Result<Vec<u8>
         let places: Vec<usize> = (1..bytes.len().saturating_sub(before.len()))
             .filter(|at| bytes[*at..].starts_with(before.as_bytes()) && bytes[at - 1] != b'@')
             .collect();
-        ensure!(!places.is_empty(), "the component does not say {before}");
+        ensure!(!places.is_empty(), "the component does not contain {before}");
         for at in places {
             bytes[at..at + after.len()].copy_from_slice(after.as_bytes());
         }
@@ -42,7 +43,7 @@ fn routes(document: &Value, member: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_is_put_into_words() -> Result {
+async fn requested_grants_are_described() -> Result {
     let folder = tempfile::tempdir()?;
     let stack = Stack::start(Options::new(&folder.path().join("data"))).await?;
     let staged = stage(&stack, stack.binaries().connector("tiktok")?).await?;
@@ -60,7 +61,7 @@ async fn what_is_asked_for_is_put_into_words() -> Result {
 }
 
 #[tokio::test]
-async fn a_version_that_asks_for_more_waits_while_the_one_before_serves() -> Result {
+async fn version_with_new_grants_waits() -> Result {
     let mut weir = Connected::begin().await?;
     let component = weir.stack.binaries().connector("tiktok")?;
     let before = weir.stack.api.get("/v1/connectors/tiktok").await?.expect(200)?;
@@ -82,7 +83,7 @@ async fn a_version_that_asks_for_more_waits_while_the_one_before_serves() -> Res
     let promote = format!("/v1/connectors/tiktok/versions/{next}/promote");
     let refused = weir.stack.api.post(&promote, json!({})).await?;
     ensure!(refused.problem(409)? == "grants_missing");
-    // The no can be asked for.
+    // The refusal can be read.
     let id = text_of(&refused.body["refusal_id"])?;
     let why = weir.stack.api.get(&format!("/v1/refusals/{id}")).await?.expect(200)?;
     ensure!(
@@ -95,7 +96,7 @@ async fn a_version_that_asks_for_more_waits_while_the_one_before_serves() -> Res
     weir.say(&thread, "still here").await?;
     let after = weir.stack.api.get("/v1/connectors/tiktok").await?.expect(200)?;
     ensure!(after["active_version"] == json!(number));
-    // With the operator's word it serves.
+    // With the operator's grant it serves.
     let yes = json!({ "version": next, "grants": staged["wanted_grants"] });
     weir.stack
         .api
@@ -163,7 +164,7 @@ async fn what_is_withheld_is_refused_in_the_operators_name() -> Result {
             && count["count"].as_u64() >= Some(1)),
         "{counts:#}"
     );
-    // A yes that no version asked for is a mistake, and said to be one.
+    // A grant that no version requested is an error, and is reported as one.
     let mut odd = send[0].clone();
     odd["origin"] = json!("https://elsewhere.example");
     let answer = weir

@@ -1,4 +1,4 @@
-//! How people find a business and come: links, QR codes, ads, and what the platform says by itself.
+//! How people reach a business: links, QR codes, ads, and the platform's automatic messages.
 
 mod support;
 
@@ -20,7 +20,7 @@ async fn qr(weir: &Connected, what: &str) -> anyhow::Result<(u16, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn a_channel_has_a_link_to_its_chat_and_one_to_its_profile_at_once() -> Result {
+async fn channel_has_chat_and_profile_links() -> Result {
     let weir = Connected::begin().await?;
     let links = links(&weir, "").await?;
     let urls: Vec<_> = links
@@ -47,7 +47,7 @@ async fn a_channel_has_a_link_to_its_chat_and_one_to_its_profile_at_once() -> Re
 }
 
 #[tokio::test]
-async fn a_qr_code_opens_the_chat_or_the_profile_and_is_the_same_every_time() -> Result {
+async fn qr_codes_are_stable_and_open_links() -> Result {
     let weir = Connected::begin().await?;
     let (status, chat) = qr(&weir, "/qr.svg").await?;
     assert_eq!(status, 200);
@@ -87,15 +87,15 @@ async fn an_operator_may_offer_the_profile_only() -> Result {
 }
 
 #[tokio::test]
-async fn what_the_platform_says_of_a_prefilled_message_is_learned_from_who_comes() -> Result {
+async fn prefill_support_is_learned_from_referrals() -> Result {
     let mut weir = Connected::begin().await?;
     let prefill = async |weir: &Connected, query: &str| -> anyhow::Result<(Value, Value)> {
         let links = links(weir, query).await?;
         Ok((links[0]["prefill"].clone(), links[1]["prefill"].clone()))
     };
     assert_eq!(prefill(&weir, "").await?, (Value::Null, Value::Null));
-    let asked = "?message=Is%20it%20blue%3F&ref=spring";
-    assert_eq!(prefill(&weir, asked).await?, (json!("pending"), Value::Null));
+    let link_query = "?message=Is%20it%20blue%3F&ref=spring";
+    assert_eq!(prefill(&weir, link_query).await?, (json!("pending"), Value::Null));
     for (audit, state) in [("PASS", "passed"), ("REJECT", "rejected")] {
         let opened = json!({"ref": "spring", "message": "Is it blue?", "audit": audit});
         weir.stack.phone.does("link-open", opened).await?;
@@ -104,15 +104,15 @@ async fn what_the_platform_says_of_a_prefilled_message_is_learned_from_who_comes
             (came["data"]["ref"].as_str(), came["data"]["prefill_audit"].as_str()),
             (Some("spring"), Some(state))
         );
-        assert_eq!(prefill(&weir, asked).await?.0, state);
+        assert_eq!(prefill(&weir, link_query).await?.0, state);
     }
-    let url = &links(&weir, asked).await?[0]["url"];
+    let url = &links(&weir, link_query).await?[0]["url"];
     assert_eq!(url, "https://tiktok.me/acme_store?message=Is%20it%20blue%3F&ref=spring");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_click_on_an_ad_makes_a_contact_who_cannot_be_written_to_yet() -> Result {
+async fn ad_click_makes_unreachable_contact() -> Result {
     let mut weir = Connected::begin().await?;
     weir.stack
         .phone
@@ -146,14 +146,14 @@ async fn a_click_on_an_ad_makes_a_contact_who_cannot_be_written_to_yet() -> Resu
     let refused = weir.stack.api.say(&thread, "You clicked!").await?;
     assert_eq!(refused.problem(409)?, "conversation_initiation_not_allowed");
     assert!(weir.stack.phone.calls("send").await?.is_empty());
-    // Only their own word opens the window.
-    weir.stack.hears(&mut weir.events, "Is it blue?").await?;
+    // Only a message of the contact opens the window.
+    weir.stack.receives(&mut weir.events, "Is it blue?").await?;
     weir.say(&thread, "It is.").await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn an_ad_without_a_preview_says_why_and_is_not_asked_about_again() -> Result {
+async fn missing_ad_preview_is_looked_up_once() -> Result {
     let mut weir = Connected::begin().await?;
     let cases = [
         (
@@ -170,7 +170,7 @@ async fn an_ad_without_a_preview_says_why_and_is_not_asked_about_again() -> Resu
     ];
     for (act, how, reason) in cases {
         weir.stack.phone.does(act, how).await?;
-        // Whatever is known of the ad, the referral is told.
+        // The referral is reported, whatever is known of the ad.
         let came = weir.events.wait_for("referral.received").await?;
         let path = format!("/v1/referrals/{}/ad", text_of(&came["data"]["id"])?);
         let first = weir.stack.api.get(&path).await?.expect(200)?;
@@ -242,7 +242,7 @@ async fn automatic_messages_are_made_reviewed_switched_and_removed() -> Result {
     }
     assert_eq!(kept(&welcome).await?[0]["audit"], "approved");
     assert_eq!(kept(&question).await?[0]["audit"], "rejected");
-    // Too long is told before the platform is asked.
+    // A text that is too long is refused before a request to the platform.
     let long = json!({"enabled": true, "content": {"title": "x".repeat(19), "content": "y"}});
     let refused = api.put(&prompt, long).await?;
     assert_eq!(refused.problem(422)?, "text_too_long");

@@ -1,4 +1,4 @@
-//! Who hangs up loses the answer and nothing else. `cargo xtask crash --hang-ups` plays more rounds.
+//! A caller that hangs up loses only the response. `cargo xtask crash --hang-ups` runs more rounds.
 
 use weir_tests::{HangUpPlan, HangUps, Options, Stack, unplayed_routes};
 
@@ -17,7 +17,7 @@ async fn a_caller_who_hangs_up_halves_and_doubles_nothing() -> anyhow::Result<()
     let figures = hang_ups.end().await?;
     println!("{figures:#?}");
     assert_eq!(figures.rounds, 80);
-    assert!(figures.cut_off > 0, "nobody hung up: {figures:#?}");
+    assert!(figures.cut_off > 0, "no caller hung up: {figures:#?}");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! What is remembered: nothing is lost while Weir is down or a webhook does not come, and nothing is kept too long.
+//! History and retention: nothing is lost while Weir is down or a webhook is missing, and nothing is kept too long.
 
 mod support;
 
@@ -9,7 +9,7 @@ use weir_tests::{HOUR_MS, until};
 type Result = anyhow::Result<()>;
 
 #[tokio::test]
-async fn what_no_webhook_brought_is_read_after_an_outage_once_and_in_order() -> Result {
+async fn outage_gap_is_read_once_in_order() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     weir.stack.stop_weir().await?;
@@ -40,7 +40,7 @@ async fn what_no_webhook_brought_is_read_after_an_outage_once_and_in_order() -> 
     let second = weir.messages(&thread).await?.remove(2);
     assert_eq!(conversation["window"]["opened_at"], second["sent_at"]);
     assert!(text_of(&second["sent_at"])? < text_of(&second["created_at"])?);
-    // Who is new has a name and a picture.
+    // New contacts have a name and a picture.
     let face = until("the new contact", async || {
         let listed = weir.stack.api.get("/v1/contacts").await?.expect(200)?;
         let contacts = listed["data"].as_array().cloned().unwrap_or_default();
@@ -51,7 +51,7 @@ async fn what_no_webhook_brought_is_read_after_an_outage_once_and_in_order() -> 
         face["display_name"].is_string() && face["avatar_url"].is_string(),
         "{face:#}"
     );
-    // Asked once more, it brings nothing.
+    // A second request returns nothing new.
     let again = weir.catch_up().await?;
     assert_eq!(again["stored"], 0, "{again:#}");
     weir.events = weir.stack.api.listen().await?;
@@ -60,7 +60,7 @@ async fn what_no_webhook_brought_is_read_after_an_outage_once_and_in_order() -> 
 }
 
 #[tokio::test]
-async fn a_message_whose_webhook_never_came_is_found_when_somebody_asks() -> Result {
+async fn missed_message_is_found_on_request() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     weir.stack
@@ -68,7 +68,7 @@ async fn a_message_whose_webhook_never_came_is_found_when_somebody_asks() -> Res
         .order_fault(json!({"on": "webhook", "fault": {"drop": true}, "times": 1}))
         .await?;
     weir.stack.phone.writes("lost on the way").await?;
-    weir.stack.hears(&mut weir.events, "did you get it?").await?;
+    weir.stack.receives(&mut weir.events, "did you get it?").await?;
     assert_eq!(weir.messages(&thread).await?.len(), 2);
     let found = weir.catch_up().await?;
     assert_eq!(found["stored"], 1, "{found:#}");
@@ -81,7 +81,7 @@ async fn a_message_whose_webhook_never_came_is_found_when_somebody_asks() -> Res
     Ok(())
 }
 
-/// Four people write and no webhook tells of it; gives the platform's ids of their conversations.
+/// Four people write without webhooks; returns the platform's ids of their conversations.
 async fn four_write_unheard(weir: &Connected, text: &str) -> anyhow::Result<Vec<String>> {
     weir.stack.phone.set(json!({"webhooks": false})).await?;
     let mut conversations = Vec::new();
@@ -115,7 +115,7 @@ async fn where_it_is(weir: &Connected, text: &str) -> anyhow::Result<Vec<String>
 }
 
 /// Lets time pass until the conversation that was refused is read too.
-async fn read_again(weir: &Connected, text: &str) -> Result {
+async fn reread(weir: &Connected, text: &str) -> Result {
     until("the refused conversation", async || {
         if where_it_is(weir, text).await?.len() == 4 {
             return Ok(Some(()));
@@ -157,7 +157,7 @@ async fn one_refused_conversation_costs_only_itself() -> Result {
         let findings = weir.read_of_channel("/diagnostics").await?;
         let finding = found(&findings, "history").unwrap_or_default();
         anyhow::ensure!(finding.to_string().contains(&refused), "{findings:#}");
-        read_again(&weir, &text).await?;
+        reread(&weir, &text).await?;
     }
     Ok(())
 }
@@ -186,11 +186,11 @@ async fn after_an_outage_a_refused_conversation_is_read_later() -> Result {
         Ok((where_it_is(&weir, "missed").await?.len() >= 3).then_some(()))
     })
     .await?;
-    read_again(&weir, "missed").await
+    reread(&weir, "missed").await
 }
 
 #[tokio::test]
-async fn a_picture_that_the_platform_holds_back_leaves_words_and_a_reason() -> Result {
+async fn withheld_image_leaves_text_and_reason() -> Result {
     let mut weir = Connected::begin().await?;
     for (fault, reason) in [
         (
@@ -204,12 +204,12 @@ async fn a_picture_that_the_platform_holds_back_leaves_words_and_a_reason() -> R
             .order_fault(json!({"on": "download", "fault": fault, "times": 1}))
             .await?;
         weir.stack.phone.does("write", json!({"type": "image"})).await?;
-        let heard = weir
+        let received = weir
             .events
             .wait_where("message.received", |event| event["data"]["content"]["type"] == "image")
             .await?;
-        let path = format!("/v1/messages/{}", text_of(&heard["data"]["id"])?);
-        let message = until("the words in its place", async || {
+        let path = format!("/v1/messages/{}", text_of(&received["data"]["id"])?);
+        let message = until("the text in its place", async || {
             let message = weir.stack.api.get(&path).await?.expect(200)?;
             Ok((message["content"]["type"] == "fallback").then_some(message))
         })
@@ -243,7 +243,7 @@ async fn what_is_too_old_is_deleted_and_the_conversation_goes_on() -> Result {
     })
     .await?;
     assert_eq!(files(&data), 0);
-    // Asked for what the platform still has, the record does not take it anew.
+    // When the platform's history is fetched again, the database does not store it twice.
     let again = weir
         .stack
         .api
@@ -251,8 +251,8 @@ async fn what_is_too_old_is_deleted_and_the_conversation_goes_on() -> Result {
         .await?
         .expect(200)?;
     assert_eq!(again["stored"], 0, "{again:#}");
-    let heard = weir.stack.hears(&mut weir.events, "still there?").await?;
-    assert_eq!(heard["data"]["conversation_id"], thread.as_str());
+    let received = weir.stack.receives(&mut weir.events, "still there?").await?;
+    assert_eq!(received["data"]["conversation_id"], thread.as_str());
     weir.say(&thread, "yes").await?;
     Ok(())
 }
@@ -263,12 +263,12 @@ fn files(data: &std::path::Path) -> usize {
 
 fn found(findings: &Value, subject: &str) -> Option<Value> {
     let all = findings["data"].as_array()?;
-    // The platform's own word comes last.
+    // The platform's own text comes last.
     all.iter().rev().find(|finding| finding["subject"] == subject).cloned()
 }
 
 #[tokio::test]
-async fn why_nothing_is_received_is_an_answer_and_a_lost_subscription_is_set_right() -> Result {
+async fn lost_subscription_is_diagnosed_and_fixed() -> Result {
     let mut weir = Connected::begin().await?;
     let look = async |weir: &Connected, subject: &str| -> anyhow::Result<Value> {
         let findings = weir.read_of_channel("/diagnostics").await?;
@@ -286,7 +286,7 @@ async fn why_nothing_is_received_is_an_answer_and_a_lost_subscription_is_set_rig
             .is_some_and(|words| words.contains("everyone")),
         "{silent:#}"
     );
-    // Somebody else's program took the app's one webhook address.
+    // Another program registered its own URL as the app's only webhook.
     let gone = json!({"app_id": "7000000000000000001", "secret": support::SECRET, "event_type": "DIRECT_MESSAGE"});
     let url = format!("{}/open_api/v1.3/business/webhook/delete/", weir.stack.sandbox.origin());
     weir.stack
@@ -304,7 +304,7 @@ async fn why_nothing_is_received_is_an_answer_and_a_lost_subscription_is_set_rig
         .await?
         .expect(200)?;
     assert_eq!(look(&weir, "webhook_subscription").await?["ok"], true);
-    weir.stack.hears(&mut weir.events, "and now?").await?;
+    weir.stack.receives(&mut weir.events, "and now?").await?;
     assert_eq!(look(&weir, "silence").await?["ok"], true);
     Ok(())
 }

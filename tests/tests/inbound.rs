@@ -1,4 +1,4 @@
-//! What a customer writes is heard, once, whole and in order, whatever the platform's webhooks look like.
+//! A customer's messages are received once, completely and in order, whatever the form of the platform's webhooks.
 
 mod support;
 
@@ -8,7 +8,7 @@ use support::{Connected, envelope, signature, text_of};
 type Result = anyhow::Result<()>;
 
 #[tokio::test]
-async fn a_text_opens_contact_conversation_and_window_and_is_told_in_that_order() -> Result {
+async fn text_events_follow_fixed_order() -> Result {
     let mut weir = Connected::begin().await?;
     weir.conversation().await?;
     weir.events.wait_for("window.opened").await?;
@@ -88,13 +88,13 @@ async fn the_same_webhook_twice_is_one_message() -> Result {
     weir.events
         .wait_where("message.received", |event| event["data"]["content"]["text"] == "marker")
         .await?;
-    let heard = weir
+    let received = weir
         .events
         .seen()
         .iter()
         .filter(|event| event["type"] == "message.received")
         .count();
-    assert_eq!(heard, 2);
+    assert_eq!(received, 2);
     Ok(())
 }
 
@@ -114,13 +114,13 @@ async fn duplicated_and_reordered_webhooks_do_no_harm() -> Result {
     for text in texts {
         weir.stack.phone.writes(text).await?;
     }
-    let mut heard = Vec::new();
-    while heard.len() < texts.len() {
+    let mut received = Vec::new();
+    while received.len() < texts.len() {
         let event = weir.events.wait_for("message.received").await?;
-        heard.push(text_of(&event["data"]["content"]["text"])?);
+        received.push(text_of(&event["data"]["content"]["text"])?);
     }
-    heard.sort();
-    assert_eq!(heard, ["four", "one", "three", "two"]);
+    received.sort();
+    assert_eq!(received, ["four", "one", "three", "two"]);
     assert_eq!(weir.messages(&thread).await?.len(), 5);
     Ok(())
 }
@@ -154,7 +154,7 @@ async fn an_unproven_webhook_gets_401_and_leaves_nothing() -> Result {
 }
 
 #[tokio::test]
-async fn a_webhook_for_nobody_or_too_large_is_turned_away() -> Result {
+async fn unknown_or_oversized_webhook_is_refused() -> Result {
     let weir = Connected::begin().await?;
     let large = "x".repeat((1 << 20) + 1);
     assert_eq!(weir.webhook(&large, 0).await?, 413);
@@ -165,7 +165,7 @@ async fn a_webhook_for_nobody_or_too_large_is_turned_away() -> Result {
 }
 
 #[tokio::test]
-async fn a_verified_webhook_that_cannot_be_read_is_kept_and_answered_200() -> Result {
+async fn unreadable_webhook_becomes_dead_letter() -> Result {
     let weir = Connected::begin().await?;
     let business = text_of(&weir.channel["platform_id"])?;
     let strange = [
@@ -186,7 +186,7 @@ async fn a_verified_webhook_that_cannot_be_read_is_kept_and_answered_200() -> Re
             .iter()
             .all(|letter| letter["reason"].as_str().is_some_and(|reason| !reason.is_empty()))
     );
-    // They can be looked at, tried again and dropped.
+    // They can be read, replayed and deleted.
     let id = text_of(&letters[0]["id"])?;
     weir.stack
         .api
@@ -243,12 +243,12 @@ async fn lenient_with_everything_but_ids() -> Result {
         assert_eq!(weir.webhook(body, 0).await?, 200, "{body}");
         weir.events.wait_for("message.received").await?;
     }
-    let heard = weir
+    let received = weir
         .events
         .seen()
         .iter()
         .filter(|event| event["type"] == "message.received");
-    let ids: Vec<&str> = heard
+    let ids: Vec<&str> = received
         .filter_map(|event| event["data"]["platform_id"].as_str())
         .collect();
     assert_eq!(ids, ["M1", "M2", "M3", "M4", "7301234567890123457"]);
@@ -256,7 +256,7 @@ async fn lenient_with_everything_but_ids() -> Result {
 }
 
 #[tokio::test]
-async fn a_message_that_the_platform_hides_is_told_as_withheld() -> Result {
+async fn hidden_message_is_reported_withheld() -> Result {
     let mut weir = Connected::begin().await?;
     weir.stack.phone.of("lena").writes("Hallo!").await?;
     let withheld = weir.events.wait_for("channel.inbound_withheld").await?;

@@ -1,4 +1,4 @@
-//! `weir move`: the record of a real host goes to PostgreSQL and back.
+//! `weir move`: the database of a real host moves to PostgreSQL and back.
 
 mod support;
 
@@ -17,8 +17,8 @@ const MASTER_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aa
 /// The exit code of a command, and what it printed.
 async fn run(command: &mut Command) -> Result<(Option<i32>, String)> {
     let ended = command.output().await?;
-    let told = [ended.stdout, ended.stderr].concat();
-    Ok((ended.status.code(), String::from_utf8_lossy(&told).into_owned()))
+    let printed = [ended.stdout, ended.stderr].concat();
+    Ok((ended.status.code(), String::from_utf8_lossy(&printed).into_owned()))
 }
 
 /// `weir` with arguments, on the host's configuration and data.
@@ -56,11 +56,11 @@ async fn a_conversation_moves_to_postgresql_and_back() -> Result {
     .await?;
     let thread = connected.conversation().await?;
     connected.say(&thread, "before the move").await?;
-    let (code, told) = run(&mut weir(&connected, &config, &["move", "--to", &url])).await?;
-    assert_eq!(code, Some(1), "{told}");
+    let (code, printed) = run(&mut weir(&connected, &config, &["move", "--to", &url])).await?;
+    assert_eq!(code, Some(1), "{printed}");
     assert!(
-        told.contains("another Weir process is using the data directory"),
-        "{told}"
+        printed.contains("another Weir process is using the data directory"),
+        "{printed}"
     );
     connected.stack.kill_weir().await?;
 
@@ -68,12 +68,15 @@ async fn a_conversation_moves_to_postgresql_and_back() -> Result {
     let in_postgres = format!("store = {url:?}\n");
     for point in ["move.begun", "move.events", "move.verified", "move.marked"] {
         let mut killed = weir(&connected, &config, &["move", "--to", &url]);
-        let (code, told) = run(killed.env("WEIR_KILL_AT", point)).await?;
-        assert_eq!(code, None, "{point}: {told}");
+        let (code, printed) = run(killed.env("WEIR_KILL_AT", point)).await?;
+        assert_eq!(code, None, "{point}: {printed}");
         std::fs::write(&config, &in_postgres)?;
-        let (code, told) = run(&mut connected.stack.weir_command()).await?;
-        assert_eq!(code, Some(1), "{point}: {told}");
-        assert!(told.contains("did not end; run `weir move` again"), "{point}: {told}");
+        let (code, printed) = run(&mut connected.stack.weir_command()).await?;
+        assert_eq!(code, Some(1), "{point}: {printed}");
+        assert!(
+            printed.contains("is incomplete; run `weir move` again"),
+            "{point}: {printed}"
+        );
         std::fs::write(&config, "")?;
     }
     let there = moved(&connected, &config, &url).await?;
@@ -82,11 +85,11 @@ async fn a_conversation_moves_to_postgresql_and_back() -> Result {
         messages.is_some_and(|table| table["rows"].as_u64() >= Some(2)),
         "{there:?}"
     );
-    let (code, told) = run(&mut connected.stack.weir_command()).await?;
-    assert_eq!(code, Some(1), "{told}");
+    let (code, printed) = run(&mut connected.stack.weir_command()).await?;
+    assert_eq!(code, Some(1), "{printed}");
     assert!(
-        told.contains("it was moved to the PostgreSQL database weir_moved"),
-        "{told}"
+        printed.contains("it was moved to the PostgreSQL database weir_moved"),
+        "{printed}"
     );
 
     std::fs::write(&config, &in_postgres)?;
@@ -94,14 +97,17 @@ async fn a_conversation_moves_to_postgresql_and_back() -> Result {
     connected.events = connected.stack.api.listen().await?;
     connected
         .stack
-        .hears(&mut connected.events, "Are you still there?")
+        .receives(&mut connected.events, "Are you still there?")
         .await?;
     connected.say(&thread, "In another database").await?;
     connected.stack.kill_weir().await?;
 
-    let (code, told) = run(&mut weir(&connected, &config, &["move", "--to", "sqlite"])).await?;
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("contains a Weir database already; rename or delete it"), "{told}");
+    let (code, printed) = run(&mut weir(&connected, &config, &["move", "--to", "sqlite"])).await?;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(
+        printed.contains("contains a Weir database already; rename or delete it"),
+        "{printed}"
+    );
     for name in ["weir.db", "weir.db-wal", "weir.db-shm"] {
         let path = connected.stack.data().join(name);
         if path.exists() {
@@ -130,12 +136,12 @@ async fn a_conversation_moves_to_postgresql_and_back() -> Result {
     Ok(())
 }
 
-/// Moves, and gives what is printed of each table.
+/// Moves the database, and returns the printed rows of all tables.
 async fn moved(connected: &Connected, config: &Path, to: &str) -> Result<Vec<Value>> {
     let mut command = weir(connected, config, &["--json", "move", "--to", to]);
     let ended = command.output().await?;
-    let (out, told) = (String::from_utf8(ended.stdout)?, String::from_utf8(ended.stderr)?);
-    ensure!(ended.status.success(), "{told}");
+    let (out, printed) = (String::from_utf8(ended.stdout)?, String::from_utf8(ended.stderr)?);
+    ensure!(ended.status.success(), "{printed}");
     let tables: Vec<Value> = out
         .lines()
         .map(serde_json::from_str)

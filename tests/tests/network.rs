@@ -1,4 +1,4 @@
-//! A hostile network gets nothing: not by repeating, not by size, not by slowness, not by what it says its host is.
+//! A hostile network has no effect: neither by replay, nor by size, nor by slowness, nor by a forged host name.
 
 mod support;
 
@@ -14,7 +14,7 @@ use weir_tests::{APP, HOUR_MS, PATIENCE, Stack};
 
 type Result = anyhow::Result<()>;
 
-/// Connections that begin a request and say no more.
+/// Connections that start a request and then send nothing.
 const HALF_OPEN: usize = 300;
 
 async fn dial(stack: &Stack) -> anyhow::Result<TcpStream> {
@@ -22,7 +22,7 @@ async fn dial(stack: &Stack) -> anyhow::Result<TcpStream> {
     Ok(TcpStream::connect(address).await?)
 }
 
-/// Everything that comes until the other side ends the connection.
+/// All bytes that arrive until the peer closes the connection.
 async fn to_the_end(stream: &mut TcpStream) -> anyhow::Result<String> {
     let mut text = Vec::new();
     // A reset is an end too: the host need not read what it refuses.
@@ -32,7 +32,7 @@ async fn to_the_end(stream: &mut TcpStream) -> anyhow::Result<String> {
 }
 
 #[tokio::test]
-async fn a_webhook_sent_again_after_a_restart_or_an_hour_makes_nothing_new() -> Result {
+async fn redelivered_webhook_changes_nothing() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     let known = weir
@@ -58,18 +58,18 @@ async fn a_webhook_sent_again_after_a_restart_or_an_hour_makes_nothing_new() -> 
         weir.post_webhook(&body, &proof).await? == 401,
         "an hour later it is no proof"
     );
-    let told: Vec<_> = weir
+    let logged: Vec<_> = weir
         .messages(&thread)
         .await?
         .into_iter()
         .filter(|message| message["content"]["text"] == "once")
         .collect();
-    ensure!(told.len() == 1, "{told:#?}");
+    ensure!(logged.len() == 1, "{logged:#?}");
     Ok(())
 }
 
 #[tokio::test]
-async fn during_a_rotation_old_and_new_secret_prove_and_afterwards_only_the_new() -> Result {
+async fn rotation_accepts_both_secrets_meanwhile() -> Result {
     const NEW: &str = "another-client-secret";
     let weir = Connected::begin().await?;
     let rotate = json!({ "secrets": { "client_secret": NEW }, "overlap_s": 2 * 3_600 });
@@ -108,7 +108,7 @@ async fn half_open_connections_end_and_others_are_served_meanwhile() -> Result {
     let mut open = Vec::new();
     for n in 0..HALF_OPEN {
         let mut stream = dial(&weir.stack).await?;
-        // Some say nothing, some a part of a head.
+        // Some send nothing, some a part of a head.
         if n % 2 == 1 {
             let part = b"POST /hooks/tiktok HTTP/1.1\r\nHost: weir\r\nX-Slow: ";
             stream.write_all(part).await?;
@@ -120,8 +120,8 @@ async fn half_open_connections_end_and_others_are_served_meanwhile() -> Result {
         ensure!(weir.webhook(&body, 0).await? == 200);
     }
     for mut stream in open {
-        let said = to_the_end(&mut stream).await?;
-        ensure!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{said}");
+        let response = to_the_end(&mut stream).await?;
+        ensure!(response.is_empty() || response.starts_with("HTTP/1.1 4"), "{response}");
     }
     Ok(())
 }
@@ -138,12 +138,12 @@ async fn a_head_or_a_body_without_end_is_cut_off() -> Result {
     }
     // The host may hang up before all of it is out.
     let _ = stream.write_all(&head).await;
-    let said = to_the_end(&mut stream).await?;
+    let response = to_the_end(&mut stream).await?;
     ensure!(
-        said.is_empty() || said.starts_with("HTTP/1.1 431") || said.starts_with("HTTP/1.1 400"),
-        "{said}"
+        response.is_empty() || response.starts_with("HTTP/1.1 431") || response.starts_with("HTTP/1.1 400"),
+        "{response}"
     );
-    // A body in pieces, of a length that nobody named: not read without a signature, and not to its end with one.
+    // A chunked body without a length: not read without a signature, and only up to the limit with one.
     let health = weir.stack.api.get("/healthz").await?.expect(200)?;
     let now = health["now_ms"].as_i64().context("/healthz has no now_ms")? / 1_000;
     let signed = format!("TikTok-Signature: t={now},s={}\r\n", "0".repeat(64));
@@ -160,13 +160,13 @@ async fn a_head_or_a_body_without_end_is_cut_off() -> Result {
                 break;
             }
         }
-        let said = to_the_end(&mut stream).await?;
+        let response = to_the_end(&mut stream).await?;
         ensure!(
-            said.is_empty() || said.starts_with(&format!("HTTP/1.1 {status}")),
-            "{said}"
+            response.is_empty() || response.starts_with(&format!("HTTP/1.1 {status}")),
+            "{response}"
         );
     }
-    // Compressed: taken as the bytes that it is, and so without a proof.
+    // Compressed: the signature is checked over the compressed bytes, and so does not match.
     let url = format!("{}/hooks/{APP}", weir.stack.api.origin());
     let request = weir.stack.client().post(url).header("content-encoding", "gzip");
     let answer = request.body(vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0]).send().await?;
@@ -222,7 +222,7 @@ async fn the_first_key_is_for_its_owner_alone() -> Result {
         let key = std::fs::read_to_string(data.join(file))?;
         ensure!(
             key.trim().len() >= 32 && !log.contains(key.trim()),
-            "{file} stands in the log"
+            "{file} is in the log"
         );
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Several hosts on one database in PostgreSQL, under the real programs.
+//! Several hosts on one PostgreSQL database, with the real programs.
 
 mod support;
 
@@ -15,7 +15,8 @@ use weir_tests::{APP, Api, HOUR_MS, Program, until};
 
 type Result<T = ()> = anyhow::Result<T>;
 
-/// From the last heartbeat to others going on: the time after which a silent node is dead, with what it takes to look and to write.
+/// The time from a node's last heartbeat to the takeover by others: the time after which a silent node is considered
+/// dead, plus the time to detect and write that.
 const GOES_ON: Duration = Duration::from_secs(12);
 
 /// Another node on the database of a stack.
@@ -58,11 +59,11 @@ async fn nodes(api: &Api) -> Result<Vec<(String, String, String)>> {
         .collect()
 }
 
-/// Waits until the second node is listed in this state; gives its id.
+/// Waits until the second node is listed in this state; returns its id.
 async fn second_is(api: &Api, wanted: &str) -> Result<String> {
     until(&format!("the second node to be {wanted}"), async || {
         let all = nodes(api).await?;
-        // A node that goes on under a new id follows its dead self.
+        // A node that continues under a new id takes over from its old id.
         let last = all.into_iter().rfind(|(name, ..)| name == "second");
         Ok(last.filter(|(.., state)| state == wanted).map(|(_, id, _)| id))
     })
@@ -95,7 +96,7 @@ async fn when_a_node_is_killed_the_other_goes_on() -> Result {
     })
     .await?;
     assert_eq!(counting, 1);
-    // A message is in flight on the second node: the first one stands still while it is taken.
+    // A message is in flight on the second node: the first is suspended while it is leased.
     let fault = json!({"on": "send", "fault": {"delay_ms": 200_000}});
     weir.stack.phone.order_fault(fault).await?;
     let first = weir.stack.weir.as_ref().expect("it runs");
@@ -141,7 +142,7 @@ async fn a_frozen_node_goes_on_under_a_new_id() -> Result {
     let after = second_is(&weir.stack.api, "alive").await?;
     assert_ne!(after, before);
     second.api.get("/readyz").await?.expect(200)?;
-    // One that is stopped says good-bye, and is not listed any more.
+    // A node that is stopped signs off, and is not listed any more.
     second.program.stop().await?;
     let listed = nodes(&weir.stack.api).await?;
     assert!(listed.iter().all(|(_, id, _)| *id != after), "{listed:?}");
@@ -150,8 +151,8 @@ async fn a_frozen_node_goes_on_under_a_new_id() -> Result {
         .args(["--json", "nodes"])
         .env("WEIR_URL", weir.stack.api.origin())
         .env("WEIR_KEY", weir.stack.api.key());
-    let said = command.output().await?.stdout;
-    let lines: Vec<Value> = said
+    let printed = command.output().await?.stdout;
+    let lines: Vec<Value> = printed
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice(line).ok())
         .collect();
@@ -165,7 +166,7 @@ async fn what_one_node_changes_the_other_serves_by() -> Result {
     const NEW: &str = "another-client-secret";
     let weir = Connected::on_postgres("weir_nodes_shared").await?;
     let second = Second::start(&weir).await?;
-    let hears = async |app: &str, header: &str, signature: String, body: String| {
+    let receives = async |app: &str, header: &str, signature: String, body: String| {
         let url = format!("{}/hooks/{app}", second.api.origin());
         let request = weir.stack.client().post(url).header(header, signature).body(body);
         anyhow::Ok(request.send().await?.status().as_u16())
@@ -173,7 +174,7 @@ async fn what_one_node_changes_the_other_serves_by() -> Result {
     let proves = async |secret: &str, id: &str| {
         let body = weir.text_webhook("c-nodes", id, "hello").await?;
         let at = weir.now().await? / 1000;
-        hears(APP, "tiktok-signature", signature(secret, at, &body), body).await
+        receives(APP, "tiktok-signature", signature(secret, at, &body), body).await
     };
     // A secret that is changed on one node.
     assert_eq!(proves(SECRET, "before").await?, 200);
@@ -195,8 +196,8 @@ async fn what_one_node_changes_the_other_serves_by() -> Result {
     until("the other node to serve the connector", async || {
         let at = weir.now().await? / 1000;
         let body = json!({"account": "acme", "events": []}).to_string();
-        let heard = hears("echo", "echo-signature", signature(secret, at, &body), body).await?;
-        Ok((heard == 200).then_some(()))
+        let received = receives("echo", "echo-signature", signature(secret, at, &body), body).await?;
+        Ok((received == 200).then_some(()))
     })
     .await?;
     // A file that was uploaded there.

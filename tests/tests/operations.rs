@@ -1,4 +1,4 @@
-//! A host is looked after while it runs: copied, restored, watched, ended.
+//! Operation of a host: backup, restore, monitoring, shutdown.
 
 mod support;
 
@@ -17,7 +17,7 @@ async fn a_copy_made_under_load_is_a_host_that_goes_on() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     weir.say(&thread, "before the copy").await?;
-    // The folder lies beside the data, and goes with it.
+    // The directory is next to the data directory and is removed with it.
     let data = weir.stack.data().to_owned();
     let copy = data.with_file_name("copy");
     let load = json!({"account": "acme_store", "people": 20, "per_second": 100, "count": 10_000});
@@ -48,15 +48,15 @@ async fn a_copy_made_under_load_is_a_host_that_goes_on() -> Result {
         .filter_map(|message| message["content"]["text"].as_str())
         .collect();
     assert_eq!(texts, ["Hello!", "before the copy"]);
-    // The platform's word and ours go through as before: connector, credential and window are there.
+    // Messages pass in both directions as before: connector, credential and window are restored.
     weir.events = weir.stack.api.listen().await?;
-    weir.stack.hears(&mut weir.events, "Still there?").await?;
+    weir.stack.receives(&mut weir.events, "Still there?").await?;
     weir.say(&thread, "Yes").await?;
     assert_eq!(weir.on_phone().await?, ["before the copy", "Yes"]);
     Ok(())
 }
 
-/// Whatever lies in a data directory is in the table of operations.md, but for the logs of the programs of these tests.
+/// Everything in a data directory is in the table of operations.md, except the logs of the programs of these tests.
 fn documents(folder: &Path) -> Result {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md"))?;
     let table = page
@@ -76,7 +76,7 @@ fn documents(folder: &Path) -> Result {
         let name = format!("{}{slash}", entry.file_name().to_string_lossy());
         anyhow::ensure!(
             known.contains(&name.as_str()) || matches!(name.as_str(), "weir.log" | "sandbox.log"),
-            "operations.md does not say what {name} is; it knows {known:?}"
+            "operations.md does not describe {name}, only {known:?}"
         );
     }
     Ok(())
@@ -89,7 +89,7 @@ async fn reseal(weir: &Connected, data: &Path) -> Result<Output> {
 }
 
 #[tokio::test]
-async fn another_master_key_takes_the_place_of_the_old_one_while_the_host_is_down() -> Result {
+async fn master_key_is_replaced_offline() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     let data = weir.stack.data().to_owned();
@@ -116,17 +116,17 @@ async fn another_master_key_takes_the_place_of_the_old_one_while_the_host_is_dow
     assert_ne!(key()?, old);
     weir.stack.start_weir().await?;
     weir.events = weir.stack.api.listen().await?;
-    weir.say(&thread, "sealed anew").await?;
-    assert_eq!(weir.on_phone().await?, ["sealed anew"]);
+    weir.say(&thread, "sealed again").await?;
+    assert_eq!(weir.on_phone().await?, ["sealed again"]);
     Ok(())
 }
 
 #[tokio::test]
-async fn each_loop_says_that_it_lives_and_each_queue_how_deep_and_how_old_it_is() -> Result {
+async fn loops_and_queues_report_health() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
-    // One message in doubt: its fate is not told, and the echo never comes.
-    weir.say_into_doubt(&thread, "in doubt").await?;
+    // One uncertain message: its result is not reported, and the echo never arrives.
+    weir.send_uncertain(&thread, "uncertain").await?;
     let text = until("the depths to be counted", async || {
         let metrics = weir.stack.api.get("/metrics").await?.expect(200)?;
         let text = text_of(&metrics)?;

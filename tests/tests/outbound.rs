@@ -1,4 +1,4 @@
-//! What the operator sends reaches the phone once, in order, with a status that is true.
+//! The operator's messages reach the phone once, in order, with a correct status.
 
 mod support;
 
@@ -24,12 +24,12 @@ async fn answers_reach_the_phone_in_the_order_of_their_acceptance() -> Result {
 #[tokio::test]
 async fn text_picture_card_quote_typing_and_read_mark_all_go() -> Result {
     let mut weir = Connected::begin().await?;
-    let heard = weir.stack.hears(&mut weir.events, "Which sizes are there?").await?;
-    let thread = text_of(&heard["data"]["conversation_id"])?;
+    let received = weir.stack.receives(&mut weir.events, "Which sizes are there?").await?;
+    let thread = text_of(&received["data"]["conversation_id"])?;
     let path = format!("/v1/conversations/{thread}");
     let card = json!({"type": "card", "card": "buttons", "title": "Which size?", "buttons": [{"id": "s", "title": "S"}, {"id": "m", "title": "M"}]});
     for body in [
-        json!({"content": {"type": "text", "text": "These."}, "reply_to": heard["data"]["id"]}),
+        json!({"content": {"type": "text", "text": "These."}, "reply_to": received["data"]["id"]}),
         json!({"content": card}),
     ] {
         let queued = weir
@@ -52,7 +52,7 @@ async fn text_picture_card_quote_typing_and_read_mark_all_go() -> Result {
     assert_eq!(shown[0]["text"], "These.");
     assert!(shown[0]["quotes"].is_string(), "{shown:#?}");
     assert_eq!(shown[1]["template"]["title"], "Which size?");
-    // The tap on a button comes back as an answer to that button.
+    // The tap on a button arrives as a reply to that button.
     let tap = json!({"type": "tap", "message_id": shown[1]["id"], "button_id": "m"});
     weir.stack.phone.does("write", tap).await?;
     let answer = weir
@@ -111,7 +111,7 @@ async fn an_echo_that_comes_before_the_answer_makes_no_second_message() -> Resul
 }
 
 #[tokio::test]
-async fn what_a_colleague_writes_in_the_app_is_told_and_counted() -> Result {
+async fn app_messages_are_reported_and_counted() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     weir.stack
@@ -132,7 +132,7 @@ async fn what_a_colleague_writes_in_the_app_is_told_and_counted() -> Result {
 }
 
 #[tokio::test]
-async fn the_platforms_refusal_is_told_in_its_own_words_and_given_back() -> Result {
+async fn platform_refusal_is_reported_verbatim() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     let fault = json!({"code": 40064, "message": "Due to risk control strategy."});
@@ -156,10 +156,10 @@ async fn the_platforms_refusal_is_told_in_its_own_words_and_given_back() -> Resu
 }
 
 #[tokio::test]
-async fn a_throttled_send_is_tried_again_and_arrives_once() -> Result {
+async fn throttled_send_arrives_once() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
-    let sent = weir.say_throttled(&thread, "patience").await?;
+    let sent = weir.send_throttled(&thread, "patience").await?;
     assert_eq!(weir.on_phone().await?, ["patience"]);
     let tries = weir.tries(&sent).await?;
     assert_eq!(tries.len(), 2, "{tries:#?}");
@@ -167,16 +167,16 @@ async fn a_throttled_send_is_tried_again_and_arrives_once() -> Result {
 }
 
 #[tokio::test]
-async fn a_send_whose_answer_is_lost_is_uncertain_and_never_sent_twice() -> Result {
+async fn lost_response_is_uncertain_never_resent() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
-    let uncertain = weir.say_into_doubt(&thread, "in doubt").await?;
+    let uncertain = weir.send_uncertain(&thread, "uncertain").await?;
     assert_eq!(uncertain["data"]["error"]["code"], "outcome_unknown");
-    assert_eq!(weir.on_phone().await?, ["in doubt"]);
+    assert_eq!(weir.on_phone().await?, ["uncertain"]);
     // After the grace time the platform's own history settles it: it is there, so it was sent.
     weir.stack.time_passes(200_000).await?;
     weir.event_of("message.sent", &uncertain["data"]["id"]).await?;
-    assert_eq!(weir.on_phone().await?, ["in doubt"]);
+    assert_eq!(weir.on_phone().await?, ["uncertain"]);
     Ok(())
 }
 
@@ -195,7 +195,7 @@ async fn the_echo_settles_a_send_whose_answer_was_lost() -> Result {
 }
 
 #[tokio::test]
-async fn a_send_that_never_left_is_tried_again() -> Result {
+async fn unsent_message_is_retried() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     weir.stack
@@ -270,7 +270,7 @@ async fn nothing_accepted_is_lost_when_the_power_fails() -> Result {
     }
     weir.stack.kill_weir().await?;
     weir.stack.start_weir().await?;
-    // What was in flight is settled by its echo, or after the grace time by the history.
+    // Messages in flight are settled by their echo, or after the grace period by the history.
     weir.stack.time_passes(400_000).await?;
     weir_tests::until("every accepted message to be sent", async || {
         for id in &accepted {
@@ -292,7 +292,7 @@ async fn nothing_accepted_is_lost_when_the_power_fails() -> Result {
 }
 
 #[tokio::test]
-async fn a_person_sends_again_what_failed_and_settles_what_stays_in_doubt() -> Result {
+async fn person_retries_failed_and_resolves_uncertain() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     let phone = weir.stack.phone.clone();
@@ -316,9 +316,9 @@ async fn a_person_sends_again_what_failed_and_settles_what_stays_in_doubt() -> R
         .post(&format!("{}/retry", path(&failed)?), json!({}))
         .await?;
     assert_eq!(answer.problem(409)?, "message_not_retryable");
-    // Two that never left, and nothing that would show it: no echo comes of them.
+    // Two messages that never left, without any sign of it: they have no echo.
     let mut doubts = Vec::new();
-    for text in ["sent again by hand", "given up by hand"] {
+    for text in ["sent again on request", "given up on request"] {
         phone
             .order_fault(json!({"on": "send", "fault": {"reset": true}}))
             .await?;
@@ -344,12 +344,12 @@ async fn a_person_sends_again_what_failed_and_settles_what_stays_in_doubt() -> R
         weir.stack.api.delete(&path(&doubts[1])?).await?.problem(409)?,
         "message_not_cancellable"
     );
-    // The history, which would have had it sent again, is not asked any more.
+    // The history, which would have caused another send, is no longer queried.
     weir.stack.time_passes(300_000).await?;
     weir.say(&thread, "last").await?;
     assert_eq!(
         weir.on_phone().await?,
-        ["second time lucky", "sent again by hand", "last"]
+        ["second time lucky", "sent again on request", "last"]
     );
     Ok(())
 }

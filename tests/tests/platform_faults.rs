@@ -1,6 +1,6 @@
-//! Whatever goes wrong at TikTok, Weir loses, doubles and misreports no message: a short conversation under each fault that
-//! the sandbox knows (docs/sandbox.md), with the clock in the test's hand, and then the three records held against each other:
-//! the phone, the API, and the events.
+//! No failure of TikTok makes Weir lose, duplicate or misreport a message: a short conversation under each fault of the
+//! sandbox (docs/sandbox.md), with the clock controlled by the test, and then a comparison of the phone, the API and
+//! the events.
 
 mod support;
 
@@ -13,11 +13,11 @@ use weir_tests::{HOUR_MS, PATIENCE};
 
 /// A Monday morning.
 const START_MS: i64 = 1_772_445_600_000;
-/// One step of the clock: retries double up to five minutes, doubts are asked about after two minutes, and then less and less.
-/// How many are taken depends on how soon Weir follows them.
+/// One step of the clock: retry delays double up to five minutes, uncertain messages are looked up after two minutes,
+/// and then ever less often. The number of steps depends on how soon Weir follows the clock.
 const STEP_MS: u64 = 120_000;
-/// Steps after which a person looks at what is still in doubt: a picture that the history does not show is not sent again by
-/// itself.
+/// Steps after which a person handles the messages that are still uncertain: a picture that the history does not show
+/// is not sent again automatically.
 const A_PERSON_LOOKS: usize = 30;
 
 /// Every fault of a call that the sandbox documents, on a call, as often as it strikes.
@@ -40,7 +40,8 @@ fn call_faults() -> Vec<Value> {
         }
         orders.push(json!({"on": "send", "fault": fault, "times": 2, "after": 1}));
     }
-    // The calls around a message: its picture up and down, what it may carry, what settles a doubt, the token.
+    // The calls for a message: upload and download of its picture, its features, the lookup of an uncertain one, the
+    // token.
     for on in ["upload", "download", "media", "capabilities", "content_list", "refresh"] {
         for fault in [
             json!({"code": 51065}),
@@ -50,7 +51,7 @@ fn call_faults() -> Vec<Value> {
             orders.push(json!({"on": on, "fault": fault, "times": 1}));
         }
     }
-    // A renewal that leaves out what it should give anew.
+    // A renewal whose response lacks what it should return.
     orders.push(json!({"on": "refresh", "fault": {"answer": {"refresh_token": ""}}, "times": 1}));
     orders
 }
@@ -83,9 +84,9 @@ struct Scene<'w> {
     weir: &'w Connected,
     name: String,
     thread: String,
-    /// What the customer wrote, in order.
+    /// The customer's messages, in order.
     written: Vec<String>,
-    /// What was accepted from the operator: id and text, in order.
+    /// The operator's accepted messages: id and text, in order.
     accepted: Vec<(Value, String)>,
 }
 
@@ -121,7 +122,7 @@ impl Scene<'_> {
         // The fault is over, struck or not.
         weir.stack.phone.forget_faults().await?;
         scene.settle().await?;
-        // What no webhook brought is there when somebody asks.
+        // Messages without a webhook are found by a catch-up.
         let since = weir.stack.api.conversation(&scene.thread).await?["created_at"].clone();
         weir.stack
             .api
@@ -151,7 +152,8 @@ impl Scene<'_> {
         self.a_second().await
     }
 
-    /// Moves the platform's clock on by a second, so that no two messages have the same time. Weir follows in its own time.
+    /// Moves the platform's clock on by a second, so that no two messages have the same time. Weir follows in its own
+    /// time.
     async fn a_second(&self) -> anyhow::Result<()> {
         let clock = self.weir.stack.phone.order("clock/advance", json!({"ms": 1_000})).await;
         clock.map(|_| ())
@@ -179,7 +181,7 @@ impl Scene<'_> {
     async fn settle(&self) -> anyhow::Result<()> {
         let end = tokio::time::Instant::now() + PATIENCE;
         for step in 0.. {
-            // Work in hand is finished at each stand of the clock: then only time can bring more.
+            // Pending work is completed at each moment of the clock: after that only time causes more.
             while !self.is_quiet().await? {
                 if self.is_waiting().await? {
                     break;
@@ -208,7 +210,7 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// What is in doubt and not on the phone is sent again by hand.
+    /// Uncertain messages that are not on the phone are retried by request.
     async fn a_person_looks(&self) -> anyhow::Result<()> {
         let chat = self.weir.stack.phone.of(&self.name).chat().await?;
         let messages = chat["messages"].as_array().cloned().unwrap_or_default();
@@ -230,11 +232,12 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// A credential that is refused again right after its renewal is a person's to renew; what was accepted waits for them.
+    /// A credential that is refused again right after its renewal is a person's to renew; what was accepted waits for
+    /// them.
     async fn renew_if_asked(&self) -> anyhow::Result<()> {
         let channel = self.weir.stack.api.get(&self.weir.of_channel("")?).await?.expect(200)?;
         if channel["status"] == "reauthorization_required" {
-            // Refused while a fault strikes; then somebody tries again.
+            // Refused during a fault; a person then tries again.
             self.weir
                 .stack
                 .api
@@ -265,25 +268,25 @@ impl Scene<'_> {
         Ok(!statuses.iter().any(|status| status == "sending"))
     }
 
-    /// The phone, the API and the events tell the same.
+    /// The phone, the API and the events agree.
     async fn reconcile(&self) -> anyhow::Result<()> {
         let chat = self.weir.stack.phone.of(&self.name).chat().await?;
         let on_phone = chat["messages"].as_array().cloned().unwrap_or_default();
         let messages = self.weir.messages(&self.thread).await?;
         let log = self.all_events().await?;
 
-        // Inbound: each word once, and told once.
+        // Inbound: each message once, with one event.
         for text in &self.written {
             let stored: Vec<_> = messages
                 .iter()
                 .filter(|message| message["direction"] == "inbound" && message["content"]["text"] == text.as_str())
                 .collect();
             ensure!(stored.len() == 1, "{text:?} is stored {} times", stored.len());
-            let told = log
+            let times = log
                 .iter()
                 .filter(|event| event["type"] == "message.received" && event["data"]["id"] == stored[0]["id"])
                 .count();
-            ensure!(told == 1, "{text:?} was told {told} times");
+            ensure!(times == 1, "{text:?} was reported {times} times");
         }
         let inbound = on_phone
             .iter()
@@ -298,7 +301,7 @@ impl Scene<'_> {
             "the phone wrote {inbound} messages, and {stored} are stored"
         );
 
-        // Outbound: what the record calls sent is on the phone once, what it calls failed is not there.
+        // Outbound: messages that are sent in the database are on the phone once, failed ones are not there.
         let mut shown: BTreeMap<String, u32> = BTreeMap::new();
         for message in on_phone.iter().filter(|message| message["direction"] == "outbound") {
             *shown
@@ -338,14 +341,17 @@ impl Scene<'_> {
                     );
                     ensure!(
                         ends.iter().filter(|kind| **kind == "message.sent").count() == 1,
-                        "{text:?} was told as {ends:?}"
+                        "{text:?} was reported as {ends:?}"
                     );
                     let read = on_phone.iter().any(|m| m["id"] == platform_id && m["status"] == "seen");
-                    ensure!(status != "read" || read, "{text:?} is called read, and nobody saw it");
+                    ensure!(
+                        status != "read" || read,
+                        "{text:?} has the status read, and the contact did not read it"
+                    );
                 }
                 "failed" => {
                     ensure!(message["error"]["code"].is_string(), "{text:?} failed without a reason");
-                    ensure!(ends == ["message.failed"], "{text:?} was told as {ends:?}");
+                    ensure!(ends == ["message.failed"], "{text:?} was reported as {ends:?}");
                 }
                 other => anyhow::bail!("{text:?} is {other}"),
             }
@@ -355,7 +361,7 @@ impl Scene<'_> {
             "the phone shows {} messages of the business, and {sent} are called sent",
             shown.len()
         );
-        // The budget that is told is the platform's: what it took since the last word of the contact.
+        // The reported budget equals the platform's: the messages that it accepted since the contact's last one.
         let conversation = self.weir.stack.api.conversation(&self.thread).await?;
         let wrote = conversation["window"]["opened_at"].clone();
         let since = outbound
@@ -412,7 +418,7 @@ async fn no_fault_of_a_webhook_loses_doubles_or_misreports_a_message() -> anyhow
     walk(webhook_faults()).await
 }
 
-/// The list above is the whole list: every word that the documentation has for a fault is struck.
+/// The list above is complete: it has every kind of fault in the documentation.
 #[test]
 fn every_documented_fault_is_walked_through() -> anyhow::Result<()> {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/sandbox.md"))?;
@@ -430,7 +436,7 @@ fn every_documented_fault_is_walked_through() -> anyhow::Result<()> {
         let word = line.split('"').nth(1).context("a fault without a name")?;
         ensure!(
             struck.contains(&format!("\"{word}\"")),
-            "the fault {word} is in no order"
+            "the fault {word} is in no case"
         );
         found += 1;
     }

@@ -1,4 +1,4 @@
-//! The platform's rules hold at the boundary, before the platform has to say no.
+//! The platform's rules are enforced at the trust boundary, before the platform has to refuse.
 
 mod support;
 
@@ -52,7 +52,7 @@ async fn two_callers_cannot_both_spend_the_last_message() -> Result {
 }
 
 #[tokio::test]
-async fn a_refusal_says_which_rule_both_sides_of_it_and_what_would_help() -> Result {
+async fn refusal_names_rule_facts_and_remedy() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     weir.stack.time_passes(48 * weir_tests::HOUR_MS).await?;
@@ -73,7 +73,7 @@ async fn a_refusal_says_which_rule_both_sides_of_it_and_what_would_help() -> Res
 }
 
 #[tokio::test]
-async fn a_window_is_told_of_before_it_closes_and_when_it_does_unless_the_contact_writes_again() -> Result {
+async fn window_events_stop_when_contact_writes() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     weir.stack.time_passes(44 * weir_tests::HOUR_MS).await?;
@@ -85,24 +85,24 @@ async fn a_window_is_told_of_before_it_closes_and_when_it_does_unless_the_contac
         ),
         (Some(thread.as_str()), Some(true))
     );
-    weir.stack.hears(&mut weir.events, "still here").await?;
-    // The old end passes untold; the new one is told.
+    weir.stack.receives(&mut weir.events, "still here").await?;
+    // The old end of the window causes no event; the new one does.
     weir.stack.time_passes(24 * weir_tests::HOUR_MS).await?;
     weir.stack.time_passes(24 * weir_tests::HOUR_MS).await?;
     let closed = weir.events.wait_for("window.closed").await?;
     assert_eq!(closed["data"]["refusal"]["code"], "reply_window_closed");
-    let told = weir
+    let listed = weir
         .stack
         .api
         .get("/v1/events?types=window.closed")
         .await?
         .expect(200)?;
-    assert_eq!(told["data"].as_array().map(Vec::len), Some(1));
+    assert_eq!(listed["data"].as_array().map(Vec::len), Some(1));
     Ok(())
 }
 
 #[tokio::test]
-async fn content_that_the_platform_does_not_take_is_refused_with_a_pointer() -> Result {
+async fn unsupported_content_is_refused_with_pointer() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     let path = format!("/v1/conversations/{thread}/messages");
@@ -230,8 +230,8 @@ async fn links_are_warned_of() -> Result {
 async fn pictures_do_not_go_where_the_platform_says_they_cannot() -> Result {
     let mut weir = Connected::begin().await?;
     weir.stack.phone.of("kenji").writes("konnichiwa").await?;
-    let heard = weir.events.wait_for("message.received").await?;
-    let thread = text_of(&heard["data"]["conversation_id"])?;
+    let received = weir.events.wait_for("message.received").await?;
+    let thread = text_of(&received["data"]["conversation_id"])?;
     let features = weir.features(&thread).await?;
     let image = kind_of(&features, "image")?;
     assert_eq!(image["allowed"], false, "{features:#}");
@@ -259,7 +259,7 @@ async fn a_broadcast_is_refused_with_its_reason() -> Result {
 }
 
 #[tokio::test]
-async fn videos_voices_and_files_are_refused_before_anything_is_uploaded() -> Result {
+async fn unsupported_media_is_refused_before_upload() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     let media = weir.picture().await?;
@@ -307,7 +307,7 @@ async fn an_account_in_a_country_without_pictures_sends_none() -> Result {
 }
 
 #[tokio::test]
-async fn an_account_in_an_excluded_country_cannot_write_unless_the_operator_says_it_was_opened() -> Result {
+async fn excluded_country_needs_operator_override() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     weir.stack
@@ -375,7 +375,7 @@ async fn a_long_text_is_split_when_it_may_be_and_each_piece_costs_one() -> Resul
 }
 
 #[tokio::test]
-async fn a_picture_and_its_words_are_refused_together_and_cost_two_when_split() -> Result {
+async fn image_with_caption_costs_two_when_split() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     let media = weir.picture().await?;
@@ -452,14 +452,14 @@ async fn the_number_of_messages_and_the_size_of_a_picture_are_data() -> Result {
 }
 
 #[tokio::test]
-async fn after_the_first_answer_any_number_goes_where_the_operator_reads_the_rule_so() -> Result {
+async fn budget_may_be_lifted_by_first_reply() -> Result {
     let mut weir = Connected::with_settings(json!({"budget_until_reply": true, "budget_limit": 2})).await?;
     let thread = weir.conversation().await?;
     weir.say(&thread, "one").await?;
     weir.say(&thread, "two").await?;
     let refused = weir.stack.api.say(&thread, "three").await?;
     assert_eq!(refused.problem(409)?, "message_budget_exhausted");
-    weir.stack.hears(&mut weir.events, "an answer").await?;
+    weir.stack.receives(&mut weir.events, "an answer").await?;
     for text in ["three", "four", "five"] {
         weir.say(&thread, text).await?;
     }
@@ -498,7 +498,7 @@ fn first_post(world: &serde_json::Value) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_new_word_gives_the_budget_back_and_nothing_else_does() -> Result {
+async fn only_contact_message_restores_budget() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     for number in 1..=10 {
@@ -522,7 +522,7 @@ async fn a_new_word_gives_the_budget_back_and_nothing_else_does() -> Result {
     weir.stack.phone.does("ad-click", json!({})).await?;
     weir.events.wait_for("referral.received").await?;
     full(&weir).await?;
-    weir.stack.hears(&mut weir.events, "go on").await?;
+    weir.stack.receives(&mut weir.events, "go on").await?;
     let conversation = weir.stack.api.conversation(&thread).await?;
     assert_eq!(conversation["budget"]["left"], 10);
     weir.say(&thread, "the eleventh").await?;

@@ -1,4 +1,4 @@
-//! The record in PostgreSQL, under the real programs.
+//! The real programs on a PostgreSQL database.
 
 mod support;
 
@@ -17,14 +17,14 @@ async fn a_conversation_survives_kills_of_host_and_connections() -> Result {
     weir.stack.kill_weir().await?;
     weir.stack.start_weir().await?;
     weir.events = weir.stack.api.listen().await?;
-    weir.stack.hears(&mut weir.events, "Still there?").await?;
+    weir.stack.receives(&mut weir.events, "Still there?").await?;
     weir.say(&thread, "Yes").await?;
     // As a restart of the server or a failover does.
     PostgresServer::installed().execute(
         "postgres",
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'weir_killed'",
     );
-    weir.stack.hears(&mut weir.events, "And now?").await?;
+    weir.stack.receives(&mut weir.events, "And now?").await?;
     weir.say(&thread, "Still").await?;
     assert_eq!(weir.on_phone().await?, ["before the kill", "Yes", "Still"]);
     let texts: Vec<Value> = weir.messages(&thread).await?;
@@ -44,18 +44,18 @@ async fn file_commands_and_a_node_without_the_key_are_refused() -> Result {
     let weir = Connected::on_postgres("weir_commands").await?;
     let run = async |command: &mut Command| {
         let ended = command.output().await?;
-        let told = [ended.stdout, ended.stderr].concat();
-        anyhow::Ok((ended.status.code(), String::from_utf8_lossy(&told).into_owned()))
+        let printed = [ended.stdout, ended.stderr].concat();
+        anyhow::Ok((ended.status.code(), String::from_utf8_lossy(&printed).into_owned()))
     };
     let elsewhere = weir.stack.data().with_file_name("elsewhere");
     let mut second = weir.stack.weir_command();
     second.env("WEIR_LISTEN", "127.0.0.1:0").env("WEIR_DATA", &elsewhere);
-    let (code, told) = run(second.env_remove("WEIR_MASTER_KEY")).await?;
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("WEIR_MASTER_KEY is not set"), "{told}");
-    let (code, told) = run(second.env("WEIR_MASTER_KEY", "ff".repeat(32))).await?;
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("another master key"), "{told}");
+    let (code, printed) = run(second.env_remove("WEIR_MASTER_KEY")).await?;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("WEIR_MASTER_KEY is not set"), "{printed}");
+    let (code, printed) = run(second.env("WEIR_MASTER_KEY", "ff".repeat(32))).await?;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("another master key"), "{printed}");
 
     let url = PostgresServer::installed().url("weir_commands");
     let weir_command = |arguments: &[&str]| {
@@ -66,14 +66,14 @@ async fn file_commands_and_a_node_without_the_key_are_refused() -> Result {
             .env("WEIR_DATA", weir.stack.data());
         command
     };
-    let (code, told) = run(&mut weir_command(&["backup", "copy"])).await?;
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("pg_dump"), "{told}");
-    let (code, told) = run(&mut weir_command(&["reseal"])).await?;
-    assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("another Weir process"), "{told}");
-    let (_, told) = run(&mut weir_command(&["--json", "doctor"])).await?;
-    let found: Vec<Value> = told
+    let (code, printed) = run(&mut weir_command(&["backup", "copy"])).await?;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("pg_dump"), "{printed}");
+    let (code, printed) = run(&mut weir_command(&["reseal"])).await?;
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("another Weir process"), "{printed}");
+    let (_, printed) = run(&mut weir_command(&["--json", "doctor"])).await?;
+    let found: Vec<Value> = printed
         .lines()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect();
@@ -84,14 +84,14 @@ async fn file_commands_and_a_node_without_the_key_are_refused() -> Result {
             .cloned()
             .unwrap_or_default()
     };
-    assert_eq!(of("schema")["ok"], json!(true), "{told}");
+    assert_eq!(of("schema")["ok"], json!(true), "{printed}");
     assert!(
         of("server")["evidence"]
             .as_str()
-            .is_some_and(|said| said.contains("PostgreSQL")),
-        "{told}"
+            .is_some_and(|reported| reported.contains("PostgreSQL")),
+        "{printed}"
     );
-    // The servers of these tests are not asked to keep what they confirm.
-    assert_eq!(of("commits")["ok"], json!(false), "{told}");
+    // The servers of these tests have no durable commits.
+    assert_eq!(of("commits")["ok"], json!(false), "{printed}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A component serves only while its bytes are the ones that were judged, and whoever signed them is trusted.
+//! A component serves only while its bytes are those that were checked, and their signer is trusted.
 
 mod support;
 
@@ -32,7 +32,7 @@ async fn promote(stack: &Stack, staged: &Value) -> Result {
 }
 
 #[tokio::test]
-async fn who_names_trusted_keys_gets_what_they_signed_and_nothing_else() -> Result {
+async fn trusted_keys_allow_only_signed_components() -> Result {
     let folder = tempfile::tempdir()?;
     let stack = host(folder.path(), &format!("[trusted_keys]\nrelease = '{}'\n", public())).await?;
     let component = stack.binaries().connector("echo")?;
@@ -53,14 +53,14 @@ async fn who_names_trusted_keys_gets_what_they_signed_and_nothing_else() -> Resu
         "{staged:#}"
     );
     promote(&stack, &staged).await?;
-    // Who did it, when, and how it was signed.
+    // The audit log has the actor and the signing key.
     let log = stack.api.get("/v1/audit-log").await?.expect(200)?;
     let installed = log["data"]
         .as_array()
         .into_iter()
         .flatten()
         .find(|entry| entry["action"] == "connector.install")
-        .context("the audit log tells nothing of it")?;
+        .context("the audit log has no entry of it")?;
     ensure!(installed["detail"]["key"] == "release", "{installed:#}");
     ensure!(text_of(&installed["actor"])?.starts_with("key_"), "{installed:#}");
     Ok(())
@@ -80,11 +80,11 @@ async fn a_key_that_is_no_longer_trusted_ends_what_it_signed() -> Result {
         let url = format!("{}/hooks/echo", stack.api.origin());
         Ok(stack.client().post(url).body("{}").send().await?.status().as_u16())
     };
-    ensure!(hook(&stack).await? == 401, "it serves, and asks for a proof");
+    ensure!(hook(&stack).await? == 401, "it serves, and requires a signature");
     stack.stop_weir().await?;
     std::fs::write(stack.data().join("weir.toml"), "allow_unsigned = false\n")?;
     stack.start_weir().await?;
-    ensure!(hook(&stack).await? == 503, "nothing serves that nobody trusts");
+    ensure!(hook(&stack).await? == 503, "no untrusted version serves");
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! The same conversation with the same seed, a clock in the test's hand and the sandbox for a network shows the same events
-//! at the same moments every time.
+//! The same conversation with the same seed, a clock controlled by the test and the sandbox as network shows the same
+//! events at the same moments every time.
 
 mod support;
 
@@ -12,8 +12,8 @@ use weir_tests::HOUR_MS;
 /// A Monday morning, for every run.
 const START_MS: i64 = 1_772_445_600_000;
 
-/// One run: what was told, with its moments to the millisecond. Ids are replaced by the order in which they appear: they
-/// begin with a moment, and end in randomness that nobody should be able to foresee.
+/// One run: its events, with times to the millisecond. Ids are replaced by the order in which they appear: they start
+/// with a timestamp, and end in randomness that must not be predictable.
 async fn run() -> anyhow::Result<Vec<Value>> {
     let mut weir = Connected::with(|options| {
         options.seed = 42;
@@ -27,7 +27,7 @@ async fn run() -> anyhow::Result<Vec<Value>> {
     let throttled = json!({"on": "send", "fault": {"code": 40100}});
     weir.stack.phone.order_fault(throttled).await?;
     let queued = weir.stack.api.say(&thread, "second").await?.expect(202)?;
-    // Refused once; the second try is due within the longest of the first waits.
+    // Refused once; the second attempt is due within the longest first delay.
     weir_tests::until("the first try", async || {
         Ok((weir.stack.phone.calls("send").await?.len() == 2).then_some(()))
     })
@@ -38,7 +38,7 @@ async fn run() -> anyhow::Result<Vec<Value>> {
     weir.events.wait_for("message.read").await?;
     weir.events.wait_for("message.read").await?;
     weir.stack.time_passes(48 * HOUR_MS).await?;
-    weir.stack.hears(&mut weir.events, "back again").await?;
+    weir.stack.receives(&mut weir.events, "back again").await?;
     let log = weir.stack.api.get("/v1/events?limit=200").await?.expect(200)?;
     let mut names = BTreeMap::new();
     let events = log["data"].as_array().into_iter().flatten();
@@ -71,7 +71,7 @@ fn is_id(text: &str) -> bool {
 }
 
 #[tokio::test]
-async fn two_runs_tell_the_same() -> anyhow::Result<()> {
+async fn two_runs_are_identical() -> anyhow::Result<()> {
     let (first, second) = (run().await?, run().await?);
     assert!(first.len() > 8, "{first:#?}");
     assert_eq!(first, second);

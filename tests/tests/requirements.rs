@@ -1,4 +1,5 @@
-//! `tests/requirements.md` cannot lie: every row of the requirement list is in it once, and what it names as proof is there.
+//! `tests/requirements.md` is complete and correct: every requirement is in it once, and each proof that it names
+//! exists.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,7 @@ fn lines(text: &str) -> anyhow::Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Holds one proof against the repository: `` `file::test` `` is a test that runs, `` `file` says “words” `` stands there.
+/// Checks one proof: `` `file::test` `` is a test that runs, `` `file` says “words” `` is a quotation of the file.
 fn check(proof: &str) -> anyhow::Result<()> {
     let named = proof
         .strip_prefix('`')
@@ -108,7 +109,7 @@ fn read(file: &str) -> anyhow::Result<String> {
     std::fs::read_to_string(root().join(file)).with_context(|| format!("{file} cannot be read"))
 }
 
-/// Every fault of a table, in words.
+/// The errors of a table as texts.
 fn faults(text: &str) -> anyhow::Result<Vec<String>> {
     let mut faults = Vec::new();
     let mut times: BTreeMap<String, u32> = ROWS
@@ -130,7 +131,7 @@ fn faults(text: &str) -> anyhow::Result<Vec<String>> {
         match times {
             1 => {}
             0 => faults.push(format!("{row} is missing")),
-            more => faults.push(format!("{row} stands there {more} times")),
+            more => faults.push(format!("{row} appears {more} times")),
         }
     }
     Ok(faults)
@@ -143,7 +144,7 @@ fn every_row_is_there_once_and_names_a_proof_that_exists() -> anyhow::Result<()>
     Ok(())
 }
 
-/// The judge of the table is no rubber stamp.
+/// The check of the table finds errors.
 #[test]
 fn a_table_that_lies_is_found_out() -> anyhow::Result<()> {
     let good = read("tests/requirements.md")?;
@@ -158,9 +159,9 @@ fn a_table_that_lies_is_found_out() -> anyhow::Result<()> {
         "`tests/tests/policy.rs::no_such_test`",
         "`tests/tests/no_such_file.rs::a_test`",
         "`tests/tests/policy.rs::first_post`",
-        "`README.md` says “words that stand nowhere in it”",
+        "`README.md` says “words that it does not contain”",
         "`README.md`",
-        "because I say so",
+        "because it is true",
     ] {
         let found = worse(&format!("| A1 | a promise | {proof} |"))?;
         ensure!(found.len() == 1 && found[0].starts_with("A1: "), "{proof}: {found:?}");

@@ -1,4 +1,4 @@
-//! No secret is found where it does not belong: not in the record, the logs, the events, the errors, the metrics.
+//! No secret leaks into the database, the logs, the events, the errors or the metrics.
 
 mod support;
 
@@ -153,7 +153,7 @@ async fn no_secret_of_any_kind_is_found_where_it_does_not_belong() -> Result {
     for path in kept {
         answers.push((path.display().to_string(), std::fs::read(&path)?));
     }
-    for spans in collector.asked() {
+    for spans in collector.requests() {
         answers.push(("a collector".to_owned(), spans.bytes));
     }
     for (place, bytes) in &answers {
@@ -164,7 +164,7 @@ async fn no_secret_of_any_kind_is_found_where_it_does_not_belong() -> Result {
         let tokens = tokens_in(bytes);
         ensure!(tokens.is_empty(), "{place} holds {tokens:?}");
     }
-    // The search can find something: what people wrote is in the record, and the log is loud.
+    // The search works: messages are found in the database, and the log is verbose.
     let holds = |end: &str, text: &[u8]| {
         answers
             .iter()
@@ -189,8 +189,11 @@ async fn a_customer_who_writes_a_secrets_name_gets_that_text() -> Result {
         "$ACCESS_TOKEN",
         "header:Access-Token",
     ] {
-        let heard = weir.stack.hears(&mut weir.events, text).await?;
-        let thread = heard["data"]["conversation_id"].as_str().unwrap_or_default().to_owned();
+        let received = weir.stack.receives(&mut weir.events, text).await?;
+        let thread = received["data"]["conversation_id"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         weir.say(&thread, text).await?;
         assert_eq!(weir.on_phone().await?.last().map(String::as_str), Some(text));
     }

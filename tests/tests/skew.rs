@@ -1,4 +1,4 @@
-//! A wrong clock sends nothing twice and expires nothing early. `cargo xtask crash --skew` tries more clocks.
+//! A wrong clock sends nothing twice and expires nothing early. `cargo xtask crash --skew` runs more clocks.
 
 use weir_tests::skew;
 

@@ -1,4 +1,5 @@
-//! An act that the power cuts off at any of its steps is finished or undone. `cargo xtask crash --steps` shows each step.
+//! An act that a power failure interrupts at any step is completed or undone. `cargo xtask crash --steps` shows each
+//! step.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ fn each_kill_point_stands_once_in_the_source() -> Result {
         placed.extend(calls.filter_map(|call| Some(call.split_once('"')?.0.to_owned())));
     }
     placed.sort();
-    // Some lie in several acts; those of a move, which runs without a host, are played by `moving.rs`.
+    // Some points are in several acts; those of a move, which runs without a host, are tested in `moving.rs`.
     let moves = ["move.begun", "move.verified", "move.marked"];
     let listed = ACTS.iter().flat_map(|(_, points)| points.iter().copied());
     let listed: BTreeSet<&str> = listed.chain(moves).collect();
@@ -67,7 +68,7 @@ fn a_release_has_no_kill_points() -> Result {
             assert!(!ends, "{} ends the process", path.display());
             continue;
         }
-        // What reads the variable and ends the process is one block, and only with debug assertions.
+        // The code that reads the variable and ends the process is one block, compiled only with debug assertions.
         let (_, code) = text.split_once("pub fn kill_point").context("no kill point")?;
         let (_, only_then) = code
             .split_once("#[cfg(debug_assertions)]\n    {")

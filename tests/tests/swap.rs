@@ -1,4 +1,4 @@
-//! A version is proved before it serves, and a swap loses, doubles and refuses nothing.
+//! A version is tested before it serves, and a change of versions loses, duplicates and refuses nothing.
 
 mod support;
 
@@ -11,7 +11,7 @@ type Result = anyhow::Result<()>;
 
 const FIRST: &str = "0.1.0";
 
-/// What the operator does with versions of the TikTok connector.
+/// The operator's actions with versions of the TikTok connector.
 struct Operator {
     weir: Connected,
 }
@@ -22,7 +22,7 @@ impl Operator {
         Ok(Self { weir })
     }
 
-    /// Stages a later version, and says yes to all that it asks for; gives its number.
+    /// Stages a later version, and grants everything that it requests; returns its number.
     async fn stage(&self, name: &str) -> anyhow::Result<String> {
         let staged = self.stage_only(name).await?;
         let yes = json!({ "version": staged["version"], "grants": staged["wanted_grants"] });
@@ -54,7 +54,7 @@ impl Operator {
     }
 
     /// The event of a version, when it has come.
-    async fn told(&mut self, kind: &str, version: &str) -> anyhow::Result<Value> {
+    async fn version_event(&mut self, kind: &str, version: &str) -> anyhow::Result<Value> {
         let is_it = |event: &Value| event["type"] == kind && event["data"]["version"] == version;
         let events = &mut self.weir.events;
         match events.seen().iter().find(|event| is_it(event)).cloned() {
@@ -63,7 +63,7 @@ impl Operator {
         }
     }
 
-    /// A conversation with some messages in it, in and out, so that there are calls to ask again.
+    /// A conversation with some messages in both directions, so that there are calls to replay.
     async fn with_calls(&mut self) -> anyhow::Result<String> {
         let thread = self.weir.conversation().await?;
         for text in ["one", "two", "three"] {
@@ -74,11 +74,11 @@ impl Operator {
 }
 
 #[tokio::test]
-async fn a_field_that_is_mapped_otherwise_is_named_by_a_replay_and_the_same_version_differs_in_nothing() -> Result {
+async fn replay_names_changed_field() -> Result {
     let mut operator = Operator::begin().await?;
     operator.with_calls().await?;
     let mapped = operator.stage("tiktok-mapped").await?;
-    // Nothing was promoted, and nothing is asked of the platform.
+    // No version was promoted, and no request goes to the platform.
     let report = operator.does(&mapped, "replay", json!({})).await?.expect(200)?;
     ensure!(report["calls"].as_u64().unwrap_or(0) >= 8, "{report:#}");
     let groups = report["groups"].as_array().context("no groups")?;
@@ -115,7 +115,7 @@ async fn a_field_that_is_mapped_otherwise_is_named_by_a_replay_and_the_same_vers
 }
 
 #[tokio::test]
-async fn a_candidate_follows_along_and_its_differences_are_shown_before_it_serves_anyone() -> Result {
+async fn shadow_shows_differences_before_serving() -> Result {
     let mut operator = Operator::begin().await?;
     let mapped = operator.stage("tiktok-mapped").await?;
     operator
@@ -133,7 +133,7 @@ async fn a_candidate_follows_along_and_its_differences_are_shown_before_it_serve
         shadow["groups"][0]["at"] == "[*].event.Message.contact.display_name",
         "{shadow:#}"
     );
-    // It never served: what came is as the active version says.
+    // It never served: the events are the active version's.
     let trial = operator.get(&path).await?;
     ensure!(trial["on_trial"]["calls"] == 0, "{trial:#}");
     let contacts = operator.weir.stack.api.get("/v1/contacts").await?.expect(200)?;
@@ -149,10 +149,10 @@ async fn a_canary_that_traps_goes_back_at_once_and_no_message_is_lost() -> Resul
         .does(&traps, "canary", json!({ "percent": 100 }))
         .await?
         .expect(200)?;
-    operator.told("connector.canary", &traps).await?;
+    operator.version_event("connector.canary", &traps).await?;
     // The webhook that it crashes over arrives all the same.
     let thread = operator.weir.conversation().await?;
-    let back = operator.told("connector.rolled_back", &traps).await?;
+    let back = operator.version_event("connector.rolled_back", &traps).await?;
     let reason = text_of(&back["data"]["reason"])?;
     ensure!(reason.contains("crashed in 1 of"), "{reason}");
     ensure!(operator.serves().await? == FIRST);
@@ -164,7 +164,7 @@ async fn a_canary_that_traps_goes_back_at_once_and_no_message_is_lost() -> Resul
             && steps["data"][0]["reason"] == json!(reason),
         "{steps:#}"
     );
-    // What broke it off was written down, and can be taken home without what anybody wrote.
+    // The crash has a transcript, which can be exported without personal data.
     let found = operator.get("/transcripts?broke_off=true").await?;
     let id = text_of(&found["data"][0]["id"])?;
     let scrubbed = operator.get(&format!("/transcripts/{id}?scrub=true")).await?;
@@ -214,7 +214,7 @@ async fn a_canary_that_answers_wrongly_goes_back_by_its_failures() -> Result {
             )
             .await?;
     }
-    let back = operator.told("connector.rolled_back", &fails).await?;
+    let back = operator.version_event("connector.rolled_back", &fails).await?;
     let reason = text_of(&back["data"]["reason"])?;
     ensure!(reason.contains("% of calls failed"), "{reason}");
     ensure!(operator.serves().await? == FIRST);
@@ -223,7 +223,7 @@ async fn a_canary_that_answers_wrongly_goes_back_by_its_failures() -> Result {
 }
 
 #[tokio::test]
-async fn a_version_that_asks_for_more_waits_and_what_it_would_change_is_shown() -> Result {
+async fn version_with_new_grants_shows_changes() -> Result {
     let mut operator = Operator::begin().await?;
     let thread = operator.weir.conversation().await?;
     let staged = operator.stage_only("tiktok-asks").await?;
@@ -276,7 +276,7 @@ async fn a_version_that_asks_for_more_waits_and_what_it_would_change_is_shown() 
         .await?
         .expect(200)?;
     operator.does(&asks, "promote", json!({})).await?.expect(200)?;
-    // Its policy judges from now on: one answer, and no more.
+    // Its policy applies from now on: one answer, and no more.
     operator.weir.say(&thread, "the only one").await?;
     let refused = operator
         .weir
@@ -288,7 +288,7 @@ async fn a_version_that_asks_for_more_waits_and_what_it_would_change_is_shown() 
         .await?
         .expect(200)?;
     ensure!(back["version"] == FIRST && back["state"] == "active", "{back:#}");
-    operator.told("connector.rolled_back", FIRST).await?;
+    operator.version_event("connector.rolled_back", FIRST).await?;
     operator.weir.say(&thread, "and one more").await?;
     operator.does(FIRST, "retire", json!({})).await?.problem(409)?;
     operator.does("9.9.9", "rollback", json!({})).await?.problem(404)?;
@@ -296,7 +296,7 @@ async fn a_version_that_asks_for_more_waits_and_what_it_would_change_is_shown() 
 }
 
 #[tokio::test]
-async fn versions_change_under_load_and_nothing_is_lost_doubled_or_refused() -> Result {
+async fn version_change_under_load_loses_nothing() -> Result {
     const SWAPS: usize = 10;
     let mut operator = Operator::begin().await?;
     let thread = operator.weir.conversation().await?;
@@ -306,9 +306,9 @@ async fn versions_change_under_load_and_nothing_is_lost_doubled_or_refused() -> 
         let to = if swap % 2 == 0 { &same } else { FIRST };
         // The webhooks come while the version changes.
         let promote = operator.does(to, "promote", json!({}));
-        let said: Vec<String> = (0..5).map(|n| format!("swap {swap} word {n}")).collect();
+        let sent_texts: Vec<String> = (0..5).map(|n| format!("swap {swap} word {n}")).collect();
         let write = async {
-            for text in &said {
+            for text in &sent_texts {
                 operator.weir.stack.phone.writes(text).await?;
             }
             anyhow::Ok(())
@@ -316,7 +316,7 @@ async fn versions_change_under_load_and_nothing_is_lost_doubled_or_refused() -> 
         let (promoted, written) = tokio::join!(promote, write);
         promoted?.expect(200)?;
         written?;
-        texts.extend(said);
+        texts.extend(sent_texts);
     }
     for text in &texts {
         let wait = operator.weir.events.wait_where("message.received", |event| {
@@ -330,7 +330,7 @@ async fn versions_change_under_load_and_nothing_is_lost_doubled_or_refused() -> 
             .iter()
             .filter(|message| message["content"]["text"] == json!(text))
             .count();
-        ensure!(times == 1, "{text} stands {times} times");
+        ensure!(times == 1, "{text} appears {times} times");
     }
     let metrics = format!("{}/metrics", operator.weir.stack.api.origin());
     let metrics = operator.weir.stack.client().get(metrics).send().await?.text().await?;
@@ -390,19 +390,19 @@ async fn a_version_without_routes_for_pictures_is_found_by_its_replay() -> Resul
 }
 
 #[tokio::test]
-async fn a_quarantined_trial_serves_nobody() -> Result {
+async fn quarantined_canary_serves_no_accounts() -> Result {
     let mut operator = Operator::begin().await?;
     let traps = operator.stage("tiktok-traps").await?;
     let rule = json!({ "breaks": 1_000, "calls": 1_000 });
     let canary = json!({ "percent": 100, "rule": rule });
     operator.does(&traps, "canary", canary).await?.expect(200)?;
-    // It crashes over each; the active version stands in, and nothing is lost.
+    // It crashes on each; the active version translates them instead, and nothing is lost.
     let thread = operator.weir.conversation().await?;
     for n in 1..5 {
         let stack = &operator.weir.stack;
-        stack.hears(&mut operator.weir.events, &format!("word {n}")).await?;
+        stack.receives(&mut operator.weir.events, &format!("word {n}")).await?;
     }
-    operator.told("connector.quarantined", &traps).await?;
+    operator.version_event("connector.quarantined", &traps).await?;
     let version = operator.get(&format!("/versions/{traps}")).await?;
     ensure!(
         version["state"] == "quarantined" && version["canary"].is_null(),
@@ -413,7 +413,7 @@ async fn a_quarantined_trial_serves_nobody() -> Result {
         let found = operator.get(&format!("/transcripts?version={traps}&limit=200")).await?;
         Ok(found["data"].as_array().context("no list")?.len())
     };
-    // Each of the five breaks is written down, beside the event and perhaps after it.
+    // Each of the five crashes has a transcript, which may be stored after the event.
     let before = until("its breaks are written down", async || {
         let written = calls(&operator).await?;
         Ok((written >= 5).then_some(written))
@@ -421,7 +421,7 @@ async fn a_quarantined_trial_serves_nobody() -> Result {
     .await?;
     operator.weir.say(&thread, "as before").await?;
     let stack = &operator.weir.stack;
-    stack.hears(&mut operator.weir.events, "one more").await?;
+    stack.receives(&mut operator.weir.events, "one more").await?;
     operator.weir.say(&thread, "and after").await?;
     ensure!(calls(&operator).await? == before, "no call of it begins");
     ensure!(operator.serves().await? == FIRST);

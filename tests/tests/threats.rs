@@ -1,4 +1,4 @@
-//! Every threat that is written down has a proof that exists, or says what is missing.
+//! Every documented threat has an existing proof, or a statement of what is missing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,13 +27,13 @@ fn rows() -> Result<BTreeMap<String, Vec<String>>> {
         let id = cells.first().context("a row without cells")?.clone();
         if id != "id" {
             ensure!(cells.len() == 4, "{id} has {} cells", cells.len());
-            ensure!(rows.insert(id.clone(), cells).is_none(), "{id} stands twice");
+            ensure!(rows.insert(id.clone(), cells).is_none(), "{id} appears twice");
         }
     }
     Ok(rows)
 }
 
-/// What stands in backquotes.
+/// The texts in backquotes.
 fn named(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
@@ -71,14 +71,17 @@ fn every_threat_has_a_proof_that_exists_or_says_what_is_missing() -> Result {
     for id in &expected {
         ensure!(rows.contains_key(id), "{id} has no row");
     }
-    ensure!(rows.len() == expected.len(), "there are rows that nobody counted");
+    ensure!(
+        rows.len() == expected.len(),
+        "the number of rows differs from the expected one"
+    );
     let mut proofs = 0;
     for (id, cells) in &rows {
         let proof = &cells[3];
         if let Some(why) = proof.strip_prefix("Not yet:").or_else(|| proof.strip_prefix("Cannot:")) {
             ensure!(
                 why.trim().ends_with('.') && why.len() > 20,
-                "{id} does not say in a sentence why it has no proof"
+                "{id} does not state in a sentence why it has no proof"
             );
             continue;
         }

@@ -1,4 +1,4 @@
-//! Credentials live on by themselves, and when they cannot, nothing that was accepted is lost.
+//! Credentials are renewed automatically, and if that fails, no accepted message is lost.
 
 mod support;
 
@@ -21,8 +21,8 @@ async fn fifty_sends_at_the_end_of_a_token_renew_it_once() -> Result {
         let person = json!({"username": name, "country": "ID"});
         weir.stack.phone.order("people", person).await?;
         weir.stack.phone.of(&name).writes("Hello!").await?;
-        let heard = weir.events.wait_for("message.received").await?;
-        threads.push((name, text_of(&heard["data"]["conversation_id"])?));
+        let received = weir.events.wait_for("message.received").await?;
+        threads.push((name, text_of(&received["data"]["conversation_id"])?));
     }
     weir.stack.time_passes(25 * HOUR_MS).await?;
     let sends = threads
@@ -47,7 +47,7 @@ async fn fifty_sends_at_the_end_of_a_token_renew_it_once() -> Result {
     .await?;
     let renewals = weir.stack.phone.calls("refresh").await?;
     assert_eq!(renewals.len(), 1, "{renewals:#?}");
-    // Ten calls a second are what TikTok lets one app make: the rest waited, and nobody was told to come back.
+    // TikTok allows an app ten calls per second: the rest waited, and no caller was asked to retry.
     let calls = weir.stack.phone.calls("").await?;
     assert!(calls.iter().all(|call| call["code"] != 40_100), "{calls:#?}");
     Ok(())
@@ -64,11 +64,11 @@ async fn revoked(text: &str) -> anyhow::Result<(Connected, String, Value)> {
 }
 
 #[tokio::test]
-async fn a_dead_authorization_holds_what_was_accepted_until_a_person_renews_it() -> Result {
+async fn revoked_authorization_holds_messages() -> Result {
     let (mut weir, thread, queued) = revoked("held").await?;
     let channel = weir.read_of_channel("").await?;
     assert_eq!(channel["status"], "reauthorization_required");
-    // More is accepted, and held too: the window is still open.
+    // More messages are accepted, and held too: the window is still open.
     let second = weir.stack.api.say(&thread, "held too").await?.expect(202)?;
     let path = format!("/v1/messages/{}", text_of(&queued["id"])?);
     until("the message to be held", async || {
@@ -121,7 +121,7 @@ async fn a_person_is_warned_thirty_seven_and_one_days_ahead() -> Result {
 }
 
 #[tokio::test]
-async fn a_channel_is_authorized_again_in_place_and_by_its_own_account_only() -> Result {
+async fn reauthorization_needs_same_account() -> Result {
     let mut weir = Connected::begin().await?;
     let thread = weir.conversation().await?;
     let again = async |weir: &Connected, account: &str| -> anyhow::Result<Value> {
@@ -159,7 +159,7 @@ async fn a_channel_is_authorized_again_in_place_and_by_its_own_account_only() ->
     Ok(())
 }
 
-/// A channel's credential renewed by hand; the answer.
+/// Renews a channel's credential on request; returns the response.
 async fn refresh(weir: &Connected) -> anyhow::Result<weir_tests::Answer> {
     weir.stack.api.post(&weir.of_channel("/refresh")?, json!({})).await
 }
@@ -171,34 +171,34 @@ async fn begin_refresh(
     let slow = json!({"on": "refresh", "fault": {"delay_ms": 300_000}});
     weir.stack.phone.order_fault(slow).await?;
     let (api, path) = (weir.stack.api.clone(), weir.of_channel("/refresh")?);
-    let asked = tokio::spawn(async move { api.post(&path, json!({})).await });
+    let renewal = tokio::spawn(async move { api.post(&path, json!({})).await });
     weir.stack.phone.faults_struck().await?;
-    Ok(asked)
+    Ok(renewal)
 }
 
 #[tokio::test]
 async fn a_token_renewed_while_the_record_is_locked_is_written_later() -> Result {
     let mut weir = Connected::begin().await?;
-    let asked = begin_refresh(&weir).await?;
+    let renewal = begin_refresh(&weir).await?;
     let record = Connection::open(weir.stack.data().join("weir.db"))?;
     record.execute_batch("BEGIN IMMEDIATE")?;
     weir.stack.phone.forget_faults().await?;
-    // It is renewed, in memory only, and the host says so.
-    let said = until("the renewed token to wait for the record", async || {
+    // It is renewed, in memory only, and the host reports that.
+    let response = until("the renewed token to wait for the database", async || {
         let ready = weir.stack.api.get("/readyz").await?;
         Ok((ready.body["code"] == "credential_unwritten").then_some(ready))
     })
     .await?;
-    assert_eq!(said.status, 503);
-    let held = format!("{:#}", said.body);
-    assert!(held.contains("do not end the host"), "{held}");
+    assert_eq!(response.status, 503);
+    let held = format!("{:#}", response.body);
+    assert!(held.contains("do not stop the host"), "{held}");
     record.execute_batch("ROLLBACK")?;
-    until("the record to take it", async || {
+    until("the database to accept it", async || {
         Ok((weir.stack.api.get("/readyz").await?.status == 200).then_some(()))
     })
     .await?;
-    // Who asked may have been answered before.
-    asked.await??;
+    // The response of the renewal may have been sent before.
+    renewal.await??;
     // The refresh token rotated, and the new one is on the disk.
     weir.stack.kill_weir().await?;
     weir.stack.start_weir().await?;
@@ -211,15 +211,15 @@ async fn a_token_renewed_while_the_record_is_locked_is_written_later() -> Result
 #[tokio::test]
 async fn a_renewal_ends_though_its_caller_left() -> Result {
     let weir = Connected::begin().await?;
-    let asked = begin_refresh(&weir).await?;
-    asked.abort();
+    let renewal = begin_refresh(&weir).await?;
+    renewal.abort();
     weir.stack.phone.forget_faults().await?;
     until("the renewal to end", async || {
         let renewals = weir.stack.phone.calls("refresh").await?;
         Ok((!renewals.is_empty()).then_some(()))
     })
     .await?;
-    // The platform takes the old refresh token no more.
+    // The platform no longer accepts the old refresh token.
     refresh(&weir).await?.expect(200)?;
     let renewals = weir.stack.phone.calls("refresh").await?;
     assert!(renewals.iter().all(|call| call["code"] == 0), "{renewals:#?}");
@@ -229,11 +229,11 @@ async fn a_renewal_ends_though_its_caller_left() -> Result {
 #[tokio::test]
 async fn a_renewal_cut_off_by_a_kill_is_repeated_at_the_start() -> Result {
     let mut weir = Connected::begin().await?;
-    // Kept, so that the answer that nobody got is not the only one.
+    // Stored, so that a response that was not received is not the only copy.
     weir.stack.phone.set(json!({"rotate_refresh_tokens": false})).await?;
-    let asked = begin_refresh(&weir).await?;
+    let renewal = begin_refresh(&weir).await?;
     weir.stack.kill_weir().await?;
-    asked.abort();
+    renewal.abort();
     weir.stack.phone.forget_faults().await?;
     weir.stack.start_weir().await?;
     until("a second renewal", async || {
@@ -296,7 +296,7 @@ async fn an_empty_refresh_token_does_not_replace_the_one_that_works() -> Result 
     refresh(&weir).await?.expect(200)?;
     let channel = weir.read_of_channel("").await?;
     assert_eq!(channel["status"], "connected");
-    // The life that no answer told is the one before.
+    // A lifetime that the response does not contain stays as before.
     let findings = weir.read_of_channel("/diagnostics").await?;
     let token = of_subject(&findings, "token")?;
     assert!(

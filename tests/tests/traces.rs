@@ -1,4 +1,4 @@
-//! Spans say where the time went, to a collector that the operator names; and nothing of what people wrote.
+//! Spans are exported to the operator's collector, show where the time was spent, and contain no message text.
 
 mod support;
 
@@ -21,12 +21,12 @@ struct Spans(Vec<Span>);
 impl Spans {
     fn of(collector: &Site) -> Result<Self> {
         let mut spans = Vec::new();
-        for batch in collector.asked() {
+        for batch in collector.requests() {
             ensure!(batch.head.starts_with("POST /v1/traces "), "{}", batch.head);
             ensure!(batch.header("content-type")? == "application/x-protobuf");
             let batch = ExportTraceServiceRequest::decode(batch.bytes.as_slice())?;
             for resource in batch.resource_spans {
-                let service = resource.resource.context("spans of nobody")?.attributes;
+                let service = resource.resource.context("spans without a resource")?.attributes;
                 ensure!(service.iter().any(|one| one.key == "service.name"), "{service:?}");
                 spans.extend(resource.scope_spans.into_iter().flat_map(|scope| scope.spans));
             }
@@ -50,7 +50,7 @@ impl Spans {
             .with_context(|| format!("no span {name} with {holds:?} among {names:#?}"))
     }
 
-    /// What lies right below one.
+    /// The direct children of a span.
     fn below(&self, parent: &Span) -> Vec<&Span> {
         let mut below: Vec<_> = self
             .0
@@ -80,7 +80,7 @@ fn attributes(span: &Span) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn a_webhook_a_send_and_a_delivery_are_followed_through_the_house() -> Result {
+async fn traces_follow_webhook_send_and_delivery() -> Result {
     const SAID: &str = "between the two of us";
     let collector = Site::start(|_, _| Page::status(200)).await?;
     let subscriber = Subscriber::answering(vec![200]).await?;
@@ -93,17 +93,17 @@ async fn a_webhook_a_send_and_a_delivery_are_followed_through_the_house() -> Res
     .await?;
     let endpoint = json!({ "url": subscriber.url(), "types": ["message.received"] });
     weir.stack.api.post("/v1/endpoints", endpoint).await?.expect(201)?;
-    let heard = weir.stack.hears(&mut weir.events, SAID).await?;
-    let thread = text_of(&heard["data"]["conversation_id"])?;
+    let received = weir.stack.receives(&mut weir.events, SAID).await?;
+    let thread = text_of(&received["data"]["conversation_id"])?;
     let sent = weir.say(&thread, SAID).await?;
-    until("the delivery", async || Ok(subscriber.handed().into_iter().next())).await?;
+    until("the delivery", async || Ok(subscriber.delivered().into_iter().next())).await?;
     let health = weir.stack.api.get("/healthz").await?.expect(200)?;
     let now = health["now_ms"].as_i64().context("no time")? / 1_000;
     let forged = weir
         .post_webhook("{}", &format!("t={now},s={}", "0".repeat(64)))
         .await?;
     ensure!(forged == 401);
-    // What is left is handed over at the end.
+    // The remaining spans are exported at the end.
     weir.stack.stop_weir().await?;
     let spans = Spans::of(&collector)?;
 
@@ -130,11 +130,11 @@ async fn a_webhook_a_send_and_a_delivery_are_followed_through_the_house() -> Res
 
     let delivery = spans.find(
         "delivery",
-        &[("event.id", &text_of(&heard["id"])?), ("outcome", "delivered")],
+        &[("event.id", &text_of(&received["id"])?), ("outcome", "delivered")],
     )?;
     assert_eq!(spans.names_below(delivery), ["request", "settle"]);
 
-    for batch in collector.asked() {
+    for batch in collector.requests() {
         let has = |text: &str| batch.bytes.windows(text.len()).any(|window| window == text.as_bytes());
         for text in [SAID, "jane_doe", "acme_store", support::SECRET, weir.stack.api.key()] {
             ensure!(!has(text), "a span holds {text}");
@@ -156,12 +156,15 @@ async fn a_collector_that_is_away_stops_nothing() -> Result {
     let log = weir.stack.data().join("weir.log");
     let thread = weir.conversation().await?;
     weir.say(&thread, "an answer").await?;
-    let told = "The collector does not accept spans";
+    let message = "The collector does not accept spans";
     let logged = || std::fs::read_to_string(&log).unwrap_or_default();
-    until("a line of the log", async || Ok(logged().contains(told).then_some(()))).await?;
+    until("a line of the log", async || {
+        Ok(logged().contains(message).then_some(()))
+    })
+    .await?;
     weir.say(&thread, "another answer").await?;
     weir.stack.stop_weir().await?;
     // Once, however many batches were dropped.
-    assert_eq!(logged().matches(told).count(), 1, "{}", logged());
+    assert_eq!(logged().matches(message).count(), 1, "{}", logged());
     Ok(())
 }

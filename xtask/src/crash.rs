@@ -73,7 +73,7 @@ pub(crate) fn skew(json: bool) -> anyhow::Result<()> {
             figures.skews,
             figures.sent,
             figures.answers_lost,
-            figures.sent_again,
+            figures.resent,
             figures.in_the_last_minute,
             figures.largest_error_ms,
             if figures.breaches.is_empty() { "ok" } else { "short" }
@@ -174,10 +174,10 @@ fn line(figures: &Figures) -> String {
         figures.cut_off,
         figures.in_flight,
         figures.uncertain,
-        figures.sent_again,
+        figures.resent,
         figures.failed,
         figures.events,
-        figures.handed,
+        figures.delivered,
         figures.longest_start_ms,
     )
 }

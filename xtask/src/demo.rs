@@ -92,7 +92,9 @@ fn on_postgres() -> anyhow::Result<String> {
 /// Prints the links to open, and shows events as they arrive, until Ctrl-C.
 async fn stay(stack: &Stack, nodes: Option<&Nodes>, channel: &Value) -> anyhow::Result<()> {
     let mut events = stack.api.listen().await?;
-    let first = stack.hears(&mut events, "Hi! Is the blue one still in stock?").await?;
+    let first = stack
+        .receives(&mut events, "Hi! Is the blue one still in stock?")
+        .await?;
     let conversation = first["data"]["conversation_id"]
         .as_str()
         .context("the message has no conversation")?;

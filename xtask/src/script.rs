@@ -48,7 +48,7 @@ impl Script {
     async fn customer_writes(&mut self) -> anyhow::Result<String> {
         self.begin("The customer writes");
         let text = "Hello! Is the blue one in stock?";
-        let event = self.stack.hears(&mut self.events, text).await?;
+        let event = self.stack.receives(&mut self.events, text).await?;
         jane(text);
         let message = &event["data"];
         same(&message["status"], "received")?;
@@ -170,7 +170,7 @@ impl Script {
     async fn budget_runs_out(&mut self, thread: &str) -> anyhow::Result<()> {
         self.begin("Ten answers are used up");
         let text = "Yes please! How much is it?";
-        self.stack.hears(&mut self.events, text).await?;
+        self.stack.receives(&mut self.events, text).await?;
         jane(text);
         for number in 1..=BUDGET {
             let queued = self
@@ -201,7 +201,7 @@ impl Script {
     async fn window_closes(&mut self, thread: &str) -> anyhow::Result<()> {
         self.begin("48 hours pass");
         let text = "Let me think about it.";
-        self.stack.hears(&mut self.events, text).await?;
+        self.stack.receives(&mut self.events, text).await?;
         jane(text);
         self.stack.time_passes(48 * HOUR_MS).await?;
         let late = self.stack.api.say(thread, "Still there?").await?;
@@ -213,7 +213,7 @@ impl Script {
     async fn customer_writes_again(&mut self, thread: &str) -> anyhow::Result<()> {
         self.begin("The customer writes again");
         let text = "I'll take it!";
-        self.stack.hears(&mut self.events, text).await?;
+        self.stack.receives(&mut self.events, text).await?;
         jane(text);
         let answer = "Wonderful. It ships today.";
         let queued = self.stack.api.say(thread, answer).await?.expect(202)?;

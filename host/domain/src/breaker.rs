@@ -40,34 +40,37 @@ mod tests {
         Timestamp::from_millis(second * 1000)
     }
 
-    fn said(seconds: &[i64]) -> Vec<bool> {
+    fn trips(seconds: &[i64]) -> Vec<bool> {
         let mut breaker = Breaker::default();
         seconds.iter().map(|second| breaker.crashed(at(*second))).collect()
     }
 
     #[test]
     fn the_fifth_time_within_a_minute_is_once_too_often() {
-        assert_eq!(said(&[0, 10, 20, 30, 59]), [false, false, false, false, true]);
-        assert_eq!(said(&[7, 7, 7, 7, 7]), [false, false, false, false, true]);
+        assert_eq!(trips(&[0, 10, 20, 30, 59]), [false, false, false, false, true]);
+        assert_eq!(trips(&[7, 7, 7, 7, 7]), [false, false, false, false, true]);
     }
 
     #[test]
     fn what_was_a_minute_ago_does_not_count() {
-        assert_eq!(said(&[0, 10, 20, 30, 60]), [false; 5]);
+        assert_eq!(trips(&[0, 10, 20, 30, 60]), [false; 5]);
         assert_eq!(
-            said(&[0, 10, 20, 30, 60, 61]),
+            trips(&[0, 10, 20, 30, 60, 61]),
             [false, false, false, false, false, true]
         );
-        assert!(!said(&(0..100).map(|i| i * 15).collect::<Vec<_>>()).contains(&true));
+        assert!(!trips(&(0..100).map(|i| i * 15).collect::<Vec<_>>()).contains(&true));
     }
 
     #[test]
-    fn a_clock_that_steps_back_sets_nobody_aside_sooner() {
-        assert_eq!(said(&[100, 100, 0, 0]), [false; 4]);
+    fn clock_step_back_does_not_quarantine() {
+        assert_eq!(trips(&[100, 100, 0, 0]), [false; 4]);
     }
 
     #[test]
-    fn after_a_yes_it_begins_anew() {
-        assert_eq!(said(&[0, 0, 0, 0, 0, 1, 1, 1, 1]).iter().filter(|yes| **yes).count(), 1);
+    fn count_restarts_after_approval() {
+        assert_eq!(
+            trips(&[0, 0, 0, 0, 0, 1, 1, 1, 1]).iter().filter(|yes| **yes).count(),
+            1
+        );
     }
 }

@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_lives_no_longer_than_its_time_or_its_key_and_changes_nothing_without_its_token() {
+    fn session_ends_with_its_key_and_needs_its_token() {
         let at = Timestamp::from_millis;
         let text = new_session(&Mint::from_seed([3; 32]));
         let mut session = Session {

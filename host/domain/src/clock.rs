@@ -188,7 +188,7 @@ mod tests {
         );
         assert_eq!(ClockSample::answered("soon", at(0), at(40)), None);
         let set_back = ClockSample::answered("Fri, 15 Jan 2027 08:00:00 GMT", at(40), at(0));
-        assert_eq!(set_back, None, "our clock was set while it was asked");
+        assert_eq!(set_back, None, "the host's clock was set during the request");
     }
 
     #[test]

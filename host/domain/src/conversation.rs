@@ -118,13 +118,13 @@ impl Marks {
 /// Which of two reports of a value is used: the later one; for equal times the greater value, so that the order of
 /// arrival does not matter. A report without the value changes nothing.
 #[must_use]
-pub fn later<T: Ord>(known: (Option<T>, Timestamp), said: (Option<T>, Timestamp)) -> (Option<T>, Timestamp) {
-    match (&known.0, &said.0) {
+pub fn later<T: Ord>(known: (Option<T>, Timestamp), newer: (Option<T>, Timestamp)) -> (Option<T>, Timestamp) {
+    match (&known.0, &newer.0) {
         (_, None) => known,
-        (None, Some(_)) => said,
+        (None, Some(_)) => newer,
         (Some(first), Some(second)) => {
-            if (said.1, second) > (known.1, first) {
-                said
+            if (newer.1, second) > (known.1, first) {
+                newer
             } else {
                 known
             }
@@ -178,10 +178,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn marks_are_the_same_in_any_order(told in proptest::collection::vec((any::<bool>(), 1..50_i64), 0..12).prop_shuffle()) {
-            let fold = |told: &[(bool, i64)]| {
+        fn marks_are_the_same_in_any_order(sightings in proptest::collection::vec((any::<bool>(), 1..50_i64), 0..12).prop_shuffle()) {
+            let fold = |sightings: &[(bool, i64)]| {
                 let mut marks = Marks::default();
-                for (elsewhere, ms) in told {
+                for (elsewhere, ms) in sightings {
                     if *elsewhere {
                         marks.echoed(at(*ms));
                     } else {
@@ -190,19 +190,19 @@ mod tests {
                 }
                 marks
             };
-            let mut sorted = told.clone();
+            let mut sorted = sightings.clone();
             sorted.sort_unstable();
-            prop_assert_eq!(fold(&told), fold(&sorted));
+            prop_assert_eq!(fold(&sightings), fold(&sorted));
         }
 
         #[test]
-        fn a_name_is_the_same_in_any_order(told in proptest::collection::vec((proptest::option::of("[ab]"), 0..4_i64), 0..6).prop_shuffle()) {
-            let fold = |told: &[(Option<String>, i64)]| {
-                told.iter().fold((None, at(0)), |known, (name, ms)| later(known, (name.clone(), at(*ms))))
+        fn a_name_is_the_same_in_any_order(sightings in proptest::collection::vec((proptest::option::of("[ab]"), 0..4_i64), 0..6).prop_shuffle()) {
+            let fold = |sightings: &[(Option<String>, i64)]| {
+                sightings.iter().fold((None, at(0)), |known, (name, ms)| later(known, (name.clone(), at(*ms))))
             };
-            let mut sorted = told.clone();
+            let mut sorted = sightings.clone();
             sorted.sort_unstable();
-            prop_assert_eq!(fold(&told), fold(&sorted));
+            prop_assert_eq!(fold(&sightings), fold(&sorted));
         }
     }
 }

@@ -122,12 +122,12 @@ pub struct Tokens {
 
 /// A response for another account than the requested one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the platform returned a token of the account {answered}, not of {asked}; it was not used")]
+#[error("the platform returned a token of the account {answered}, not of {requested}; it was not used")]
 pub struct OtherAccount {
     /// The account of the response.
     pub answered: String,
     /// The requested account.
-    pub asked: String,
+    pub requested: String,
 }
 
 impl Tokens {
@@ -139,7 +139,7 @@ impl Tokens {
         match self.platform_id.as_deref() {
             Some(answered) if answered != account => Err(OtherAccount {
                 answered: answered.to_owned(),
-                asked: account.to_owned(),
+                requested: account.to_owned(),
             }),
             _ => Ok(()),
         }

@@ -57,7 +57,10 @@ impl Outcome {
             // Reported as sent without a message-send request: the id cannot be real.
             Self::Sent { .. } if !sent => Self::Failed {
                 verdict: Verdict::Permanent,
-                error: host_error("connector_failed", "the connector reports a message that was never sent"),
+                error: host_error(
+                    "connector_failed",
+                    "the connector reports a message that was never sent",
+                ),
             },
             // An id without a response: the platform may have the message, under an unknown id.
             Self::Sent { .. } if !answered => Self::Failed {
@@ -191,8 +194,8 @@ pub fn settle(outcome: Outcome, attempt: u32, expires_at: Option<Timestamp>, jit
         Verdict::Reauthorize => Next::Held { error },
         Verdict::Retry { counts, .. } if counts && attempt >= limits::SEND_ATTEMPTS => Next::Failed { error },
         Verdict::Retry { after_ms, counts } => {
-            let asked = after_ms.map(|ms| Duration::from_millis(ms).min(limits::PLATFORM_PAUSE));
-            let wait = asked.unwrap_or_else(|| backoff(limits::SEND_RETRY, attempt, jitter));
+            let requested = after_ms.map(|ms| Duration::from_millis(ms).min(limits::PLATFORM_PAUSE));
+            let wait = requested.unwrap_or_else(|| backoff(limits::SEND_RETRY, attempt, jitter));
             let at = now.after(wait);
             match expires_at {
                 Some(end) if at >= end => Next::Failed { error },
@@ -229,8 +232,8 @@ pub const ENDPOINT_SCHEDULE: &[Duration] = &[
 /// [`limits::ENDPOINT_RETRY_AFTER`]. Jitter only adds.
 pub fn redeliver_at(attempt: u32, retry_after: Option<Duration>, jitter: f64, now: Timestamp) -> Option<Timestamp> {
     let base = *ENDPOINT_SCHEDULE.get(usize::try_from(attempt.saturating_sub(1)).ok()?)?;
-    let asked = retry_after.unwrap_or_default().min(limits::ENDPOINT_RETRY_AFTER);
-    Some(now.after(base.max(asked) + base.mul_f64(jitter.clamp(0.0, 1.0) / 10.0)))
+    let requested = retry_after.unwrap_or_default().min(limits::ENDPOINT_RETRY_AFTER);
+    Some(now.after(base.max(requested) + base.mul_f64(jitter.clamp(0.0, 1.0) / 10.0)))
 }
 
 #[cfg(test)]
@@ -254,9 +257,9 @@ mod tests {
     };
 
     #[test]
-    fn what_left_without_an_answer_is_uncertain_whatever_the_connector_says() {
-        for said in [RETRY, Verdict::Permanent, Verdict::Reauthorize, Verdict::Uncertain] {
-            let seen = failed(said).as_seen(true, false);
+    fn send_without_response_is_always_uncertain() {
+        for failure in [RETRY, Verdict::Permanent, Verdict::Reauthorize, Verdict::Uncertain] {
+            let seen = failed(failure).as_seen(true, false);
             assert!(
                 matches!(
                     seen,
@@ -265,7 +268,7 @@ mod tests {
                         ..
                     }
                 ),
-                "{said:?}"
+                "{failure:?}"
             );
         }
     }
@@ -283,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_left_is_tried_again() {
+    fn unsent_request_is_retried() {
         assert!(matches!(
             failed(Verdict::Uncertain).as_seen(false, false),
             Outcome::Failed {
@@ -340,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn tries_are_bounded_but_being_asked_to_slow_down_does_not_count() {
+    fn throttling_does_not_count_as_attempt() {
         let now = Timestamp::from_millis(0);
         assert!(matches!(
             settle(failed(RETRY), limits::SEND_ATTEMPTS, None, 0.0, now),
@@ -382,8 +385,8 @@ mod tests {
     #[test]
     fn an_endpoints_retry_after_is_heeded_within_its_bound() {
         let now = Timestamp::from_millis(0);
-        let at = |attempt, asked| {
-            let at = redeliver_at(attempt, Some(Duration::from_secs(asked)), 0.0, now);
+        let at = |attempt, requested| {
+            let at = redeliver_at(attempt, Some(Duration::from_secs(requested)), 0.0, now);
             at.expect("it is tried again").as_secs()
         };
         assert_eq!(at(1, 6), 6);

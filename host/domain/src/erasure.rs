@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn short_ids_count_as_whole_words() {
+    fn short_ids_match_only_as_tokens() {
         assert!(found("u1", r#"{"from":"u1"}"#));
         assert!(found("u1", "u1"));
         for other in ["u10", "u1-2", "menu1", "u1\u{e9}", "U1"] {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_stands_for_nobody() {
+    fn empty_marks_match_nothing() {
         assert_eq!(Marks::new([String::new()]), Marks::default());
         assert!(!found("", "anything"));
     }

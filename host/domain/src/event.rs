@@ -16,15 +16,15 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use channel::{Channel, ChannelNotice, ChannelTold, PolicyOverride};
-pub use connector::{ToldSignature, ToldVersion};
+pub use channel::{Channel, ChannelEventData, ChannelNotice, PolicyOverride};
+pub use connector::{ConnectorVersionEventData, SignatureEventData};
 pub use contact::{Contact, ContactCreated, ErasedContact, Removed};
 pub use conversation::{
     Budget, ClosedBy, ClosedConversation, Conversation, ConversationContact, ConversationOpened, Refusal, Window,
 };
-pub use endpoint::{ExampleEndpoint, ToldEndpoint};
+pub use endpoint::{EndpointEventData, ExampleEndpoint};
 pub use media::MediaFetched;
-pub use message::{Attachment, Button, Content, Message, MessageError, PlatformWords};
+pub use message::{Attachment, Button, Content, Message, MessageError, PlatformError};
 pub use reaction::{Reaction, ReactionContact};
 pub use referral::{Referral, ReferralReceived};
 

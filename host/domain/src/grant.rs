@@ -15,7 +15,7 @@ mod terms;
 mod words;
 
 pub use terms::Terms;
-pub use words::{Asked, Change};
+pub use words::{Change, WantedGrant};
 
 /// The capability of policies.
 const POLICY: &str = "policy";
@@ -26,7 +26,8 @@ pub struct Grant {
     /// `http` for a route of the connector's; `authorization` for a call that the host makes by the connector's data;
     /// `webhook` for the signature scheme of the platform's webhooks; `policy` for the limits of outgoing messages.
     pub capability: String,
-    /// The route's name; of authorization: `authorize`, `token`, `refresh`, `revoke`; of webhooks: `proof`; of policies: `limits`.
+    /// The route's name; of authorization: `authorize`, `token`, `refresh`, `revoke`; of webhooks: `proof`; of
+    /// policies: `limits`.
     pub route: String,
     /// The method.
     pub method: String,
@@ -64,7 +65,7 @@ impl Grant {
             path: route.path.to_string(),
             class: route.class,
             secrets: route.secrets.iter().map(|secret| secret.secret.clone()).collect(),
-            places: route.secrets.iter().map(place_in_words).collect(),
+            places: route.secrets.iter().map(describe_place).collect(),
             body_has: route
                 .body_has
                 .iter()
@@ -196,7 +197,7 @@ impl Grant {
     /// Whether this grants the request, or a part of it: the operator may grant fewer origins than were requested.
     fn gives(&self, wanted: &Self) -> bool {
         let is_within = || match (self.pattern(), wanted.pattern()) {
-            (Some(given), Some(asked)) => given.is_within(&asked),
+            (Some(given), Some(requested)) => given.is_within(&requested),
             _ => false,
         };
         self.is_alike(wanted) && self.allows_terms_of(wanted) && (self.origin == wanted.origin || is_within())
@@ -204,8 +205,8 @@ impl Grant {
 
     fn allows_terms_of(&self, wanted: &Self) -> bool {
         match (&self.terms, &wanted.terms) {
-            (Some(given), Some(asked)) => given.allow(asked),
-            (given, asked) => given == asked,
+            (Some(given), Some(requested)) => given.allow(requested),
+            (given, requested) => given == requested,
         }
     }
 
@@ -387,7 +388,7 @@ impl Grants {
 }
 
 /// The indexes of the grants in `granted` that no version requested: they would have no effect.
-pub fn unasked(granted: &[Grant], manifests: &[&Manifest]) -> Vec<usize> {
+pub fn unrequested(granted: &[Grant], manifests: &[&Manifest]) -> Vec<usize> {
     let wanted: Vec<Grant> = manifests
         .iter()
         .flat_map(|manifest| Grants::wanted_by(manifest))
@@ -417,7 +418,7 @@ fn secret_of(value: &ParameterValue) -> Option<String> {
 }
 
 /// The place of a secret, in words for a person.
-fn place_in_words(secret: &SecretUse) -> String {
+fn describe_place(secret: &SecretUse) -> String {
     let place = match &secret.place {
         SecretPlace::Header(name) => format!("header {name}"),
         SecretPlace::Query(name) => format!("query parameter {name}"),

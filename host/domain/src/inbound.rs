@@ -42,8 +42,8 @@ impl InboundEvent {
     #[must_use]
     pub fn with_plausible_times(mut self, received_at: Timestamp, tolerance: Duration) -> Self {
         let mend = |at: &mut Timestamp| {
-            let said = std::mem::replace(at, at.plausible(received_at, tolerance));
-            (said != *at).then_some(said)
+            let before = std::mem::replace(at, at.plausible(received_at, tolerance));
+            (before != *at).then_some(before)
         };
         let mend_referral = |referral: &mut Referral| {
             if let Some(at) = &mut referral.at {
@@ -52,8 +52,8 @@ impl InboundEvent {
         };
         match &mut self.fact {
             Fact::Message(message) => {
-                if let Some(said) = mend(&mut message.sent_at) {
-                    message.keep(said);
+                if let Some(before) = mend(&mut message.sent_at) {
+                    message.keep(before);
                 }
                 message.referral.iter_mut().for_each(mend_referral);
             }
@@ -187,13 +187,13 @@ pub struct InboundMessage {
 
 impl InboundMessage {
     /// Stores the platform's time that is not plausible.
-    fn keep(&mut self, said: Timestamp) {
+    fn keep(&mut self, before: Timestamp) {
         let mut data = match self.platform_data.take() {
             Some(data @ serde_json::Value::Object(_)) => data,
             Some(other) => serde_json::json!({ "platform_data": other }),
             None => serde_json::json!({}),
         };
-        data["platform_sent_at"] = said.to_string().into();
+        data["platform_sent_at"] = before.to_string().into();
         self.platform_data = Some(data);
     }
 }
@@ -233,7 +233,7 @@ mod tests {
     const TOLERANCE: Duration = Duration::from_secs(300);
 
     #[test]
-    fn a_message_keeps_what_the_platform_said() {
+    fn message_keeps_platform_data() {
         let now = Timestamp::from_millis(1_735_689_600_000);
         let message = InboundMessage {
             platform_id: "M".into(),
@@ -264,14 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn a_read_mark_never_covers_more_than_it_said() {
+    fn read_receipt_covers_only_its_watermark() {
         let now = Timestamp::from_millis(1_735_689_600_000);
-        for (said, kept) in [(Timestamp::MAX, now), (Timestamp::default(), Timestamp::default())] {
+        for (before, kept) in [(Timestamp::MAX, now), (Timestamp::default(), Timestamp::default())] {
             let receipt = Fact::Receipt {
                 conversation: "C".into(),
                 status: ReceiptStatus::Read,
-                target: ReceiptTarget::UpTo(said),
-                at: said,
+                target: ReceiptTarget::UpTo(before),
+                at: before,
                 error: None,
             };
             let Fact::Receipt { target, at, .. } = event(receipt).with_plausible_times(now, TOLERANCE).fact else {

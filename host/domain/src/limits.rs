@@ -8,7 +8,7 @@ use std::time::Duration;
 pub const WEBHOOK_BODY_BYTES: usize = 1 << 20;
 /// Bytes of webhooks that are being read or stored, over all connections: many times what a busy app needs, and far
 /// below a machine's memory.
-pub const WEBHOOK_BYTES_IN_HAND: usize = 64 << 20;
+pub const WEBHOOK_BYTES_IN_FLIGHT: usize = 64 << 20;
 /// The share of one app, so that a flood for one leaves the others half.
 pub const WEBHOOK_BYTES_PER_APP: usize = 32 << 20;
 /// The share of one address, or of one IPv6 network of 64 bits.
@@ -69,7 +69,7 @@ pub const STREAMS: usize = 256;
 pub const STREAMS_PER_KEY: usize = 64;
 /// How often a long request checks that its key is still valid, in addition to notifications: a key may be revoked in
 /// another process.
-pub const KEY_LOOK: Duration = Duration::from_secs(60);
+pub const KEY_CHECK: Duration = Duration::from_secs(60);
 
 // ---- database ------------------------------------------------------------------------------------------------------
 
@@ -127,7 +127,7 @@ pub const DUTY: Duration = Duration::from_secs(15);
 /// How often a duty is renewed.
 pub const DUTY_RENEWED: Duration = Duration::from_secs(5);
 
-// ---- one call of a connector ----------------------------------------------------------------------------------------
+// ---- one call of a connector ---------------------------------------------------------------------------------------
 
 /// How often the epoch increases: the resolution of every time budget below, and how long a guest occupies a worker at
 /// a time.
@@ -200,7 +200,7 @@ pub const BREAKS: usize = 5;
 pub const BREAK_SPAN: Duration = Duration::from_secs(60);
 /// How long a change of versions waits for the calls of a channel to end before it takes over the channel's state; its
 /// next calls wait as long. A send and this wait fit into [`LEASE`].
-pub const STATE_TURN: Duration = Duration::from_secs(20);
+pub const STATE_LOCK: Duration = Duration::from_secs(20);
 /// Channels whose states a change of versions moves at once: enough for several per commit.
 pub const STATE_MOVES: usize = 8;
 /// Events of one webhook.
@@ -266,7 +266,7 @@ pub const STATE_BYTES: usize = 1 << 20;
 /// Routes of a manifest; TikTok has about twenty.
 pub const ROUTES: usize = 128;
 
-// ---- outgoing requests ----------------------------------------------------------------------------------------------
+// ---- outgoing requests ---------------------------------------------------------------------------------------------
 
 /// Longest URL of a request.
 pub const URL_BYTES: usize = 4 << 10;
@@ -303,7 +303,7 @@ pub const RATE_WAIT: Duration = Duration::from_secs(20);
 /// Longest pause that a platform or its connector may request: daily quotas are reset within it.
 pub const PLATFORM_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
-// ---- delivery ---------------------------------------------------------------------------------------------------------
+// ---- delivery ------------------------------------------------------------------------------------------------------
 
 /// Sends in flight at once, over all channels.
 pub const SENDS_IN_FLIGHT: usize = 64;
@@ -342,7 +342,7 @@ pub const HISTORY_LEASE: Duration = Duration::from_secs(3600);
 pub const UNCERTAIN_GRACE: Duration = Duration::from_secs(120);
 /// The first and the longest wait between two queries about one uncertain message: each uses the platform's rate, which
 /// sends need too, and a message that the history did not show within the hour is usually left to a person.
-pub const UNCERTAIN_ASKED: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
+pub const UNCERTAIN_QUERY_WAIT: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
 /// The longest wait until any work of a channel is due again. A later due time was written before the clock was set
 /// back.
 pub const WORK_WAIT: Duration = Duration::from_secs(600);
@@ -359,7 +359,7 @@ pub const WINDOW_CLOSING: Duration = Duration::from_secs(4 * 3600);
 /// Conversations with due window events that are processed in one write: some milliseconds of the database's writer.
 pub const CONVERSATIONS_SWEPT: u32 = 256;
 /// How long a due window event waits for a connector that does not serve, whose rules are unknown.
-pub const NEWS_WAIT: Duration = Duration::from_secs(60);
+pub const WINDOW_EVENTS_WAIT: Duration = Duration::from_secs(60);
 /// How long a connect session may take; TikTok's code lives as long (TikTok API reference, OAuth, Lifetimes).
 pub const CONNECT_SESSION: Duration = Duration::from_secs(600);
 /// How long an OAuth callback waits for the result: after that a page reports that it is not known yet, and the work

@@ -481,12 +481,12 @@ pub struct MessageError {
     /// Whether a retry can help.
     pub retryable: bool,
     /// The platform's own error.
-    pub platform: Option<PlatformWords>,
+    pub platform: Option<PlatformError>,
 }
 
 /// The platform's error, verbatim.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlatformWords {
+pub struct PlatformError {
     /// Its code.
     pub code: Option<String>,
     /// Its message.
@@ -555,14 +555,14 @@ mod tests {
     }
 
     #[test]
-    fn a_late_delivered_never_follows_read_and_nothing_becomes_itself() {
+    fn status_never_moves_back_or_repeats() {
         assert!(Status::Sent.may_become(Status::Read));
         assert!(!Status::Read.may_become(Status::Delivered));
         assert!(ALL.iter().all(|status| !status.may_become(*status)));
     }
 
     #[test]
-    fn a_sent_message_is_never_queued_again() {
+    fn sent_message_is_never_requeued() {
         for settled in [Status::Sent, Status::Delivered, Status::Read, Status::Cancelled] {
             assert!(!settled.may_become(Status::Queued), "{settled:?}");
         }

@@ -21,7 +21,7 @@ pub use egress::{
     may_authorize, may_call, may_deliver, may_fetch, may_follow_clock, may_obtain,
 };
 pub use refusal::{Finding, Refusal};
-pub use rules::{Probed, Rate, RuleBook, Rules};
+pub use rules::{PolicySet, Probed, Rate, Rules};
 pub use settings::AppSettings;
 
 pub use view::{BudgetView, ContactView, ConversationView, RefusalView, WindowView};

@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_held_against_the_active_version_in_the_same_time() {
+    fn failures_compare_with_active_version() {
         let now = Timestamp::from_millis(1);
         let judged = |failed, of_active| judge(&canary(10), &figures(100, failed, 0), &figures(100, of_active, 0), now);
         assert_eq!(judged(5, 0), CanaryVerdict::Bakes);
@@ -531,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_told_to_the_next_power_of_two() {
+    fn durations_round_to_powers_of_two() {
         let figures = figures(100, 0, 0);
         assert_eq!(figures.within(0.5), Some(Duration::from_micros(256)));
         assert_eq!(Figures::default().within(0.99), None);

@@ -159,10 +159,10 @@ mod tests {
         #[test]
         fn a_plausible_time_is_in_its_span(ms in proptest::prelude::any::<u64>(), now in 1_420_070_400_000..4_000_000_000_000_i64, tolerance in 0..3_600_000_u64) {
             let (now, tolerance) = (Timestamp::from_millis(now), Duration::from_millis(tolerance));
-            let said = Timestamp::from_unsigned_millis(ms);
-            let kept = said.plausible(now, tolerance);
+            let platform_time = Timestamp::from_unsigned_millis(ms);
+            let kept = platform_time.plausible(now, tolerance);
             proptest::prop_assert!(kept >= Timestamp::EARLIEST && kept <= now.after(tolerance));
-            proptest::prop_assert!(kept == said || kept == now);
+            proptest::prop_assert!(kept == platform_time || kept == now);
             proptest::prop_assert_eq!(kept.plausible(now, tolerance), kept);
         }
     }

@@ -7,7 +7,8 @@ use weir_domain::limits;
 
 use crate::dial::{Resolve, SystemResolver};
 
-/// Timeouts, user agent and resolver. The default is for production; tests use shorter timeouts and a resolver of their own.
+/// Timeouts, user agent and resolver. The default is for production; tests use shorter timeouts and a resolver of their
+/// own.
 #[derive(Clone)]
 pub struct Config {
     /// The `User-Agent` of requests that do not set it.

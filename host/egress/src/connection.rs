@@ -1,8 +1,8 @@
 //! Connections: a pool of idle ones, and a gate before the first byte of each request.
 //!
-//! A request has its connection exclusively, from the gate to the end of its response. If it is canceled in between, the
-//! connection is closed, so that nothing of it leaves afterwards. A request is sent over another connection only if nothing
-//! of it was written to the first, which had closed.
+//! A request has its connection exclusively, from the gate to the end of its response. If it is canceled in between,
+//! the connection is closed, so that nothing of it leaves afterwards. A request is sent over another connection only if
+//! nothing of it was written to the first, which had closed.
 
 use std::collections::HashMap;
 use std::io;
@@ -27,14 +27,14 @@ use crate::body::Outgoing;
 use crate::dial::Dialer;
 use crate::error::{EgressError, Refused};
 
-/// How long a connection stays idle before it is closed. Shorter than the server's timeout: a request on a connection that
-/// the server closes has left and gets no response. Common servers use 5 s (node) to 75 s (nginx).
+/// How long a connection stays idle before it is closed. Shorter than the server's timeout: a request on a connection
+/// that the server closes has left and gets no response. Common servers use 5 s (node) to 75 s (nginx).
 const IDLE: Duration = Duration::from_secs(4);
 /// The largest head of a response, in bytes.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// Polled just before a request's first bytes are written to its connection, new or reused: resolving and handshakes, which
-/// take an unknown time, are done by then.
+/// Polled just before a request's first bytes are written to its connection, new or reused: resolving and handshakes,
+/// which take an unknown time, are done by then.
 pub trait Departure: Send {
     /// Why the request must not leave any more; none while it may. Asked just before [`Departure::poll_leave`].
     fn withheld(&self) -> Option<String> {
@@ -44,7 +44,8 @@ pub trait Departure: Send {
     fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<()>;
     /// The bytes were written. Not called for a request that never left.
     fn left(&mut self);
-    /// The head of the response was read. Not called for a request that left and got no response: its departure is dropped.
+    /// The head of the response was read. Not called for a request that left and got no response: its departure is
+    /// dropped.
     fn answered(&mut self) {}
 }
 
@@ -111,8 +112,8 @@ impl Client {
         }
     }
 
-    /// Sends a request and waits for the head of its response. Afterwards `passage` records whether it may have left, also
-    /// if the caller stops waiting.
+    /// Sends a request and waits for the head of its response. Afterwards `passage` records whether it may have left,
+    /// also if the caller stops waiting.
     pub(crate) async fn request(
         &self,
         mut request: Request<Outgoing>,
@@ -272,7 +273,7 @@ fn message(error: &hyper::Error) -> String {
     causes.last().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-// ---- the gate --------------------------------------------------------------------------------------------------------
+// ---- the gate ------------------------------------------------------------------------------------------------------
 
 /// Holds back the first bytes of a request on a connection until its departure is ready.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! From a host name to a connection: resolve once, check every address, and dial exactly the addresses that passed.
 //!
-//! Host names and literal addresses take the same path, so that no spelling of a host avoids the check. One function checks
-//! and dials one list: a name that resolves differently a moment later (DNS rebinding) changes nothing.
+//! Host names and literal addresses take the same path, so that no spelling of a host avoids the check. One function
+//! checks and dials one list: a name that resolves differently a moment later (DNS rebinding) changes nothing.
 
 use std::future::Future;
 use std::io;
@@ -150,8 +150,8 @@ impl Tcp {
         let mut last = String::new();
         let count = addresses.len();
         for (i, address) in addresses.into_iter().enumerate() {
-            // Each gets an equal share of the remaining time, so that one that drops packets does not use up that of the
-            // next.
+            // Each gets an equal share of the remaining time, so that one that drops packets does not use up that of
+            // the next.
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(count - i).unwrap_or(1);
             match timeout_at(

@@ -1,17 +1,17 @@
 //! Outbound requests: the only crate of Weir that opens a connection.
 //!
-//! It takes an [`EgressPermit`], which only the policy in `weir-domain` can create, and returns a bounded response. In this
-//! order: the secrets are set at the places that the route declares; the host name is resolved once; every address is
-//! checked, and only checked ones are dialed ([`dial`]); the request's [`Departure`] is polled just before its first byte
-//! is written. Proxies of the environment, redirects, cookies and retries of what has left are not implemented. The
-//! protocol is HTTP/1.1, with TLS for every https URL; plain http is allowed to this machine, or where the operator
+//! It takes an [`EgressPermit`], which only the policy in `weir-domain` can create, and returns a bounded response. In
+//! this order: the secrets are set at the places that the route declares; the host name is resolved once; every address
+//! is checked, and only checked ones are dialed ([`dial`]); the request's [`Departure`] is polled just before its first
+//! byte is written. Proxies of the environment, redirects, cookies and retries of what has left are not implemented.
+//! The protocol is HTTP/1.1, with TLS for every https URL; plain http is allowed to this machine, or where the operator
 //! permits it.
 //!
-//! A response is bounded in bytes and time. Compression is neither requested nor accepted, so that the bytes counted are
-//! the bytes read. Secret values are removed from it.
+//! A response is bounded in bytes and time. Compression is neither requested nor accepted, so that the bytes counted
+//! are the bytes read. Secret values are removed from it.
 //!
-//! Whether and how often a request may leave, and what its response means, is decided elsewhere. For a failure this crate
-//! reports whether the platform can have seen the request: [`EgressError::may_have_been_seen`].
+//! Whether and how often a request may leave, and what its response means, is decided elsewhere. For a failure this
+//! crate reports whether the platform can have seen the request: [`EgressError::may_have_been_seen`].
 #![forbid(unsafe_code)]
 
 mod body;
@@ -56,8 +56,8 @@ pub struct Egress(Arc<Inner>);
 struct Inner {
     config: Config,
     user_agent: HeaderValue,
-    /// One client for each reach, so that a kept connection is used only by requests with the reach that its address was
-    /// checked for.
+    /// One client for each reach, so that a kept connection is used only by requests with the reach that its address
+    /// was checked for.
     public: Client,
     loopback: Client,
     operator: Client,
@@ -141,12 +141,12 @@ impl Egress {
         })))
     }
 
-    /// Consumes a permit and waits for the complete response, whatever its status. `secrets` are set where the permit names;
-    /// stored media that the request references comes from `bodies`.
+    /// Consumes a permit and waits for the complete response, whatever its status. `secrets` are set where the permit
+    /// names; stored media that the request references comes from `bodies`.
     ///
-    /// The response of a [`Purpose::Endpoint`] is its status: only the beginning of the body is kept, and a failure after
-    /// the status is ignored. From the response of a [`Purpose::Authorization`] secrets are not removed: only the host
-    /// reads it, and a renewed token may equal the old one.
+    /// The response of a [`Purpose::Endpoint`] is its status: only the beginning of the body is kept, and a failure
+    /// after the status is ignored. From the response of a [`Purpose::Authorization`] secrets are not removed: only the
+    /// host reads it, and a renewed token may equal the old one.
     ///
     /// # Errors
     /// Each reports whether the platform can have seen the request.
@@ -212,11 +212,12 @@ impl Egress {
         })
     }
 
-    /// Consumes a permit and writes the response's body to `into`, at most `max_bytes` of it. Secrets are not removed: it
-    /// is a file for the media store, and no connector reads it.
+    /// Consumes a permit and writes the response's body to `into`, at most `max_bytes` of it. Secrets are not removed:
+    /// it is a file for the media store, and no connector reads it.
     ///
     /// # Errors
-    /// As [`Egress::send`], and [`EgressError::Sink`] if `into` cannot be written. After a failure, discard what was written.
+    /// As [`Egress::send`], and [`EgressError::Sink`] if `into` cannot be written. After a failure, discard what was
+    /// written.
     pub async fn fetch(
         &self,
         permit: EgressPermit,
@@ -280,8 +281,8 @@ impl Egress {
     /// Consumes a permit of the operator's own programs and returns the response as a stream.
     ///
     /// # Errors
-    /// As [`Egress::send`]; refused for every purpose other than [`Purpose::Operator`], since a stream has no timeout as a
-    /// whole.
+    /// As [`Egress::send`]; refused for every purpose other than [`Purpose::Operator`], since a stream has no timeout
+    /// as a whole.
     pub async fn stream(&self, permit: EgressPermit) -> Result<AnswerStream, EgressError> {
         if *permit.purpose() != Purpose::Operator {
             return Err(Refused::NotAStream.into());

@@ -1,7 +1,7 @@
 //! Removes secret values from responses.
 //!
-//! A platform may repeat what it was sent: in an error message, in a link, in a JSON document. A value is found as it is,
-//! and with any of its characters percent-encoded or escaped as in JSON.
+//! A platform may repeat what it was sent: in an error message, in a link, in a JSON document. A value is found as it
+//! is, and with any of its characters percent-encoded or escaped as in JSON.
 
 use bytes::{Bytes, BytesMut};
 use weir_domain::credential::Secrets;

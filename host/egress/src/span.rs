@@ -1,7 +1,7 @@
 //! A tracing span for each request.
 //!
-//! It has the request's origin and outcome, but no path, query, headers or body: they hold ids of people, tokens, and what
-//! people wrote.
+//! It has the request's origin and outcome, but no path, query, headers or body: they hold ids of people, tokens, and
+//! what people wrote.
 
 use tracing::field::{Empty, display};
 use tracing::{Span, trace_span};

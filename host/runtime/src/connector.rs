@@ -1,7 +1,7 @@
 //! A loaded connector: one method for each function of the interface.
 //!
-//! What must be checked before a call is an argument that only the check can create: a verified webhook, a send permit. The
-//! state writes of a call with network are returned in [`Called`].
+//! What must be checked before a call is an argument that only the check can create: a verified webhook, a send permit.
+//! The state writes of a call with network are returned in [`Called`].
 
 mod replay;
 mod run;
@@ -126,7 +126,7 @@ impl Connector {
         Arc::strong_count(&self.0) - 1
     }
 
-    // ---- pure calls ---------------------------------------------------------------------------------------------------
+    // ---- pure calls ------------------------------------------------------------------------------------------------
 
     /// Translates a webhook into events, oldest first. Pure: no network, no state.
     ///
@@ -154,8 +154,8 @@ impl Connector {
         self.pure(CallKind::Prepare, functions::Prepare { draft }).await
     }
 
-    /// Migrates a copy of a channel's state from `from_version` to this version. Pure: no network. A connector without the
-    /// interface `upgrade` keeps the state as it is.
+    /// Migrates a copy of a channel's state from `from_version` to this version. Pure: no network. A connector without
+    /// the interface `upgrade` keeps the state as it is.
     ///
     /// # Errors
     /// The old version keeps the channel; [`CallError::Answer`] holds the connector's error text.
@@ -169,7 +169,7 @@ impl Connector {
             .await
     }
 
-    // ---- calls with network -------------------------------------------------------------------------------------------
+    // ---- calls with network ----------------------------------------------------------------------------------------
 
     /// Sends one message. Consumes the permit: one request of class `message-send` may leave.
     pub async fn send(&self, permit: SendPermit, context: CallContext) -> SendReport {
@@ -196,7 +196,7 @@ impl Connector {
                 let failed = Outcome::Failed { verdict, error: *error };
                 (failed.as_seen(sent, answered), None)
             }
-            Err(busy @ CallError::Busy { .. }) => (not_begun(&busy), Some(busy)),
+            Err(busy @ CallError::Busy { .. }) => (not_started(&busy), Some(busy)),
             Err(ended) => (Outcome::of_silence(sent, &ended.to_string()), Some(ended)),
         };
         SendReport {
@@ -240,8 +240,8 @@ impl Connector {
     }
 
     /// Locates an attachment's bytes, and returns the permit to fetch them: checked like a request of the connector,
-    /// against a route of class `media`, after the wait for the rate limit. For [`weir_egress::Egress::fetch_at`], with the
-    /// same secrets.
+    /// against a route of class `media`, after the wait for the rate limit. For [`weir_egress::Egress::fetch_at`], with
+    /// the same secrets.
     pub async fn locate(
         &self,
         context: CallContext,
@@ -383,7 +383,7 @@ fn after_the_turn(verdict: Verdict, no_turn: Option<Duration>) -> Verdict {
 }
 
 /// A message whose call did not begin is retried, and the attempt does not count.
-fn not_begun(busy: &CallError) -> Outcome {
+fn not_started(busy: &CallError) -> Outcome {
     Outcome::Failed {
         verdict: Verdict::Retry {
             after_ms: None,

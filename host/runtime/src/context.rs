@@ -17,7 +17,7 @@ use weir_egress::{Bodies, Departure, Egress};
 use crate::error::CallError;
 pub use crate::error::TooLong;
 
-// ---- input -----------------------------------------------------------------------------------------------------------
+// ---- input ---------------------------------------------------------------------------------------------------------
 
 /// The channel of a call, as the connector sees it.
 #[derive(Clone, Debug)]
@@ -58,7 +58,8 @@ impl From<&Conversation> for ConversationFacts {
 /// A channel's state, by key. At most [`weir_domain::limits::STATE_BYTES`].
 pub type State = BTreeMap<String, Vec<u8>>;
 
-/// The context of a call with network. The host binds it to one channel: nothing that a connector returns can reach another.
+/// The context of a call with network. The host binds it to one channel: nothing that a connector returns can reach
+/// another.
 pub struct CallContext {
     /// The channel's id, for refusals; none while the account is being connected.
     pub channel_id: Option<ChannelId>,
@@ -80,7 +81,7 @@ pub struct CallContext {
     pub fence: Arc<dyn Fence>,
 }
 
-// ---- results ---------------------------------------------------------------------------------------------------------
+// ---- results -------------------------------------------------------------------------------------------------------
 
 /// The result of a call with network, and what it did.
 #[derive(Debug)]
@@ -142,7 +143,7 @@ pub enum RequestOutcome {
     Abandoned,
 }
 
-// ---- the host --------------------------------------------------------------------------------------------------------
+// ---- the host ------------------------------------------------------------------------------------------------------
 
 /// What the host provides for every call.
 #[derive(Clone)]
@@ -172,8 +173,8 @@ pub trait AnswerDates: Send + Sync {
 /// Applies the platform's rate limits.
 #[async_trait]
 pub trait Pacer: Send + Sync {
-    /// Waits until a request of this class may be sent. Returns the gate that it passes when it actually leaves, which may
-    /// be later; none if no rate limit applies.
+    /// Waits until a request of this class may be sent. Returns the gate that it passes when it actually leaves, which
+    /// may be later; none if no rate limit applies.
     ///
     /// # Errors
     /// The wait would exceed [`weir_domain::limits::RATE_WAIT`]; nothing is reserved then.

@@ -1,7 +1,7 @@
 //! The engine of the process, and the thread that increments its epoch.
 //!
-//! WebAssembly features that connectors do not need are off, and with each the bugs in it. The compiler is Cranelift: most
-//! of the published sandbox escapes were in the baseline compiler.
+//! WebAssembly features that connectors do not need are off, and with each the bugs in it. The compiler is Cranelift:
+//! most of the published sandbox escapes were in the baseline compiler.
 
 use std::thread;
 
@@ -32,7 +32,8 @@ pub(crate) fn start() -> wasmtime::Result<Engine> {
     Ok(engine)
 }
 
-/// An engine that only compiles: the same settings without the pool, since a compiler needs no address space for instances.
+/// An engine that only compiles: the same settings without the pool, since a compiler needs no address space for
+/// instances.
 pub(crate) fn compiling() -> wasmtime::Result<Engine> {
     Engine::new(&config(false))
 }

@@ -205,8 +205,8 @@ impl CallError {
         }
     }
 
-    /// Whether the connector crashed: it trapped, or exceeded its processor time or memory. Returning what cannot be used
-    /// is no crash.
+    /// Whether the connector crashed: it trapped, or exceeded its processor time or memory. Returning what cannot be
+    /// used is no crash.
     pub fn is_crash(&self) -> bool {
         matches!(
             self,

@@ -12,8 +12,8 @@ pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod state;
 
-/// The interfaces that a component may import, in each supported version. WASI is not among them: a connector has no files,
-/// sockets or environment, and the clock that it needs is one of these.
+/// The interfaces that a component may import, in each supported version. WASI is not among them: a connector has no
+/// files, sockets or environment, and the clock that it needs is one of these.
 const INTERFACES: [&str; 5] = ["types", "http", "state", "log", "clock"];
 
 /// Whether a component may import an interface of this name.
@@ -24,8 +24,8 @@ pub(crate) fn is_allowed(name: &str) -> bool {
         .any(|version| INTERFACES.iter().any(|interface| ours(interface, version)))
 }
 
-/// A linker with exactly the allowed interfaces, under the names of each version. All versions call the same functions, so
-/// that none is a way around a check of another.
+/// A linker with exactly the allowed interfaces, under the names of each version. All versions call the same functions,
+/// so that none is a way around a check of another.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<CallData>> {
     let mut linker = Linker::new(engine);
     for version in VERSIONS {

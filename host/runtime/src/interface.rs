@@ -1,4 +1,5 @@
-//! The interface `weir:connector` on the host's side: its functions and types, and what is made of a connector's answers.
+//! The interface `weir:connector` on the host's side: its functions and types, and what is made of a connector's
+//! answers.
 
 pub(crate) mod bindings;
 pub(crate) mod convert;

@@ -1,12 +1,12 @@
 //! How a connector runs: the only crate of Weir that knows wasmtime.
 //!
-//! [`Runtime::load`] turns the bytes of a component into a [`Connector`], or returns why it cannot; a `Connector`'s methods
-//! are the exports of the interface `weir:connector`. Each call runs in a fresh instance that is dropped afterwards, with
-//! bounds on time, memory and the data that crosses the boundary. Whatever a connector does, its call ends with a value
-//! that describes it.
+//! [`Runtime::load`] turns the bytes of a component into a [`Connector`], or returns why it cannot; a `Connector`'s
+//! methods are the exports of the interface `weir:connector`. Each call runs in a fresh instance that is dropped
+//! afterwards, with bounds on time, memory and the data that crosses the boundary. Whatever a connector does, its call
+//! ends with a value that describes it.
 //!
-//! What the runtime needs of its host it declares in [`context`] as small traits. Permits come from the domain, requests
-//! leave through the egress crate, and state changes are returned to the caller.
+//! What the runtime needs of its host it declares in [`context`] as small traits. Permits come from the domain,
+//! requests leave through the egress crate, and state changes are returned to the caller.
 //!
 //! | module | what is in it |
 //! |---|---|

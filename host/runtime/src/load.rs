@@ -1,8 +1,8 @@
 //! Loads a connector from untrusted bytes, or returns why it cannot.
 //!
-//! The order matters, each step relies on the one before: size and form; the amount of code; the engine's validation and
-//! compilation; the imports, against the list of those that are allowed; the resources of an instance; the types of imports
-//! and exports; the manifest, from a call of `describe` in which every import is refused.
+//! The order matters, each step relies on the one before: size and form; the amount of code; the engine's validation
+//! and compilation; the imports, against the list of those that are allowed; the resources of an instance; the types of
+//! imports and exports; the manifest, from a call of `describe` in which every import is refused.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +36,8 @@ pub struct Settings {
     /// The cache of compiled components; without it, each load compiles.
     pub cache: Option<CacheSettings>,
     /// A program that calls [`compile_here`](crate::compile_here) when its first argument is `compile`: components are
-    /// compiled in a child process of it. Without it they are compiled in this process, without a limit on time and memory.
+    /// compiled in a child process of it. Without it they are compiled in this process, without a limit on time and
+    /// memory.
     pub compiler: Option<PathBuf>,
     /// The key that each connector's honeytoken is derived from; without it, none is planted.
     pub honeytoken_key: Option<[u8; 32]>,
@@ -55,7 +56,8 @@ impl std::fmt::Debug for Settings {
 /// The cache of compiled components.
 #[derive(Clone)]
 pub struct CacheSettings {
-    /// The folder; created if it does not exist. Only the host should write to it; a file that it did not write is ignored.
+    /// The folder; created if it does not exist. Only the host should write to it; a file that it did not write is
+    /// ignored.
     pub folder: PathBuf,
     /// The host's master key, from which the cache's key is derived.
     pub master_key: [u8; 32],

@@ -1,7 +1,7 @@
 //! Untrusted text, sanitized to be shown and logged.
 
-/// One clean line of at most `max` bytes: line breaks become spaces; control characters, terminal sequences (ECMA-48) and
-/// the characters that change the direction of writing (Unicode TR #9) are removed. A truncated line ends in `…`.
+/// One clean line of at most `max` bytes: line breaks become spaces; control characters, terminal sequences (ECMA-48)
+/// and the characters that change the direction of writing (Unicode TR #9) are removed. A truncated line ends in `…`.
 pub(crate) fn line(text: &str, max: usize) -> String {
     let mut clean = String::new();
     let mut chars = text.chars();

@@ -35,7 +35,7 @@ pub struct Accounts {
     /// Connect sessions in progress.
     connecting: AtWork,
     /// When channels were last checked for warnings, if known.
-    last_look: Mutex<Option<Timestamp>>,
+    last_check: Mutex<Option<Timestamp>>,
 }
 
 impl Accounts {
@@ -47,7 +47,7 @@ impl Accounts {
             connectors,
             credentials,
             connecting: AtWork::default(),
-            last_look: Mutex::default(),
+            last_check: Mutex::default(),
         }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) mod registry;
 pub mod replay;
 pub mod rollout;
 pub mod serving;
-pub(crate) mod state_turns;
+pub(crate) mod state_locks;
 pub(crate) mod transcripts;
 pub(crate) mod version_failures;
 pub(crate) mod version_set;
@@ -32,8 +32,8 @@ use crate::connectors::forged::ForgedWebhooks;
 use crate::connectors::pacing::Pacers;
 use crate::connectors::quarantine::Quarantine;
 use crate::connectors::registry::Registry;
-use crate::connectors::state_turns::StateTurns;
-use crate::connectors::transcripts::{Taken, Transcripts};
+use crate::connectors::state_locks::StateLocks;
+use crate::connectors::transcripts::{PendingTranscript, Transcripts};
 use crate::connectors::version_failures::VersionFailures;
 use crate::core::Core;
 use crate::core::keyring;
@@ -52,12 +52,12 @@ pub struct Connectors {
     /// Failed versions that are not marked in the database yet.
     pub(crate) version_failures: Arc<VersionFailures>,
     /// Locks on channels' states.
-    pub(crate) state_turns: StateTurns,
+    pub(crate) state_locks: StateLocks,
     pub(crate) transcripts: Arc<Transcripts>,
     /// Refusals in calls, until the background task stores them.
     pub(crate) refused: Mutex<Option<mpsc::Receiver<ActRefused>>>,
     /// The same for recorded calls.
-    pub(crate) transcribed: Mutex<Option<mpsc::Receiver<Taken>>>,
+    pub(crate) transcribed: Mutex<Option<mpsc::Receiver<PendingTranscript>>>,
 }
 
 impl Connectors {
@@ -105,7 +105,7 @@ impl Connectors {
             pacers,
             quarantine,
             version_failures,
-            state_turns: StateTurns::default(),
+            state_locks: StateLocks::default(),
             transcripts,
             refused: Mutex::new(Some(refused)),
             transcribed: Mutex::new(Some(transcribed)),

@@ -49,7 +49,7 @@ pub struct Core {
     pub(crate) mint: Arc<Mint>,
     pub(crate) clock: Arc<HostClock>,
     /// Held while a step of the clock is handled.
-    clock_turn: tokio::sync::Mutex<()>,
+    clock_lock: tokio::sync::Mutex<()>,
     pub(crate) platform_clocks: PlatformClocks,
     pub(crate) egress: Egress,
     pub(crate) metrics: Arc<Metrics>,
@@ -78,7 +78,7 @@ impl Core {
             store,
             mint,
             clock,
-            clock_turn: tokio::sync::Mutex::default(),
+            clock_lock: tokio::sync::Mutex::default(),
             platform_clocks,
             egress,
             metrics: Arc::default(),

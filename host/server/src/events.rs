@@ -26,7 +26,7 @@ impl Events {
 
     /// Reports failing endpoints, and continues recoveries whose caller was lost.
     pub(crate) async fn endpoints_round(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.core.store().tell_failing(now).await?;
+        self.core.store().notify_failing(now).await?;
         for (workspace, endpoint) in self.core.store().recoveries(now.before(limits::RECOVERY_STEP)).await? {
             self.recover_to_the_end(&workspace, endpoint).await?;
         }
@@ -52,21 +52,21 @@ impl Events {
     }
 
     /// Emits all due events about closing windows and about conversations that ended with their channel.
-    pub(crate) async fn news_round(&self, now: Timestamp) -> Result<(), StoreError> {
-        let mut books = BTreeMap::new();
+    pub(crate) async fn window_event_round(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut policy_sets = BTreeMap::new();
         for app in self.core.store().apps().await? {
             // The rules of a quarantined version still apply.
             if let Ok(serving) = self.connectors.installed(&app.name).await {
-                books.insert(app.name, serving.book);
+                policy_sets.insert(app.name, serving.policies);
             }
         }
         loop {
-            let looked = self
+            let checked = self
                 .core
                 .store()
-                .tell_news(books.clone(), limits::CONVERSATIONS_SWEPT, now)
+                .notify_window_events(policy_sets.clone(), limits::CONVERSATIONS_SWEPT, now)
                 .await?;
-            if looked < limits::CONVERSATIONS_SWEPT {
+            if checked < limits::CONVERSATIONS_SWEPT {
                 return Ok(());
             }
         }

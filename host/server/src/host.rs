@@ -15,7 +15,7 @@ use crate::accounts::Accounts;
 use crate::connectors::Connectors;
 use crate::connectors::caches::Caches;
 use crate::connectors::pacing::NODES_AT_START;
-use crate::connectors::rollout::{Kept, Rollout};
+use crate::connectors::rollout::{DeadLetterReplay, Rollout};
 use crate::core::clock::{self, HostClock};
 use crate::core::config::{Config, StoreConfig};
 use crate::core::node::{Moment, ThisNode};
@@ -134,9 +134,9 @@ impl Host {
             clock::check(&*store, url.as_str()).await?;
             let read = clock::first_reading(&egress, url).await;
             let read = read.map_err(|error| anyhow::anyhow!("the clock at {url} cannot be followed: {error}"))?;
-            clock.accept(clock.look(Some(read)));
+            clock.accept(clock.measure(Some(read)));
         } else if let Some(read) = clock::of_record(&*store) {
-            clock.accept(clock.look(Some(read)));
+            clock.accept(clock.measure(Some(read)));
         }
         let platform_clocks = PlatformClocks::new(store.platform_clocks().await?);
         let is_shared = matches!(config.store, StoreConfig::Postgres(_));
@@ -163,7 +163,7 @@ impl Host {
         host.rollout.resume_versions().await?;
         let sessions = host.store().end_connect_sessions(host.now()).await?;
         host.report_ended(ended, sessions);
-        host.history.ask_after_outage().await?;
+        host.history.request_after_outage().await?;
         if is_shared {
             // Compiling connectors may have taken longer than a node may be silent.
             host.beat().await?;
@@ -294,7 +294,7 @@ impl Services {
             rollout: Rollout::new(
                 Arc::clone(&core),
                 Arc::clone(&connectors),
-                Arc::clone(&dead_letters) as Arc<dyn Kept>,
+                Arc::clone(&dead_letters) as Arc<dyn DeadLetterReplay>,
             ),
             history: History::new(
                 Arc::clone(&core),

@@ -13,7 +13,7 @@ use weir_domain::time::Timestamp;
 use weir_store::StoreError;
 
 use crate::accounts::credentials::WRITE_EVERY;
-use crate::connectors::caches::LOOK_EVERY;
+use crate::connectors::caches::CHECK_INTERVAL;
 use crate::core::clock;
 use crate::core::node::{Duty, Moment};
 use crate::core::wakes::Wakes;
@@ -42,7 +42,7 @@ const FORGET_EVERY: Duration = Duration::from_secs(600);
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// The delay after a failed round.
-const AGAIN: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Interval of checks of draining versions and canaries; calls end within seconds.
 const ROLL_EVERY: Duration = Duration::from_secs(5);
@@ -109,7 +109,7 @@ impl Host {
             host.media.erase_round().await?;
             host.store().end_connect_sessions(now).await?;
             host.media.remove_files().await?;
-            host.events.news_round(now).await
+            host.events.window_event_round(now).await
         });
         loops.rounds("refresher", REFRESH_EVERY, &wakes.credentials, |host, now| async move {
             host.accounts.refresh_round(now).await?;
@@ -164,8 +164,8 @@ impl Host {
         loops.rounds("rollout", ROLL_EVERY, &never, |host, now| async move {
             host.rollout.rollout_round(now, host.has_duty(Duty::Rollout)).await
         });
-        loops.rounds("caches", LOOK_EVERY, &wakes.revisions, |host, now| async move {
-            host.caches.look(Instant::now()).await?;
+        loops.rounds("caches", CHECK_INTERVAL, &wakes.revisions, |host, now| async move {
+            host.caches.refresh(Instant::now()).await?;
             host.rollout.share_counts(now).await
         });
         loops.rounds("connecting", CONNECT_EVERY, &never, |host, now| async move {
@@ -230,10 +230,10 @@ impl Host {
     /// Ends dead nodes, and redistributes shared work.
     async fn nodes_round(&self) -> Result<(), StoreError> {
         // A step of the clock must not declare a node dead.
-        let turn = self.core.look_at_clock(None).await?;
+        let guard = self.core.check_clock(None).await?;
         let (own, node_time) = (self.core.node.current(), self.core.node_time());
         let ended = self.store().end_dead_nodes(&own.id, node_time, self.now()).await?;
-        drop(turn);
+        drop(guard);
         self.report_ended(&ended, 0);
         let alive = self.store().count_nodes(node_time).await?;
         // Until the others have detected this node they use its share.
@@ -246,9 +246,9 @@ impl Host {
     /// Messages with an expired lease become uncertain, and queued ones past their deadline fail.
     async fn sweep_round(&self) -> Result<(), StoreError> {
         // A step of the clock must not expire a lease.
-        let turn = self.core.look_at_clock(None).await?;
+        let guard = self.core.check_clock(None).await?;
         let swept = self.store().sweep_messages(self.now()).await?;
-        drop(turn);
+        drop(guard);
         if swept > 0 {
             self.core.wakes.messages.notify_one();
             self.core.wakes.uncertain.notify_one();
@@ -301,7 +301,7 @@ impl Loops {
                     // Whatever wakes it: failed work is still due.
                     tokio::select! {
                         () = stop.cancelled() => {}
-                        () = tokio::time::sleep(AGAIN.min(every)) => {}
+                        () = tokio::time::sleep(RETRY_AFTER.min(every)) => {}
                     }
                 }
                 tokio::select! {
@@ -316,12 +316,12 @@ impl Loops {
     /// Stores what calls report, since calls cannot wait for the database; at the end, also what is still queued.
     fn notes<T: Send + 'static, F>(
         &mut self,
-        told: &Mutex<Option<mpsc::Receiver<T>>>,
+        receiver: &Mutex<Option<mpsc::Receiver<T>>>,
         keep: impl Fn(Host, T) -> F + Send + 'static,
     ) where
         F: Future<Output = ()> + Send,
     {
-        let Some(mut told) = told.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some(mut receiver) = receiver.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
         };
         let (host, stop) = (self.host.clone(), self.stop.clone());
@@ -329,13 +329,13 @@ impl Loops {
             while !stop.is_cancelled() {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    note = told.recv() => match note {
+                    note = receiver.recv() => match note {
                         Some(note) => keep(host.clone(), note).await,
                         None => return,
                     },
                 }
             }
-            while let Ok(note) = told.try_recv() {
+            while let Ok(note) = receiver.try_recv() {
                 keep(host.clone(), note).await;
             }
         });
@@ -403,13 +403,13 @@ impl Loops {
         let (host, stop) = (self.host.clone(), self.stop.clone());
         self.tasks.spawn(async move {
             while !stop.is_cancelled() {
-                let (said, again) = match &url {
-                    None => (Ok(None), clock::LOOK_EVERY),
+                let (reading, again) = match &url {
+                    None => (Ok(None), clock::CHECK_INTERVAL),
                     Some(url) => (clock::read(&host.core.egress, url).await.map(Some), clock::FOLLOW_EVERY),
                 };
-                match said {
-                    Ok(said) => {
-                        if let Err(error) = host.core.look_at_clock(said).await {
+                match reading {
+                    Ok(reading) => {
+                        if let Err(error) = host.core.check_clock(reading).await {
                             tracing::error!("The clock was set, and scheduled work cannot be adjusted yet: {error}");
                         }
                     }

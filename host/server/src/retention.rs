@@ -119,9 +119,13 @@ impl Retention {
         if self.core.config.clock.is_some() {
             return Ok(now);
         }
-        let looked = Instant::now();
-        let last = self.aged.lock().unwrap_or_else(PoisonError::into_inner).replace(looked);
-        let passed = last.map_or(Duration::ZERO, |last| looked.saturating_duration_since(last));
+        let checked = Instant::now();
+        let last = self
+            .aged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(checked);
+        let passed = last.map_or(Duration::ZERO, |last| checked.saturating_duration_since(last));
         self.core.store().age(passed, now).await
     }
 

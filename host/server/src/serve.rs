@@ -33,7 +33,7 @@ use crate::core::config::Limits;
 use crate::http::{ClientAddress, network};
 
 /// Delay after a failed `accept`: the usual cause, no free file descriptor, does not clear immediately.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Serves until `closing` is cancelled, then finishes the requests in progress for at most `deadline`. At most
 /// `bounds.connections` at once; one more waits in the kernel's queue. A connection beyond its address's limit is
@@ -57,7 +57,7 @@ pub async fn serve(
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "A connection could not be accepted");
-                tokio::time::sleep(ACCEPT_AGAIN).await;
+                tokio::time::sleep(ACCEPT_RETRY).await;
                 continue;
             }
         };

@@ -60,9 +60,9 @@ macro_rules! store_conformance {
     ($factory:ident) => {
         $crate::store_conformance!(@ $factory, channels:
             a_set_up_is_due_until_it_is_done,
-            an_account_connected_again_keeps_its_id_and_name,
-            an_operators_change_is_told_with_the_channel,
-            a_credential_is_given_back_as_it_was_and_destroyed_with_its_channel,
+            reconnected_account_keeps_id_and_name,
+            operator_change_emits_channel_event,
+            credential_round_trips_and_dies_with_channel,
             credentials_are_due_soonest_first,
             a_renewed_credential_recovers_its_channel,
             a_renewal_without_an_end_is_due,
@@ -94,14 +94,14 @@ macro_rules! store_conformance {
             a_removed_workspace_ends_at_once_and_is_cleared_in_steps,
         );
         $crate::store_conformance!(@ $factory, inbound:
-            the_first_word_opens_the_conversation_and_the_window,
-            a_webhook_told_twice_is_kept_once,
+            first_message_opens_conversation_and_window,
+            duplicate_webhook_is_stored_once,
             what_was_written_is_found_in_whatever_case_and_page_by_page,
-            an_older_word_does_not_move_the_window,
+            older_message_does_not_move_window,
             a_platform_clock_ahead_of_ours_does_not_lengthen_the_window,
-            an_older_word_found_later_leaves_counted_what_we_sent_since,
+            older_message_keeps_budget_counts,
             unknown_and_deleted_accounts_are_counted_and_not_kept,
-            an_unknown_event_can_be_heard_again_later,
+            unknown_event_can_be_replayed_later,
             an_arrival_opens_a_conversation_and_no_window,
             a_referral_is_on_the_first_message_after_it,
             what_was_found_out_of_an_ad_is_kept,
@@ -110,36 +110,36 @@ macro_rules! store_conformance {
             a_reaction_names_our_message,
             a_revoked_authorization_holds_the_channel,
             attachments_are_fetched_and_described,
-            an_attachment_that_cannot_be_had_leaves_words_in_its_place,
+            lost_attachment_leaves_text,
             history_older_than_the_window_opens_none,
         );
         $crate::store_conformance!(@ $factory, contacts:
-            an_erased_contact_leaves_nothing_and_begins_anew,
+            erased_contact_leaves_nothing_and_starts_fresh,
             an_erasure_ends_what_waits_for_the_person,
             an_erasure_finds_the_person_in_documents,
-            others_words_stay_in_a_shared_conversation,
+            erasure_keeps_others_texts,
             a_sent_picture_goes_with_its_last_conversation,
-            a_new_name_is_told_and_a_newly_signed_picture_is_not,
+            name_change_emits_event_resigned_picture_does_not,
             an_older_name_replaces_none_that_was_confirmed_since,
-            what_a_contact_wrote_is_unread_until_somebody_looks_or_answers,
+            message_is_unread_until_viewed_or_answered,
             a_late_echo_of_an_older_message_reads_nothing_newer,
             an_event_without_people_is_its_conversations,
             a_conversation_is_found_by_its_contacts_name,
         );
         $crate::store_conformance!(@ $factory, news:
-            a_window_is_told_of_before_it_closes_and_when_it_does,
-            a_window_that_is_opened_anew_is_not_told_of_by_its_old_end,
-            a_window_moved_by_the_operator_is_told_of_where_it_is_now,
-            news_are_told_in_bounded_steps_and_wait_for_rules,
-            conversations_end_with_their_channel_and_begin_again_when_somebody_writes,
+            window_events_fire_before_and_at_close,
+            reopened_window_ignores_old_end,
+            moved_window_emits_at_new_end,
+            window_events_are_bounded_and_wait_for_rules,
+            conversations_close_with_channel_and_reopen,
         );
         $crate::store_conformance!(@ $factory, echoes:
-            an_echo_before_the_answer_is_the_message_and_the_answer_agrees,
-            an_echo_that_fits_nothing_is_folded_in_when_the_answer_names_it,
+            early_echo_matches_its_message,
+            unmatched_echo_merges_on_response,
             a_repeated_echo_is_known_after_a_retry,
-            the_platforms_time_of_a_message_decides_whose_turn_it_counts_in,
+            platform_time_decides_budget_window,
             an_echo_settles_an_uncertain_message,
-            an_old_message_with_the_same_words_is_no_echo,
+            old_message_with_same_text_is_no_echo,
             a_message_from_the_platforms_app_counts_against_the_budget,
             a_watermark_reads_what_was_sent_before_it_and_nothing_else,
             a_watermark_before_the_answer_is_not_lost,
@@ -148,7 +148,7 @@ macro_rules! store_conformance {
         );
         $crate::store_conformance!(@ $factory, claims:
             a_key_is_claimed_once_and_answered_from_the_claim,
-            what_was_refused_may_be_asked_again,
+            refused_request_may_be_repeated,
             a_claim_of_a_dead_node_is_free_if_nothing_was_written,
             a_request_that_broke_off_is_free_if_nothing_was_written,
         );
@@ -165,8 +165,8 @@ macro_rules! store_conformance {
             messages_of_a_dead_node_are_lost_to_the_next_sweep,
             deliveries_of_a_dead_node_are_due,
             what_no_node_holds_stays_when_the_last_one_stops,
-            a_lease_whose_answer_was_lost_is_due_again,
-            a_message_whose_lease_was_lost_on_the_way_leaves_again,
+            lease_with_lost_response_is_due,
+            message_with_lost_lease_is_sent,
             what_a_dead_node_took_late_ends_too,
             leases_of_a_dead_node_end_by_their_own_clock,
             a_heartbeat_from_before_a_step_on_ends_no_node,
@@ -175,7 +175,7 @@ macro_rules! store_conformance {
         );
         $crate::store_conformance!(@ $factory, rollout:
             a_trial_begins_grows_and_ends_with_its_reason,
-            a_state_is_handed_over_whole_and_given_back_as_it_was,
+            state_moves_whole_and_rolls_back,
             an_owner_keeps_its_version_from_retirement,
             an_undone_change_leaves_states_as_they_were,
             nodes_say_which_versions_they_have_loaded,
@@ -187,20 +187,20 @@ macro_rules! store_conformance {
         );
         $crate::store_conformance!(@ $factory, retention:
             what_is_old_is_forgotten_in_steps_and_what_waits_stays,
-            events_go_beside_a_disabled_endpoint_and_it_knows_what_it_missed,
+            disabled_endpoint_counts_missed_events,
             a_file_of_an_erased_contact_is_written_down_until_removed,
             an_old_attachment_goes_and_its_message_says_so,
             old_dead_letters_go_oldest_first_and_are_counted_no_more,
-            a_fact_is_known_for_a_week_at_least_and_its_key_goes_in_the_end,
+            deduplication_keys_live_a_week,
         );
         $crate::store_conformance!(@ $factory, outbound:
-            the_same_request_gets_the_first_answer_and_another_is_refused,
+            repeated_request_gets_first_response,
             programs_with_one_idempotency_key_do_not_meet,
             an_idempotency_key_is_forgotten_after_a_day,
-            several_messages_of_one_request_are_accepted_together_or_not_at_all,
+            messages_of_one_request_are_atomic,
             two_callers_cannot_both_spend_the_last_message,
-            what_fails_or_is_cancelled_gives_its_share_back_and_what_is_uncertain_keeps_it,
-            a_retry_by_hand_is_judged_anew,
+            failed_messages_return_budget_uncertain_keep_it,
+            manual_retry_is_judged_again_by_policy,
             only_what_the_platform_knows_can_be_quoted,
             a_client_ref_stands_once_in_a_channel,
         );
@@ -222,14 +222,14 @@ macro_rules! store_conformance {
             a_held_channel_keeps_its_messages,
             what_waits_for_authorization_is_due_when_it_recovers,
             a_lost_lease_writes_nothing,
-            a_lease_that_ran_out_is_uncertain_and_blocks_only_for_a_while,
+            expired_lease_is_uncertain_and_blocks_briefly,
             what_waits_past_the_window_fails,
             a_deleted_channel_fails_what_waits,
             an_uncertain_message_is_settled_by_what_was_found,
             what_waits_to_leave_stands_last,
             each_try_is_in_the_ledger,
             what_waits_does_not_wait_longer_when_the_clock_is_set_back,
-            what_is_in_hand_is_not_taken_for_lost_when_the_clock_is_set_forward,
+            leases_survive_clock_set_forward,
         );
         $crate::store_conformance!(@ $factory, events:
             the_log_is_read_in_order_and_by_wish,
@@ -239,21 +239,21 @@ macro_rules! store_conformance {
             a_lost_delivery_lease_writes_nothing,
             endpoints_take_turns,
             a_slow_endpoint_holds_its_bound_and_no_more,
-            an_endpoint_gets_no_more_at_once_or_in_a_second_than_its_operator_says,
-            an_event_can_be_sent_again_by_hand,
+            endpoint_limits_concurrency_and_rate,
+            event_can_be_resent_manually,
             a_filter_without_a_match_reads_a_bounded_page,
             an_erased_events_place_is_known,
             deliveries_do_not_wait_longer_when_the_clock_is_set_back,
         );
         $crate::store_conformance!(@ $factory, recovery:
-            what_was_told_while_an_endpoint_was_off_comes_with_its_recovery_and_first,
-            an_endpoint_is_told_of_when_nothing_went_through_for_a_while_and_once_when_something_does,
-            a_gone_endpoint_is_switched_off_and_told_of,
+            missed_events_come_first_on_recovery,
+            endpoint_failing_and_recovered_emit_once,
+            gone_endpoint_is_disabled_with_event,
             a_recovered_endpoint_gets_what_it_missed,
             a_recovery_takes_bounded_steps_and_nothing_overtakes_it,
-            what_is_recovered_waits_for_what_is_in_hand_and_goes_before_its_repeat,
-            an_endpoint_switched_off_for_its_answer_begins_again_where_it_was,
-            a_failing_endpoint_is_told_of_without_waiting_for_its_next_try,
+            recovered_event_waits_for_leased_one,
+            disabled_endpoint_resumes_at_its_position,
+            failing_endpoint_emits_before_next_attempt,
         );
         $crate::store_conformance!(@ $factory, ledger:
             dead_letters_are_kept_whole_and_dropped_once,
@@ -266,7 +266,7 @@ macro_rules! store_conformance {
         );
         $crate::store_conformance!(@ $factory, work:
             work_is_taken_by_one_node_until_it_ends_or_dies,
-            a_polled_channel_is_due_again_as_it_says,
+            polled_channel_is_due_as_requested,
             a_history_asked_for_twice_is_read_from_the_earlier_moment,
             an_uncertain_message_is_asked_about_less_and_less,
         );
@@ -276,7 +276,7 @@ macro_rules! store_conformance {
             facts_in_any_order_are_one_conversation,
             a_contact_is_named_by_the_newest_of_all_its_conversations,
             of_many_callers_only_as_many_are_accepted_as_the_budget_has,
-            an_endpoint_gets_a_conversation_in_order_whatever_happens_to_it,
+            endpoint_gets_conversation_in_order,
         );
     };
     (@ $factory:ident, $part:ident: $($promise:ident,)*) => {

@@ -15,8 +15,8 @@ use weir_domain::time::Timestamp;
 
 pub(crate) use params::{Kind, Param, Params, ToParam, Value, params};
 pub(crate) use rows::{
-    Cell, Columns, Row, cursor_id, cursor_number, fetch, get_id, get_id_if, get_json, get_json_if, get_time,
-    get_time_if, get_word, json, json_if, key, key_if, key_value, limit, listed, ms, word,
+    Cell, Columns, Row, cursor_id, cursor_number, enum_text, fetch, get_enum, get_id, get_id_if, get_json, get_json_if,
+    get_time, get_time_if, json, json_if, key, key_if, key_value, limit, listed, ms,
 };
 
 use crate::vault::{Place, Vault};

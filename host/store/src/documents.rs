@@ -17,7 +17,7 @@ use weir_domain::id::{ChannelId, Id, Mint};
 use weir_domain::inbound::RemoteMedia;
 use weir_domain::manifest::RouteClass;
 use weir_domain::message::{
-    Attachment, Button, Content, Direction, MediaStatus, Message, MessageError, Origin, PlatformWords, Referral, Status,
+    Attachment, Button, Content, Direction, MediaStatus, Message, MessageError, Origin, PlatformError, Referral, Status,
 };
 use weir_domain::policy::OriginMap;
 use weir_domain::problem::Fault;
@@ -196,7 +196,7 @@ fn error() -> MessageError {
         detail: "Too many".into(),
         fault: Fault::Platform,
         retryable: true,
-        platform: Some(PlatformWords {
+        platform: Some(PlatformError {
             code: Some("40100".into()),
             message: Some("slow down".into()),
             request_id: None,

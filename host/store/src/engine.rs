@@ -11,8 +11,8 @@ use crate::{Result, StoreError, claims, tables};
 
 /// Runs transactions.
 pub(crate) trait Engine: Send + Sync + 'static {
-    /// Runs `work` in a transaction, and returns when it is durable. `work` may run again after a conflict, so effects outside of
-    /// the database must be the same when repeated.
+    /// Runs `work` in a transaction, and returns when it is durable. `work` may run again after a conflict, so effects
+    /// outside of the database must be the same when repeated.
     fn transact<T, E, F>(&self, work: F) -> impl Future<Output = Result<T, E>> + Send
     where
         F: Fn(&Db<'_>) -> Result<T, E> + Send + 'static,
@@ -50,7 +50,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
         T: Send + 'static;
 
     /// Reads a few rows by their keys.
-    fn look<T, F>(&self, work: F) -> impl Future<Output = Result<T>> + Send
+    fn lookup<T, F>(&self, work: F) -> impl Future<Output = Result<T>> + Send
     where
         F: FnOnce(&Db<'_>) -> Result<T> + Send + 'static,
         T: Send + 'static;

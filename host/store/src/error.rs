@@ -86,7 +86,9 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
     /// The version number belongs to other bytes.
-    #[error("version {version} of {connector} is already installed with other bytes (digest {digest}); raise the version")]
+    #[error(
+        "version {version} of {connector} is already installed with other bytes (digest {digest}); raise the version"
+    )]
     Taken {
         /// The connector.
         connector: String,

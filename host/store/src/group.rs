@@ -163,7 +163,7 @@ where
             (_, Some(Err(error))) => Err(error),
             (None, Some(Ok(value))) => Ok(value),
             (Some(error), _) => Err(error.into()),
-            (None, None) => Err(not_begun().into()),
+            (None, None) => Err(not_started().into()),
         };
         // The receiver is gone if the caller was canceled; the write remains.
         let _ = self.reply.send(result);
@@ -177,14 +177,14 @@ fn answer<W: Shared>(pieces: Vec<Piece<W>>, failed: Option<&StoreError>) {
             (_, Some(Err(error))) => Err(error),
             (None, Some(Ok(done))) => Ok(done),
             (Some(error), _) => Err(error.clone()),
-            (None, None) => Err(not_begun()),
+            (None, None) => Err(not_started()),
         };
         // The receiver is gone if the caller was canceled; the write remains.
         let _ = piece.reply.send(result);
     }
 }
 
-fn not_begun() -> StoreError {
+fn not_started() -> StoreError {
     StoreError::Unavailable {
         reason: "the write was not started".to_owned(),
     }

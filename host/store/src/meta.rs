@@ -120,10 +120,10 @@ const RESEAL: Place<'static> = Place {
     row: "reseal",
 };
 
-/// Notes that resealing for `to` has begun; until its end the database cannot be used otherwise.
+/// Notes that resealing for `to` has started; until its end the database cannot be used otherwise.
 pub(crate) fn begin_reseal(db: &Db<'_>, to: &Vault) -> Result<()> {
     match reseal_intent(db)? {
-        Some(begun) if to.open(&begun, RESEAL).is_ok() => Ok(()),
+        Some(started) if to.open(&started, RESEAL).is_ok() => Ok(()),
         Some(_) => Err(StoreError::Closed(
             "a change to another new master key is incomplete; run `weir reseal` with that key".to_owned(),
         )),

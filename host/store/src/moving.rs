@@ -240,7 +240,7 @@ impl Location {
         match self {
             Self::Sqlite(path) => {
                 if path.is_file()
-                    && let Some(connection) = sqlite::look(path)?
+                    && let Some(connection) = sqlite::lookup(path)?
                 {
                     is_free(&connection)?;
                 }
@@ -259,12 +259,14 @@ impl Location {
 fn not_empty(place: &Location) -> StoreError {
     StoreError::Schema(match place {
         Location::Sqlite(path) => format!(
-            "{} contains a Weir database already; rename or delete it with the files beside it (weir.db-wal, weir.db-shm), or name another \
+            "{} contains a Weir database already; rename or delete it with the files next to it (weir.db-wal, weir.db-shm), or name another \
              directory",
             path.display()
         ),
         Location::Postgres(_) => {
-            format!("{place} contains a Weir database already; create a new database with `createdb`, or name another one")
+            format!(
+                "{place} contains a Weir database already; create a new database with `createdb`, or name another one"
+            )
         }
     })
 }

@@ -42,7 +42,8 @@ use notifications::{Log, Notifications};
 use pool::{Connections, Done, Opening};
 use settings::Settings;
 
-/// Connections of one node: enough to overlap the server's round trips, and a sixth of the 100 that a server allows by default.
+/// Connections of one node: enough to overlap the server's round trips, and a sixth of the 100 that a server allows by
+/// default.
 const CONNECTIONS: usize = 16;
 
 /// The difference between the clocks of host and server that is logged, in milliseconds: networks and NTP leave far
@@ -184,7 +185,7 @@ impl PostgresStore {
         work: impl FnOnce(&Connection, &Vault, &Mint) -> T + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        connections.ask(Box::new(move |connection, vault, mint| {
+        connections.submit(Box::new(move |connection, vault, mint| {
             let done = connection.map(|connection| work(connection, vault, mint));
             Done {
                 // The receiver is gone if the caller was canceled; the write remains.
@@ -270,7 +271,7 @@ impl Engine for PostgresStore {
     async fn share<W: Shared>(&self, work: W) -> Result<W::Done> {
         let (task, answer) = work.piece();
         if self.groups.push(task)?
-            && let Err(error) = self.connections.ask(groups::write(Arc::clone(&self.groups)))
+            && let Err(error) = self.connections.submit(groups::write(Arc::clone(&self.groups)))
         {
             self.groups.refuse(&error);
         }
@@ -286,7 +287,7 @@ impl Engine for PostgresStore {
         Self::on_connection(&self.connections, work).await?
     }
 
-    async fn look<T, F>(&self, work: F) -> Result<T>
+    async fn lookup<T, F>(&self, work: F) -> Result<T>
     where
         F: FnOnce(&Db<'_>) -> Result<T> + Send + 'static,
         T: Send + 'static,

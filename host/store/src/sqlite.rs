@@ -178,12 +178,12 @@ impl Engine for SqliteStore {
         self.readers.read(work).await
     }
 
-    async fn look<T, F>(&self, work: F) -> Result<T>
+    async fn lookup<T, F>(&self, work: F) -> Result<T>
     where
         F: FnOnce(&Db<'_>) -> Result<T> + Send + 'static,
         T: Send + 'static,
     {
-        self.readers.look(work).await
+        self.readers.lookup(work).await
     }
 
     fn log_end(&self) -> watch::Receiver<i64> {
@@ -228,7 +228,7 @@ impl Engine for SqliteStore {
 }
 
 /// Opens the file read-only; `None` if it is empty.
-pub(crate) fn look(path: &Path) -> Result<Option<Connection>> {
+pub(crate) fn lookup(path: &Path) -> Result<Option<Connection>> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     schema::admit(&connection)?;
     Ok((schema::number_of(path)? > 0).then_some(connection))

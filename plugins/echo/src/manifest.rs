@@ -12,7 +12,7 @@ pub const MESSAGES_URL: &str = "https://echo.example/messages";
 /// The URL of an account's own profile.
 pub const ME_URL: &str = "https://echo.example/me";
 /// The route by which an account is polled, for operators whom Echo cannot call.
-pub const NEWS_URL: &str = "https://echo.example/news";
+pub const UPDATES_URL: &str = "https://echo.example/news";
 /// Echo allows a business to write for a day after the contact's last message.
 const WINDOW_MS: u64 = 24 * 60 * 60 * 1000;
 

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_request_on_one_permit_is_refused_and_told() {
+    fn second_permit_use_is_refused() {
         let host = Host::at(0);
         host.enforce(&Echo::describe());
         host.permit_one();

@@ -19,27 +19,27 @@ const WAIT_MS: u64 = 5_000;
 /// # Errors
 /// The cursor and interval that follow from Echo's response.
 pub fn poll(channel: &Channel, cursor: Option<String>) -> Result<Batch, Failure> {
-    let asked = http::get(manifest::NEWS_URL);
-    let asked = match &cursor {
-        Some(cursor) => asked.query("after", cursor),
-        None => asked,
+    let request = http::get(manifest::UPDATES_URL);
+    let request = match &cursor {
+        Some(cursor) => request.query("after", cursor),
+        None => request,
     };
-    let answer = asked
+    let answer = request
         .fetch()
         .map_err(|error| Failure::without_answer(&error, Repeat::Safe))?;
-    let mut news = match (answer.status, answer.json()) {
-        (200, Some(news)) => news,
+    let mut updates = match (answer.status, answer.json()) {
+        (200, Some(updates)) => updates,
         (401, _) => return Err(Failure::reauthorize("Echo refused the token")),
         (status, _) => {
-            let said = format!("Echo answered {status}");
-            return Err(Failure::retry("platform_unavailable", said, None));
+            let reason = format!("Echo answered {status}");
+            return Err(Failure::retry("platform_unavailable", reason, None));
         }
     };
-    let events = receive::events(&channel.platform_id, &mut news);
+    let events = receive::events(&channel.platform_id, &mut updates);
     Ok(Batch {
         events,
-        cursor: news.filled_text("next").or(cursor),
-        wait_ms: news.number("wait_ms").unwrap_or(WAIT_MS),
+        cursor: updates.filled_text("next").or(cursor),
+        wait_ms: updates.number("wait_ms").unwrap_or(WAIT_MS),
     })
 }
 
@@ -62,28 +62,28 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_is_told_with_where_to_go_on() {
+    fn updates_come_with_next_cursor() {
         let host = Host::at(0);
-        let told = r#"{"events":[{"type":"arrival","id":"1","conversation":"c","contact":{"id":"u"}}],
+        let update_page = r#"{"events":[{"type":"arrival","id":"1","conversation":"c","contact":{"id":"u"}}],
                        "next":"17","wait_ms":2000}"#;
-        host.answer("GET", manifest::NEWS_URL, 200, told);
+        host.answer("GET", manifest::UPDATES_URL, 200, update_page);
         let batch = poll(&channel(), None).unwrap();
         assert_eq!((batch.cursor.as_deref(), batch.wait_ms), (Some("17"), 2_000));
         assert_eq!(batch.events[0].channel_platform_id, "acme");
         // A response without a cursor leaves the cursor unchanged.
-        host.answer("GET", manifest::NEWS_URL, 200, "{}");
+        host.answer("GET", manifest::UPDATES_URL, 200, "{}");
         let batch = poll(&channel(), batch.cursor).unwrap();
         assert_eq!((batch.cursor.as_deref(), batch.wait_ms), (Some("17"), WAIT_MS));
         assert!(batch.events.is_empty());
-        assert_eq!(host.requests()[1].url, format!("{}?after=17", manifest::NEWS_URL));
+        assert_eq!(host.requests()[1].url, format!("{}?after=17", manifest::UPDATES_URL));
     }
 
     #[test]
-    fn what_cannot_be_read_is_asked_for_again() {
+    fn unreadable_page_is_requested_twice() {
         let host = Host::at(0);
-        host.answer("GET", manifest::NEWS_URL, 502, "<html>");
+        host.answer("GET", manifest::UPDATES_URL, 502, "<html>");
         assert_eq!(poll(&channel(), None).unwrap_err().verdict, Verdict::Retry(None));
-        host.answer("GET", manifest::NEWS_URL, 401, "");
+        host.answer("GET", manifest::UPDATES_URL, 401, "");
         assert_eq!(poll(&channel(), None).unwrap_err().verdict, Verdict::Reauthorize);
     }
 }

@@ -1,7 +1,7 @@
 //! Requests internal addresses: this machine, its network and the cloud's metadata service, in every notation, directly
 //! and by name.
 
-use weir_hostile::{Hostile, TRIES, component, first_try, tell};
+use weir_hostile::{Hostile, TRIES, component, first_try, report};
 use weir_sdk::http;
 use weir_sdk::outbound::{Draft, Sent};
 use weir_sdk::types::Failure;
@@ -13,7 +13,7 @@ impl Hostile for Inward {
 
     fn send(draft: Draft) -> Result<Sent, Failure> {
         let tried = URLS.iter().skip(first_try(&draft)).take(TRIES);
-        let count = tried.map(|url| tell(url, &http::get(url).fetch())).count();
+        let count = tried.map(|url| report(url, &http::get(url).fetch())).count();
         Err(Failure::permanent("tried", count.to_string()))
     }
 }

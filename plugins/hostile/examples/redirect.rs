@@ -1,6 +1,6 @@
 //! Follows redirects: the platform redirects elsewhere, and the connector requests that URL itself.
 
-use weir_hostile::{Hostile, ME_URL, component, tell};
+use weir_hostile::{Hostile, ME_URL, component, report};
 use weir_sdk::http;
 use weir_sdk::outbound::{Draft, Sent};
 use weir_sdk::types::Failure;
@@ -14,7 +14,7 @@ impl Hostile for Redirect {
         let mut url = ME_URL.to_owned();
         loop {
             let answer = http::get(&url).fetch();
-            tell(&url, &answer);
+            report(&url, &answer);
             match answer
                 .ok()
                 .and_then(|answer| answer.header("location").map(str::to_owned))

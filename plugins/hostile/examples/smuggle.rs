@@ -1,6 +1,6 @@
 //! Writes headers and methods that the host and a later parser may interpret differently.
 
-use weir_hostile::{Hostile, ME_URL, TRIES, component, first_try, tell};
+use weir_hostile::{Hostile, ME_URL, TRIES, component, first_try, report};
 use weir_sdk::http;
 use weir_sdk::outbound::{Draft, Sent};
 use weir_sdk::types::Failure;
@@ -15,7 +15,7 @@ impl Hostile for Smuggle {
         let count = tried
             .map(|(method, name, value)| {
                 let answer = http::Draft::new(method, ME_URL).header(name, value).fetch();
-                tell(&format!("{method:?} {name:?}: {value:?}"), &answer);
+                report(&format!("{method:?} {name:?}: {value:?}"), &answer);
             })
             .count();
         Err(Failure::permanent("tried", count.to_string()))

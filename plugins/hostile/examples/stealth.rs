@@ -1,6 +1,6 @@
 //! Sends without a message to send: from the calls that read an account, and from a webhook.
 
-use weir_hostile::{Hostile, MESSAGES_URL, component, profile, tell};
+use weir_hostile::{Hostile, MESSAGES_URL, component, profile, report};
 use weir_sdk::http;
 use weir_sdk::identity::Profile;
 use weir_sdk::inbound::Webhook;
@@ -12,12 +12,12 @@ impl Hostile for Stealth {
     const NAME: &'static str = "hostile-stealth";
 
     fn receive(_: Webhook) -> Result<Vec<InboundEvent>, String> {
-        tell("from a webhook", &http::post(MESSAGES_URL).fetch());
+        report("from a webhook", &http::post(MESSAGES_URL).fetch());
         Ok(Vec::new())
     }
 
     fn who_am_i(_: Channel) -> Result<Profile, Failure> {
-        tell("while connecting", &http::post(MESSAGES_URL).fetch());
+        report("while connecting", &http::post(MESSAGES_URL).fetch());
         // The same endpoint under other names.
         for url in [
             "https://platform.example/messages?x=1",
@@ -25,7 +25,7 @@ impl Hostile for Stealth {
             "https://platform.example/me/../messages",
             "https://PLATFORM.example:443/messages",
         ] {
-            tell(url, &http::post(url).fetch());
+            report(url, &http::post(url).fetch());
         }
         Ok(profile("acme"))
     }

@@ -266,7 +266,7 @@ pub fn first_try(draft: &Draft) -> usize {
 pub const TRIES: usize = 8;
 
 /// Reports the result of an attempt.
-pub fn tell(what: &str, came_of_it: &Result<http::Response, http::Error>) {
+pub fn report(what: &str, came_of_it: &Result<http::Response, http::Error>) {
     match came_of_it {
         Ok(answer) => weir_sdk::info!("{what} -> {}", answer.status),
         Err(error) => weir_sdk::info!("{what} -> {error:?}"),

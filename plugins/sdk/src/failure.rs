@@ -70,7 +70,7 @@ impl Failure {
 
     /// Adds the platform's own code, message and request id, verbatim; an empty text is the same as none.
     #[must_use]
-    pub fn said_by_platform(
+    pub fn reported_by_platform(
         mut self,
         code: Option<String>,
         message: Option<String>,

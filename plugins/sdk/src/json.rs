@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_told_without_quoting_the_text() {
+    fn error_does_not_quote_text() {
         let fault = Fields::parse(br#"{"text": secret words}"#).unwrap_err();
         assert!(!fault.contains("secret"), "{fault}");
     }
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn any_word_becomes_a_token_or_none() {
+    fn any_text_becomes_token_or_none() {
         let cases = [
             ("APPROVED", Some("approved")),
             ("short-link", Some("short_link")),

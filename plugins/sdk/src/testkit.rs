@@ -145,9 +145,9 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         CURRENT.with_borrow_mut(Option::take);
-        let unasked = self.inner.borrow().script.len();
-        if unasked > 0 && !std::thread::panicking() {
-            panic!("{unasked} responses of the script were not used");
+        let unrequested = self.inner.borrow().script.len();
+        if unrequested > 0 && !std::thread::panicking() {
+            panic!("{unrequested} responses of the script were not used");
         }
     }
 }
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "were not used")]
-    fn an_answer_that_nobody_asked_for_fails_the_test() {
+    fn unused_response_fails_the_test() {
         Host::at(0).answer("GET", "https://a.example/x", 200, "");
     }
 

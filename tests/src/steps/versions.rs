@@ -1,4 +1,4 @@
-//! Changes of versions: two versions that fail to send on each other's state, and accounts that go from one to the other.
+//! Changes of versions: two versions that fail to send on each other's state, and accounts that move between them.
 
 use anyhow::{Context, ensure};
 use reqwest::Method;
@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use super::{ACCOUNT, Steps, id_of, text};
 use crate::Stack;
 
-/// The accounts that are looked at after each change.
+/// The accounts that are checked after each change.
 const ACCOUNTS: [&str; 4] = [ACCOUNT, "shop_north", "shop_south", "shop_west"];
-/// The components of the version that serves before each act, and of the one that comes or goes; and the latter's number.
+/// The components of the version that is active before each act, and of the one that is added or removed, with its
+/// number.
 const EARLIER: &str = "variants/tiktok-owns";
 const LATER: &str = "variants/tiktok-owns-later";
 const LATER_NUMBER: &str = "0.4.0";
@@ -18,7 +19,8 @@ const LATER_NUMBER: &str = "0.4.0";
 type Stages = (Vec<String>, bool);
 
 impl Steps {
-    /// One version is active, each account's state is that of the version that serves it, and no message is lost or doubled.
+    /// One version is active, each account's state belongs to the version that serves it, and no message is lost or
+    /// duplicated.
     pub(super) async fn change_versions(&mut self, act: &str, point: &str) -> anyhow::Result<String> {
         if !self.has_versions {
             self.prepare_versions().await?;
@@ -30,7 +32,7 @@ impl Steps {
             "roll back" => (Some(("promote", json!({}))), "rollback", json!({})),
             "begin a canary" => (None, "canary", canary()),
             "end a canary" => (Some(("canary", canary())), "rollback", json!({})),
-            _ => anyhow::bail!("nobody knows how to {act}"),
+            _ => anyhow::bail!("unknown act {act}"),
         };
         let earlier = self.stages().await?;
         if let Some((step, body)) = before {
@@ -46,14 +48,14 @@ impl Steps {
         for account in ACCOUNTS {
             self.phone(account).writes(&written).await?;
         }
-        self.starts_again(point, Stack::weir_command).await?;
+        self.restarts(point, Stack::weir_command).await?;
         let stands = self.stages().await?;
         let done = match act {
             "promote" => (vec![LATER_NUMBER.to_owned()], false),
             "begin a canary" => (earlier.0.clone(), true),
             _ => earlier.clone(),
         };
-        ensure!(stands == done || stands == stood, "{stands:?} came of {stood:?}");
+        ensure!(stands == done || stands == stood, "{stood:?} became {stands:?}");
         for account in ACCOUNTS {
             let channel = self.channel_of(account).await?.context("the account has no channel")?;
             self.arrives_once(&id_of(&channel)?, &written).await?;
@@ -68,12 +70,12 @@ impl Steps {
         Ok(if stands == done {
             "finished"
         } else {
-            "undone, and made anew"
+            "undone, and made again"
         }
         .into())
     }
 
-    /// Connects the other accounts, stages both versions, and lets the earlier one serve.
+    /// Connects the other accounts, stages both versions, and promotes the earlier one.
     async fn prepare_versions(&mut self) -> anyhow::Result<()> {
         for account in &ACCOUNTS[1..] {
             let order = json!({"username": account, "country": "ID"});
@@ -111,7 +113,7 @@ impl Steps {
     }
 }
 
-/// Asks for a step of the later version.
+/// Requests a stage change of the later version.
 async fn change(stack: &Stack, step: &str, body: &Value) -> anyhow::Result<Value> {
     let path = format!("/v1/connectors/tiktok/versions/{LATER_NUMBER}/{step}");
     stack.api.post(&path, body.clone()).await?.expect(200)

@@ -36,7 +36,7 @@ async fn the_code_on_the_sign_is_the_link_that_is_shown() -> Result {
     console.is_innocent().await
 }
 
-/// What a QR code says.
+/// The content of a QR code.
 fn decoded(picture: &[u8]) -> anyhow::Result<String> {
     let mut reader = png::Decoder::new(std::io::Cursor::new(picture)).read_info()?;
     let mut pixels = vec![0; reader.output_buffer_size().context("the picture is too large")?];

@@ -1,4 +1,4 @@
-//! What anybody writes is only ever text.
+//! The console shows untrusted input only as text.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use weir_tests::Chromium;
 use crate::support::{envelope, text_of};
 use crate::{Console, Result};
 
-/// What a hostile contact may write, wherever they may write.
+/// Payloads of a hostile contact, used in every field that a contact controls.
 const PAYLOADS: [&str; 40] = [
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
@@ -81,7 +81,7 @@ async fn nothing_that_anybody_writes_becomes_markup_or_runs() -> Result {
             assert_eq!(console.weir.webhook(&body, 0).await?, 200, "{payload}");
         }
     }
-    // What operators enter is shown to other operators.
+    // Input of operators is shown to other operators.
     let api = &console.weir.stack.api;
     let channel = text_of(&console.weir.channel["id"])?;
     let labels: serde_json::Map<String, Value> = PAYLOADS
@@ -166,7 +166,7 @@ async fn nothing_that_anybody_writes_becomes_markup_or_runs() -> Result {
     Ok(())
 }
 
-/// No element stands in the page that only a payload would put there, and no attribute that runs.
+/// The page has no element that only a payload would create, and no attribute that runs code.
 async fn no_strangers(browser: &Chromium) -> Result {
     let found = browser
         .script(

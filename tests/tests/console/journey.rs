@@ -8,7 +8,7 @@ use weir_tests::{Chromium, ENTER, HOUR_MS, Options, Stack, target, until};
 
 use crate::{Console, Result, sign_in};
 
-/// A small picture that any platform takes, and a file that TikTok takes from nobody.
+/// A small picture that every platform accepts, and a file that TikTok never accepts.
 fn files(folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
     let picture = folder.join("blue.png");
     let mut bytes = Vec::new();
@@ -24,12 +24,12 @@ fn files(folder: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
 }
 
 #[tokio::test]
-async fn a_person_installs_connects_and_holds_a_conversation_until_the_window_closes() -> Result {
+async fn console_journey_from_install_to_closed_window() -> Result {
     let folder = tempfile::tempdir()?;
     let stack = Stack::start(Options::new(&folder.path().join("data"))).await?;
     let browser = Chromium::start(stack.client().clone()).await?;
 
-    // A wrong key is told in words, and the right one goes on.
+    // A wrong key shows an error text, and the right one signs in.
     browser.open(&format!("{}/connectors", stack.api.origin())).await?;
     browser.write("input[name=key]", "weir_0000000000000000").await?;
     browser.press("Sign in").await?;
@@ -38,7 +38,7 @@ async fn a_person_installs_connects_and_holds_a_conversation_until_the_window_cl
     let cookie = browser.script("return document.cookie", json!([])).await?;
     assert_eq!(cookie, "", "no script can read the session");
 
-    // The component, what it asks for, the yes, and the promotion.
+    // The component, the grants that it requests, the operator's consent, and the promotion.
     let component = target()?.join("connectors/tiktok.wasm");
     let component = component.to_str().context("an odd path")?;
     browser.write("input[type=file]", component).await?;
@@ -66,10 +66,10 @@ async fn a_person_installs_connects_and_holds_a_conversation_until_the_window_cl
     browser.click("dialog button[value=yes]").await?;
     browser.holds("document.querySelector('a.card .pill.good')").await?;
 
-    // A customer writes; it appears by itself, and is unread until somebody says so.
+    // A customer writes; the message appears without a reload, and is unread until it is marked as read.
     browser.click("a[href=\"/inbox\"]").await?;
     browser.shows("No conversations yet").await?;
-    stack.hears(&mut events, "Is the blue one in stock?").await?;
+    stack.receives(&mut events, "Is the blue one in stock?").await?;
     assert_eq!(browser.text(".badge").await?, "1");
     browser.click(".row-link").await?;
     browser.shows("of 10 messages left").await?;
@@ -110,7 +110,7 @@ async fn a_person_installs_connects_and_holds_a_conversation_until_the_window_cl
     browser
         .holds("[...document.querySelectorAll('.own .picture img')].some((it) => it.naturalWidth === 64)")
         .await?;
-    // It has left before time moves on: later it would be judged by another window.
+    // It must be sent before time advances: later another window would apply.
     browser.holds("document.querySelector('.own .standing.sent')").await?;
     let uploads = browser
         .script(
@@ -133,7 +133,7 @@ async fn a_person_installs_connects_and_holds_a_conversation_until_the_window_cl
         .holds("document.querySelector('.composer textarea').disabled")
         .await?;
     browser.shows("The messaging window is closed").await?;
-    stack.hears(&mut events, "Are you there?").await?;
+    stack.receives(&mut events, "Are you there?").await?;
     browser
         .holds("!document.querySelector('.composer textarea').disabled")
         .await?;
@@ -164,7 +164,7 @@ async fn what_was_written_is_found_and_opened() -> Result {
     console
         .weir
         .stack
-        .hears(&mut console.weir.events, "Do you ship to Łódź?")
+        .receives(&mut console.weir.events, "Do you ship to Łódź?")
         .await?;
     let browser = &console.browser;
     browser.open(&console.url("/inbox")).await?;
@@ -173,7 +173,7 @@ async fn what_was_written_is_found_and_opened() -> Result {
     browser.shows("No matching contacts").await?;
     browser.holds("document.querySelector('.texts .row-link')").await?;
     browser.click(".texts .row-link").await?;
-    // Where it stands, and not only in which conversation.
+    // The search result opens at the message, not only in its conversation.
     let found = "document.querySelector('.message.found .bubble')?.textContent.includes('Łódź')";
     browser.holds(found).await?;
     browser.write("input[type=search]", " nowhere").await?;
@@ -193,7 +193,7 @@ async fn a_link_with_a_key_asks_first() -> Result {
     browser
         .holds("!location.hash && !document.querySelector('.rail')")
         .await?;
-    // Nobody is signed in yet, and whoever says no is not either.
+    // No account is signed in yet, and one that denies consent is not signed in either.
     browser.press("Use another key").await?;
     browser.holds("document.querySelector('input[name=key]')").await?;
     browser.open(&format!("{}/inbox", stack.api.origin())).await?;

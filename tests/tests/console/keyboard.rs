@@ -17,7 +17,7 @@ async fn the_keyboard_alone_is_enough() -> Result {
     browser.keys(ENTER).await?;
     browser.holds("document.querySelector('.live.on')").await?;
     let events = &mut console.weir.events;
-    console.weir.stack.hears(events, "Only keys").await?;
+    console.weir.stack.receives(events, "Only keys").await?;
     // Every place is reached by Tab, and where one is can be seen.
     let mut reached = BTreeSet::new();
     for _ in 0..14 {

@@ -1,4 +1,4 @@
-//! Every page, as axe-core and the eye judge it.
+//! Every page, checked by axe-core and saved as screenshots for review.
 
 use anyhow::Context;
 use serde_json::json;
@@ -107,7 +107,7 @@ async fn every_page_is_sound_in_both_themes_and_at_three_widths() -> Result {
     fresh.close().await
 }
 
-/// What axe-core finds serious, in words.
+/// The serious findings of axe-core as text.
 async fn findings(browser: &Chromium) -> anyhow::Result<Vec<String>> {
     let found = browser
         .script_later(

@@ -1,5 +1,5 @@
-//! The console in a real browser, against the real programs: what a person does with it works, and what people write never
-//! becomes anything but text.
+//! The console in a real browser, against the real programs: what a person does with it works, and what people write
+//! never becomes anything but text.
 
 mod growth;
 mod hostile;

@@ -1,4 +1,4 @@
-//! A version is looked at, tried and taken back by a person.
+//! A person reviews a version, starts a canary with it and rolls it back.
 
 use reqwest::Method;
 use serde_json::json;
@@ -7,7 +7,7 @@ use weir_tests::target;
 use crate::{Console, Result};
 
 #[tokio::test]
-async fn a_person_sees_what_a_version_would_change_tries_it_and_takes_it_back() -> Result {
+async fn version_is_previewed_tried_and_rolled_back() -> Result {
     let mut console = Console::signed_in().await?;
     let thread = console.weir.conversation().await?;
     console.weir.say(&thread, "an answer").await?;
@@ -27,7 +27,7 @@ async fn a_person_sees_what_a_version_would_change_tries_it_and_takes_it_back() 
     browser.shows("[*].event.Message.contact.display_name").await?;
     browser.screenshot(&target()?.join("screenshots/replay.png")).await?;
     browser.click("dialog button[value=yes]").await?;
-    // A share of the accounts, its figures beside those of what serves, and the way back.
+    // A share of the accounts, the canary's figures next to the active version's, and the rollback.
     browser.press("Start canary").await?;
     browser.click("dialog button[value=yes]").await?;
     browser

@@ -1,4 +1,4 @@
-//! What did not go well says why, and what to do.
+//! Every failure in the console shows its reason and the fix.
 
 use serde_json::json;
 use weir_tests::{ENTER, HOUR_MS, Subscriber, until};
@@ -14,7 +14,7 @@ async fn what_did_not_leave_says_why_and_what_to_do() -> Result {
     let phone = &console.weir.stack.phone;
     browser.click(".composer textarea").await?;
     browser.keys("Hello again").await?;
-    // The mark that somebody types goes the same way as a message: the fault is for what comes after it.
+    // A typing indicator is sent like a message: the fault must hit the request after it.
     until("the typing mark", async || {
         Ok((!phone.calls("send").await?.is_empty()).then_some(()))
     })
@@ -47,8 +47,11 @@ async fn an_endpoint_is_added_fails_is_looked_into_and_recovers() -> Result {
     browser.click("dialog button[value=yes]").await?;
     browser.shows("Healthy").await?;
     let events = &mut console.weir.events;
-    console.weir.stack.hears(events, "Hello").await?;
-    until("two calls", async || Ok((subscriber.handed().len() >= 2).then_some(()))).await?;
+    console.weir.stack.receives(events, "Hello").await?;
+    until("two calls", async || {
+        Ok((subscriber.delivered().len() >= 2).then_some(()))
+    })
+    .await?;
     browser.open(&console.url("/endpoints")).await?;
     browser.click("a.card").await?;
     browser.holds("document.querySelector('details.tail')").await?;
@@ -60,10 +63,10 @@ async fn an_endpoint_is_added_fails_is_looked_into_and_recovers() -> Result {
         .await?;
     browser.shows("· 500 ·").await?;
     browser.shows("· 200 ·").await?;
-    // The event knows to whom it was handed, however many came after it.
+    // The event lists its deliveries, however many events came after it.
     let received = until("the message at the endpoint", async || {
-        let handed = subscriber.handed();
-        let received = handed.iter().find(|it| it.body.contains("\"message.received\""));
+        let delivered = subscriber.delivered();
+        let received = delivered.iter().find(|it| it.body.contains("\"message.received\""));
         Ok(received.cloned())
     })
     .await?;
@@ -114,7 +117,7 @@ async fn every_no_can_be_looked_up_with_both_sides_and_the_way_out() -> Result {
     for words in ["The messaging window closed at", "Allowed again", "What to do"] {
         browser.shows(words).await?;
     }
-    // The facts in words: a time is one that people read.
+    // The facts as text: times are readable by people.
     browser
         .holds("document.querySelector('[aria-label=Details] dd time')")
         .await?;
@@ -132,7 +135,7 @@ async fn every_no_can_be_looked_up_with_both_sides_and_the_way_out() -> Result {
 }
 
 #[tokio::test]
-async fn every_change_is_told_with_who_made_it_and_what_it_was() -> Result {
+async fn every_change_shows_author_and_content() -> Result {
     let console = Console::signed_in().await?;
     let browser = &console.browser;
     browser.open(&console.url("/settings")).await?;

@@ -1,4 +1,4 @@
-//! What the promises share: a connected stack in a folder of its own, and webhooks signed by hand.
+//! Tools of all tests: a connected stack in a directory of its own, and signed webhooks.
 #![allow(dead_code, unused_imports, reason = "each promise uses a part")]
 
 mod python;
@@ -24,7 +24,7 @@ pub(crate) struct Connected {
     pub(crate) stack: Stack,
     pub(crate) channel: Value,
     pub(crate) events: Events,
-    /// Dropped last: the record lies in it.
+    /// Dropped last: it contains the database.
     _folder: TempDir,
 }
 
@@ -35,14 +35,14 @@ impl Connected {
         Self::of(stack, channel, folder).await
     }
 
-    /// Connected, the programs being started otherwise in what `change` says.
+    /// Connected, with the options of the programs modified by `change`.
     pub(crate) async fn with(change: impl FnOnce(&mut Options)) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut options = Options::new(&folder.path().join("data"));
         change(&mut options);
         let stack = Stack::start(options).await?;
         if stack.is_stopped() {
-            // The bucket of queries fills by the virtual clock, which stands still.
+            // The token bucket of queries refills by the virtual clock, which is stopped.
             stack.phone.set(json!({"qps": null})).await?;
         }
         stack.install("tiktok").await?;
@@ -51,7 +51,7 @@ impl Connected {
         Self::of(stack, channel, folder).await
     }
 
-    /// Connected, with the record in a new database of PostgreSQL.
+    /// Connected, with a new PostgreSQL database.
     pub(crate) async fn on_postgres(database: &str) -> anyhow::Result<Self> {
         let server = PostgresServer::installed();
         server.execute("postgres", &format!("CREATE DATABASE {database}"));
@@ -106,21 +106,21 @@ impl Connected {
         Ok(())
     }
 
-    /// Sends any content; gives the answer.
+    /// Sends any content; returns the response.
     pub(crate) async fn send(&self, conversation: &str, body: Value) -> anyhow::Result<weir_tests::Answer> {
         let path = format!("/v1/conversations/{conversation}/messages");
         self.stack.api.post(&path, body).await
     }
 
-    /// What a conversation can carry now.
+    /// The current features of a conversation.
     pub(crate) async fn features(&self, conversation: &str) -> anyhow::Result<Value> {
         let path = format!("/v1/conversations/{conversation}/features");
         self.stack.api.get(&path).await?.expect(200)
     }
 
-    /// Uploads a picture; gives its id.
+    /// Uploads a picture; returns its id.
     pub(crate) async fn picture(&self) -> anyhow::Result<Value> {
-        // What is looked at are the first bytes.
+        // Only the first bytes are checked.
         let mut bytes = vec![0xff, 0xd8, 0xff, 0xe0];
         bytes.resize(1_000, 0);
         let part = reqwest::multipart::Part::bytes(bytes).file_name("picture.jpg");
@@ -133,30 +133,30 @@ impl Connected {
         Ok(self.stack.api.send(request).await?.expect(201)?["id"].clone())
     }
 
-    /// The customer writes; gives the conversation's id.
+    /// The customer writes; returns the conversation's id.
     pub(crate) async fn conversation(&mut self) -> anyhow::Result<String> {
-        let event = self.stack.hears(&mut self.events, "Hello!").await?;
+        let event = self.stack.receives(&mut self.events, "Hello!").await?;
         text_of(&event["data"]["conversation_id"])
     }
 
-    /// Sends a text and waits until the platform took it; gives the message.
+    /// Sends a text and waits until the platform accepted it; returns the message.
     pub(crate) async fn say(&mut self, conversation: &str, text: &str) -> anyhow::Result<Value> {
         let queued = self.stack.api.say(conversation, text).await?.expect(202)?;
         let sent = self.event_of("message.sent", &queued["id"]).await?;
         Ok(sent["data"].clone())
     }
 
-    /// Sends a text that the platform puts off once, since it comes too fast; gives the message.
-    pub(crate) async fn say_throttled(&mut self, conversation: &str, text: &str) -> anyhow::Result<Value> {
+    /// Sends a text that the platform throttles once; returns the message.
+    pub(crate) async fn send_throttled(&mut self, conversation: &str, text: &str) -> anyhow::Result<Value> {
         let fault = json!({"code": 40100, "message": "App reaches the QPS limit."});
         let fault = json!({"on": "send", "fault": fault});
         self.stack.phone.order_fault(fault).await?;
         self.say(conversation, text).await
     }
 
-    /// Sends a text whose answer is lost and whose echo, which would settle it at once, never comes; gives the event that tells of
-    /// the doubt.
-    pub(crate) async fn say_into_doubt(&mut self, conversation: &str, text: &str) -> anyhow::Result<Value> {
+    /// Sends a text whose response is lost and whose echo, which would settle it at once, never arrives; returns the
+    /// `message.uncertain` event.
+    pub(crate) async fn send_uncertain(&mut self, conversation: &str, text: &str) -> anyhow::Result<Value> {
         for fault in [
             json!({"on": "webhook", "event": "im_send_msg", "fault": {"drop": true}}),
             json!({"on": "send", "fault": {"lost": true}}),
@@ -167,8 +167,8 @@ impl Connected {
         self.event_of("message.uncertain", &queued["id"]).await
     }
 
-    /// The tries of a message, with the requests that left, when all of them are over: an echo may show a message sent while the
-    /// answer of its send is still on its way.
+    /// The attempts of a message with the requests that left, once all have ended: an echo may mark a message as sent
+    /// before the response of its send arrives.
     pub(crate) async fn tries(&self, message: &Value) -> anyhow::Result<Vec<Value>> {
         let path = format!("/v1/messages/{}/attempts", text_of(&message["id"])?);
         until("the end of the last try", async || {
@@ -249,7 +249,7 @@ impl Connected {
     }
 }
 
-/// What features say of one kind of content.
+/// The entry of one kind of content in the features.
 pub(crate) fn kind_of(features: &Value, kind: &str) -> anyhow::Result<Value> {
     let mut all = features["contents"].as_array().into_iter().flatten();
     all.find(|content| content["kind"] == kind)

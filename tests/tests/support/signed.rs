@@ -1,4 +1,4 @@
-//! Components signed as minisign would, and a host that is told whom to trust.
+//! Components signed in minisign's format, and a host with a configured list of trusted signers.
 
 use std::path::Path;
 

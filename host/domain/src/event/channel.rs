@@ -80,7 +80,7 @@ pub struct PolicyOverride {
 
 /// A channel, and the reason for its event.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct ChannelTold {
+pub struct ChannelEventData {
     /// The channel.
     #[serde(flatten)]
     pub channel: Channel,
@@ -92,7 +92,7 @@ pub struct ChannelTold {
     pub days_left: Option<u32>,
 }
 
-impl EventData for ChannelTold {}
+impl EventData for ChannelEventData {}
 
 /// A platform's notice about a channel.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]

@@ -8,7 +8,7 @@ use crate::rollout::VersionStage;
 
 /// A version of a connector, as events carry it.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct ToldVersion {
+pub struct ConnectorVersionEventData {
     /// The connector's name.
     pub name: String,
     /// Its version.
@@ -22,7 +22,7 @@ pub struct ToldVersion {
     pub state: VersionStage,
     /// Its signature.
     #[schema(value_type = Value)]
-    pub signature: ToldSignature,
+    pub signature: SignatureEventData,
     /// Why it has this stage; absent if a person changed it and gave no reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -31,11 +31,11 @@ pub struct ToldVersion {
     pub percent: Option<u8>,
 }
 
-impl EventData for ToldVersion {}
+impl EventData for ConnectorVersionEventData {}
 
 /// The signature of a version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ToldSignature {
+pub struct SignatureEventData {
     /// The result of verifying it.
     pub status: String,
     /// The public key that verified it.

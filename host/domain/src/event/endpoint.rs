@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 
 /// An endpoint, as events carry it.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct ToldEndpoint {
+pub struct EndpointEventData {
     /// Its id.
     pub id: EndpointId,
     /// The URL.
@@ -27,7 +27,7 @@ pub struct ToldEndpoint {
     pub failing_since: Option<Timestamp>,
 }
 
-impl EventData for ToldEndpoint {}
+impl EventData for EndpointEventData {}
 
 /// The data of an example event, sent to test an endpoint while the log is empty: nothing in it can be mistaken for a
 /// contact's.

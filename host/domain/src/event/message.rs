@@ -212,13 +212,13 @@ pub struct MessageError {
     /// Whether a retry can help.
     pub retryable: bool,
     /// The platform's own error.
-    pub platform: Option<PlatformWords>,
+    pub platform: Option<PlatformError>,
 }
 
 /// The platform's error, verbatim.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = event::PlatformWords)]
-pub struct PlatformWords {
+pub struct PlatformError {
     /// Its code.
     pub code: Option<String>,
     /// Its message.
@@ -500,8 +500,8 @@ impl From<MessageError> for message::MessageError {
     }
 }
 
-impl From<message::PlatformWords> for PlatformWords {
-    fn from(given: message::PlatformWords) -> Self {
+impl From<message::PlatformError> for PlatformError {
+    fn from(given: message::PlatformError) -> Self {
         Self {
             code: given.code,
             message: given.message,
@@ -510,8 +510,8 @@ impl From<message::PlatformWords> for PlatformWords {
     }
 }
 
-impl From<PlatformWords> for message::PlatformWords {
-    fn from(given: PlatformWords) -> Self {
+impl From<PlatformError> for message::PlatformError {
+    fn from(given: PlatformError) -> Self {
         Self {
             code: given.code,
             message: given.message,

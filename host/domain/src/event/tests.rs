@@ -136,7 +136,7 @@ fn message(content: message::Content) -> Message {
             detail: "Too many".into(),
             fault: Fault::Platform,
             retryable: true,
-            platform: Some(message::PlatformWords {
+            platform: Some(message::PlatformError {
                 code: Some("40100".into()),
                 message: Some("slow down".into()),
                 request_id: None,
@@ -314,7 +314,7 @@ fn documents(kind: EventType) -> Vec<Value> {
         | T::ChannelRecovered
         | T::ChannelDeleted => vec![
             json(&channel()),
-            json(&ChannelTold {
+            json(&ChannelEventData {
                 channel: channel(),
                 reason: Some("it has expired".into()),
                 days_left: Some(7),
@@ -327,7 +327,7 @@ fn documents(kind: EventType) -> Vec<Value> {
         | T::ConnectorPromoted
         | T::ConnectorRolledBack
         | T::ConnectorQuarantined => vec![json(&version(None, None)), json(&version(Some("it crashed"), Some(10)))],
-        T::EndpointFailing | T::EndpointDisabled | T::EndpointRecovered => vec![json(&ToldEndpoint {
+        T::EndpointFailing | T::EndpointDisabled | T::EndpointRecovered => vec![json(&EndpointEventData {
             id: id(8),
             url: "https://example.com/events".into(),
             description: "CRM".into(),
@@ -338,14 +338,14 @@ fn documents(kind: EventType) -> Vec<Value> {
     }
 }
 
-fn version(reason: Option<&str>, percent: Option<u8>) -> ToldVersion {
-    ToldVersion {
+fn version(reason: Option<&str>, percent: Option<u8>) -> ConnectorVersionEventData {
+    ConnectorVersionEventData {
         name: "example".into(),
         version: "1.0.0".into(),
         release: 1,
         digest: "d1".into(),
         state: VersionStage::Canary,
-        signature: ToldSignature {
+        signature: SignatureEventData {
             status: "trusted".into(),
             key: Some("ours".into()),
         },

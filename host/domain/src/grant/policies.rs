@@ -6,17 +6,17 @@ use crate::manifest::{Policy, RateScope, RegionSubject};
 
 /// Whether every limit that was granted is kept by the requested policies, with an equal or a tighter one. A limit that
 /// did not exist before needs no grant.
-pub(super) fn are_within(asked: &[Policy], given: &[Policy]) -> bool {
-    given.iter().all(|policy| is_kept(policy, asked))
+pub(super) fn are_within(requested: &[Policy], given: &[Policy]) -> bool {
+    given.iter().all(|policy| is_kept(policy, requested))
 }
 
-fn is_kept(policy: &Policy, asked: &[Policy]) -> bool {
+fn is_kept(policy: &Policy, requested: &[Policy]) -> bool {
     match policy {
-        Policy::Window { length_ms } => each(asked, |other| match other {
+        Policy::Window { length_ms } => each(requested, |other| match other {
             Policy::Window { length_ms: other } => Some(other <= length_ms),
             _ => None,
         }),
-        Policy::Budget { limit, counts } => each(asked, |other| match other {
+        Policy::Budget { limit, counts } => each(requested, |other| match other {
             Policy::Budget {
                 limit: other,
                 counts: counted,
@@ -28,7 +28,7 @@ fn is_kept(policy: &Policy, asked: &[Policy]) -> bool {
             per_ms,
             scope,
             classes,
-        } => asked.iter().any(|other| match other {
+        } => requested.iter().any(|other| match other {
             Policy::Rate {
                 permits: fewer,
                 per_ms: longer,
@@ -42,7 +42,7 @@ fn is_kept(policy: &Policy, asked: &[Policy]) -> bool {
             _ => false,
         }),
         Policy::Region { what, countries, .. } => countries.iter().all(|country| {
-            asked.iter().any(|other| match other {
+            requested.iter().any(|other| match other {
                 Policy::Region {
                     what: same,
                     countries: excluded,
@@ -53,14 +53,14 @@ fn is_kept(policy: &Policy, asked: &[Policy]) -> bool {
         }),
         Policy::Initiation { allowed } => {
             *allowed
-                || each(asked, |other| match other {
+                || each(requested, |other| match other {
                     Policy::Initiation { allowed } => Some(!allowed),
                     _ => None,
                 })
         }
         Policy::Broadcast { allowed } => {
             *allowed
-                || each(asked, |other| match other {
+                || each(requested, |other| match other {
                     Policy::Broadcast { allowed } => Some(!allowed),
                     _ => None,
                 })
@@ -69,13 +69,13 @@ fn is_kept(policy: &Policy, asked: &[Policy]) -> bool {
 }
 
 /// Whether policies of a kind exist, and each of them keeps a limit.
-fn each(asked: &[Policy], keeps: impl Fn(&Policy) -> Option<bool>) -> bool {
-    let mut kept = asked.iter().filter_map(keeps).peekable();
+fn each(requested: &[Policy], keeps: impl Fn(&Policy) -> Option<bool>) -> bool {
+    let mut kept = requested.iter().filter_map(keeps).peekable();
     kept.peek().is_some() && kept.all(|keeps| keeps)
 }
 
 /// A policy, described for a person.
-pub(super) fn in_words(policy: &Policy) -> String {
+pub(super) fn describe(policy: &Policy) -> String {
     match policy {
         Policy::Window { length_ms } => format!("a messaging window of {}", span(*length_ms)),
         Policy::Budget { limit, counts } => {
@@ -204,14 +204,14 @@ mod tests {
         ];
         for (given, narrower, wider) in cases {
             let given = [given];
-            for asked in narrower {
-                assert!(are_within(std::slice::from_ref(&asked), &given), "{asked:?}");
+            for requested in narrower {
+                assert!(are_within(std::slice::from_ref(&requested), &given), "{requested:?}");
             }
-            for asked in wider {
-                assert!(!are_within(std::slice::from_ref(&asked), &given), "{asked:?}");
+            for requested in wider {
+                assert!(!are_within(std::slice::from_ref(&requested), &given), "{requested:?}");
             }
-            assert!(!are_within(&[], &given), "{given:?} fell away");
-            assert!(are_within(&given, &[]), "a new bound: {given:?}");
+            assert!(!are_within(&[], &given), "{given:?} was removed");
+            assert!(are_within(&given, &[]), "a new limit: {given:?}");
         }
         assert!(are_within(&[], &[initiation(true), broadcast(true)]));
         assert!(!are_within(&[window(24), window(72)], &[window(48)]));

@@ -26,24 +26,24 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Whether a grant on these terms covers the `asked` ones: equal, or narrower.
-    pub(super) fn allow(&self, asked: &Self) -> bool {
+    /// Whether a grant on these terms covers the `requested` ones: equal, or narrower.
+    pub(super) fn allow(&self, requested: &Self) -> bool {
         let within = |narrow: &[String], wide: &[String]| narrow.iter().all(|one| wide.contains(one));
-        let tolerance = match (self.tolerance_s, asked.tolerance_s) {
-            (Some(given), Some(asked)) => asked <= given,
-            (given, asked) => given == asked,
+        let tolerance = match (self.tolerance_s, requested.tolerance_s) {
+            (Some(given), Some(requested)) => requested <= given,
+            (given, requested) => given == requested,
         };
-        within(&self.except, &asked.except)
-            && within(&asked.scopes, &self.scopes)
-            && self.fixed == asked.fixed
+        within(&self.except, &requested.except)
+            && within(&requested.scopes, &self.scopes)
+            && self.fixed == requested.fixed
             && tolerance
-            && policies::are_within(&asked.policies, &self.policies)
+            && policies::are_within(&requested.policies, &self.policies)
     }
 
     pub(super) fn of_route(route: &Route, before: &[Route]) -> Self {
         let takes_first = before.iter().filter(|other| other.overlaps(route));
         Self {
-            except: takes_first.map(in_words).collect(),
+            except: takes_first.map(describe).collect(),
             ..Self::default()
         }
     }
@@ -81,7 +81,7 @@ impl Terms {
                     Encoding::Base64 => "base64",
                 };
                 let mut fixed = vec![format!("HMAC-SHA-256 in {written}, {}", place(signature))];
-                fixed.extend(signed_in_words(timestamp.as_ref(), signed));
+                fixed.extend(describe_signed(timestamp.as_ref(), signed));
                 fixed
             }
             Proof::Ed25519 {
@@ -91,7 +91,7 @@ impl Terms {
                 ..
             } => {
                 let mut fixed = vec![format!("Ed25519 in hex, {}", place(signature))];
-                fixed.extend(signed_in_words(timestamp.as_ref(), signed));
+                fixed.extend(describe_signed(timestamp.as_ref(), signed));
                 fixed
             }
             Proof::SharedSecret { .. } => {
@@ -125,7 +125,7 @@ impl Proof {
 }
 
 /// A route, described by the requests that match it.
-fn in_words(route: &Route) -> String {
+fn describe(route: &Route) -> String {
     let members: Vec<_> = route
         .body_has
         .iter()
@@ -154,7 +154,7 @@ fn place(located: &Located) -> String {
     format!("{part}header {}{prefix}", located.header)
 }
 
-fn signed_in_words(timestamp: Option<&Located>, signed: &[SignedPart]) -> [String; 2] {
+fn describe_signed(timestamp: Option<&Located>, signed: &[SignedPart]) -> [String; 2] {
     let parts: Vec<_> = signed
         .iter()
         .map(|part| match part {

@@ -82,13 +82,13 @@ fn a_new_token_endpoint_or_a_secret_more_needs_a_new_yes() {
 }
 
 /// The requests of a new version that were not granted to `before`, each with its changes.
-fn asked_anew(before: &Manifest, next: &Manifest) -> Vec<(String, Vec<String>)> {
+fn requested_anew(before: &Manifest, next: &Manifest) -> Vec<(String, Vec<String>)> {
     let grants = Grants::to(Grants::wanted_by(before));
-    let asked = Asked::all(grants.missing_for(next), &grants);
-    let members = |asked: &Asked| asked.changes.iter().map(|change| change.member.clone()).collect();
-    asked
+    let requested = WantedGrant::all(grants.missing_for(next), &grants);
+    let members = |requested: &WantedGrant| requested.changes.iter().map(|change| change.member.clone()).collect();
+    requested
         .iter()
-        .map(|asked| (asked.grant.route.clone(), members(asked)))
+        .map(|requested| (requested.grant.route.clone(), members(requested)))
         .collect()
 }
 
@@ -115,23 +115,25 @@ fn a_route_that_takes_more_by_its_place_needs_a_new_yes() {
     let manifest = narrow_before_wide();
     let mut turned = manifest.clone();
     turned.routes.reverse();
-    assert_eq!(asked_anew(&manifest, &turned), anew("everything", "except"));
+    assert_eq!(requested_anew(&manifest, &turned), anew("everything", "except"));
     // The same applies to a route that covers more since an earlier one was removed, or matches less.
     let mut without = manifest.clone();
     without.routes.remove(0);
-    assert_eq!(asked_anew(&manifest, &without), anew("everything", "except"));
+    assert_eq!(requested_anew(&manifest, &without), anew("everything", "except"));
     // Covering less, since another route precedes it now, needs no grant.
     assert_eq!(
-        asked_anew(&turned, &manifest).first().map(|(route, _)| route.as_str()),
+        requested_anew(&turned, &manifest)
+            .first()
+            .map(|(route, _)| route.as_str()),
         Some("send")
     );
-    assert_eq!(asked_anew(&turned, &manifest).len(), 1);
+    assert_eq!(requested_anew(&turned, &manifest).len(), 1);
     // Routes that no request matches both may be in any order.
     let mut apart = manifest.clone();
     apart.routes[1].method = "GET".into();
     let mut apart_turned = apart.clone();
     apart_turned.routes.reverse();
-    assert_eq!(asked_anew(&apart, &apart_turned), []);
+    assert_eq!(requested_anew(&apart, &apart_turned), []);
 }
 
 #[test]
@@ -177,10 +179,10 @@ fn another_proof_of_webhooks_needs_a_new_yes() {
         (with("webhook_secret", "s", &whole[..1], 300), "proof", "fixed"),
         (with("webhook_secret", "s", &whole, 301), "proof", "tolerance_s"),
     ] {
-        assert_eq!(asked_anew(&before, &next), anew(route, member));
+        assert_eq!(requested_anew(&before, &next), anew(route, member));
     }
-    assert_eq!(asked_anew(&before, &with("webhook_secret", "s", &whole, 60)), []);
-    let shared = asked_anew(&before, &manifest());
+    assert_eq!(requested_anew(&before, &with("webhook_secret", "s", &whole, 60)), []);
+    let shared = requested_anew(&before, &manifest());
     assert_eq!(shared.first().map(|(route, _)| route.as_str()), Some("proof"));
     // Without a grant no webhook is accepted.
     let webhook = before.webhook.as_ref().expect("webhooks");
@@ -209,13 +211,13 @@ fn more_scopes_need_a_new_yes_and_fewer_do_not() {
     };
     let before = with(&["read", "send"], "online");
     assert_eq!(
-        asked_anew(&before, &with(&["read", "send", "ads"], "online")),
+        requested_anew(&before, &with(&["read", "send", "ads"], "online")),
         anew("authorize", "scopes")
     );
-    assert_eq!(asked_anew(&before, &with(&["send"], "online")), []);
+    assert_eq!(requested_anew(&before, &with(&["send"], "online")), []);
     // A fixed parameter may contain a permission.
     assert_eq!(
-        asked_anew(&before, &with(&["read", "send"], "offline")),
+        requested_anew(&before, &with(&["read", "send"], "offline")),
         anew("authorize", "fixed")
     );
 }
@@ -240,20 +242,20 @@ fn limited(limit: u32, hours: u64) -> Manifest {
 fn wider_policies_need_a_new_yes_and_narrower_do_not() {
     let before = limited(10, 48);
     for wider in [limited(11, 48), limited(10, 49), limited(1, 72)] {
-        assert_eq!(asked_anew(&before, &wider), anew("limits", "policies"));
+        assert_eq!(requested_anew(&before, &wider), anew("limits", "policies"));
     }
     let mut without = limited(10, 48);
     without.policies.pop();
-    assert_eq!(asked_anew(&before, &without), anew("limits", "policies"));
-    assert_eq!(asked_anew(&before, &limited(3, 24)), []);
+    assert_eq!(requested_anew(&before, &without), anew("limits", "policies"));
+    assert_eq!(requested_anew(&before, &limited(3, 24)), []);
     let grants = Grants::to(Grants::wanted_by(&before));
-    let asked = Asked::all(grants.missing_for(&limited(10, 72)), &grants);
-    let change = &asked[0].changes[0];
+    let requested = WantedGrant::all(grants.missing_for(&limited(10, 72)), &grants);
+    let change = &requested[0].changes[0];
     assert!(
         change.before.contains("48 h") && change.after.contains("72 h"),
         "{change:?}"
     );
-    assert!(asked[0].words.contains("at most 10 messages"), "{asked:?}");
+    assert!(requested[0].words.contains("at most 10 messages"), "{requested:?}");
 }
 
 #[test]
@@ -266,7 +268,7 @@ fn a_version_without_a_yes_to_its_policies_cannot_serve() {
     let missing = refused.missing_for(&wider);
     assert_eq!(missing.len(), 1, "{missing:?}");
     assert_eq!(missing[0].capability, "policy");
-    assert_eq!(refused.missing_for(&before).len(), 1, "none is given any more");
+    assert_eq!(refused.missing_for(&before).len(), 1, "nothing is granted any more");
 }
 
 #[test]
@@ -307,7 +309,7 @@ fn grants_of_before_are_a_yes_to_what_served() {
     let kept = serde_json::to_string(&of_before).expect("JSON");
     assert!(!kept.contains("terms"), "{kept}");
     let read: Grants = serde_json::from_str(&kept).expect("the same form");
-    let grants = read.with_terms(&[&manifest, &turned]).expect("they say none");
+    let grants = read.with_terms(&[&manifest, &turned]).expect("no terms yet");
     assert_eq!(grants.missing_for(&manifest), []);
     assert_eq!(grants.missing_for(&turned).len(), 1);
     assert_eq!(grants.with_terms(&[&turned]), None, "once");
@@ -385,8 +387,8 @@ fn a_no_to_one_version_is_none_to_what_the_next_asks_beyond_it() {
 fn a_grant_wider_than_what_is_asked_means_nothing() {
     let manifest = manifest();
     let mut granted = Grants::wanted_by(&manifest);
-    assert_eq!(unasked(&granted, &[&manifest]), [0; 0]);
+    assert_eq!(unrequested(&granted, &[&manifest]), [0; 0]);
     granted[0].origin = "https://*.example.com".into();
-    assert_eq!(unasked(&granted, &[&manifest]), [0]);
-    assert_eq!(unasked(&granted, &[&manifest, &wide()]), [0; 0]);
+    assert_eq!(unrequested(&granted, &[&manifest]), [0]);
+    assert_eq!(unrequested(&granted, &[&manifest, &wide()]), [0; 0]);
 }

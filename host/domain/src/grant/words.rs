@@ -8,7 +8,7 @@ use crate::manifest::RouteClass;
 
 /// A requested grant. When read back, only the grant itself counts: the descriptions are for the person who decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Asked {
+pub struct WantedGrant {
     /// The requested grant.
     #[serde(flatten)]
     pub grant: Grant,
@@ -33,11 +33,11 @@ pub struct Change {
     pub after: String,
 }
 
-impl Asked {
+impl WantedGrant {
     /// Compares a request with the existing grants.
     pub fn of(grant: Grant, grants: &Grants) -> Self {
         Self {
-            words: grant.in_words(),
+            words: grant.describe(),
             changes: grants
                 .before(&grant)
                 .map_or_else(Vec::new, |before| grant.changes_from(before)),
@@ -53,7 +53,7 @@ impl Asked {
 
 impl Grant {
     /// What a grant permits, for a person who knows neither the platform nor Weir.
-    pub fn in_words(&self) -> String {
+    pub fn describe(&self) -> String {
         let terms = self.terms.clone().unwrap_or_default();
         if self.capability == "webhook" {
             let age = terms.tolerance_s.map_or_else(
@@ -68,7 +68,7 @@ impl Grant {
             );
         }
         if self.is_of_policies() {
-            let policies: Vec<_> = terms.policies.iter().map(policies::in_words).collect();
+            let policies: Vec<_> = terms.policies.iter().map(policies::describe).collect();
             return match policies.as_slice() {
                 [] => "Sets no limit on what is sent.".to_owned(),
                 _ => format!("Sets the limits of what is sent: {}.", policies.join("; ")),
@@ -121,7 +121,7 @@ impl Grant {
             before.terms.clone().unwrap_or_default(),
             self.terms.clone().unwrap_or_default(),
         );
-        let policies = |terms: &Terms| -> Vec<_> { terms.policies.iter().map(policies::in_words).collect() };
+        let policies = |terms: &Terms| -> Vec<_> { terms.policies.iter().map(policies::describe).collect() };
         let seconds = |tolerance: Option<u32>| tolerance.map_or_else(String::new, |seconds| seconds.to_string());
         let members = [
             ("method", before.method.clone(), self.method.clone()),
@@ -156,14 +156,14 @@ mod tests {
     use crate::manifest::tests::manifest;
 
     #[test]
-    fn a_grant_says_where_it_goes_what_it_does_and_which_secret_goes_along() {
-        for asked in Asked::all(Grants::wanted_by(&manifest()), &Grants::default()) {
-            assert!(asked.words.contains(&asked.grant.origin), "{}", asked.words);
-            assert!(asked.words.contains(&asked.grant.path), "{}", asked.words);
-            for secret in &asked.grant.secrets {
-                assert!(asked.words.contains(secret), "{}", asked.words);
+    fn grant_describes_target_effect_and_secret() {
+        for requested in WantedGrant::all(Grants::wanted_by(&manifest()), &Grants::default()) {
+            assert!(requested.words.contains(&requested.grant.origin), "{}", requested.words);
+            assert!(requested.words.contains(&requested.grant.path), "{}", requested.words);
+            for secret in &requested.grant.secrets {
+                assert!(requested.words.contains(secret), "{}", requested.words);
             }
-            assert_eq!(asked.changes, []);
+            assert_eq!(requested.changes, []);
         }
     }
 
@@ -172,9 +172,13 @@ mod tests {
         let grants = Grants::to(Grants::wanted_by(&manifest()));
         let mut next = manifest();
         next.routes[0].path = "/**".parse().expect("a path");
-        let asked = Asked::all(grants.missing_for(&next), &grants);
-        let changes: Vec<_> = asked[0].changes.iter().map(|change| change.member.as_str()).collect();
+        let requested = WantedGrant::all(grants.missing_for(&next), &grants);
+        let changes: Vec<_> = requested[0]
+            .changes
+            .iter()
+            .map(|change| change.member.as_str())
+            .collect();
         assert_eq!(changes, ["path"]);
-        assert_eq!(asked[0].changes[0].after, "/**");
+        assert_eq!(requested[0].changes[0].after, "/**");
     }
 }

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_covers_names_below_and_not_beside() {
+    fn wildcard_covers_only_subdomains() {
         let below: OriginPattern = "https://*.tiktokcdn.com".parse().expect("a pattern");
         assert!(below.covers(&origin("https://p16-sign.tiktokcdn.com")));
         assert!(below.covers(&origin("https://a.b.tiktokcdn.com")));

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn each_network_is_refused_from_its_first_address_to_its_last_and_no_further() {
+    fn refused_networks_have_exact_bounds() {
         // First, last; the adjacent addresses are public unless they belong to another such network.
         for (first, last) in [
             ("0.0.0.0", "0.255.255.255"),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn no_way_of_carrying_an_address_inside_another_goes_around_the_rule() {
+    fn embedded_addresses_are_judged_too() {
         for text in [
             "::ffff:127.0.0.1",     // mapped
             "::ffff:a9fe:a9fe",     // mapped, 169.254.169.254
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_reaches_this_machine_only_and_the_operators_own_reach_is_theirs() {
+    fn loopback_and_operator_reach_are_exact() {
         for text in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             assert_eq!(admit(address(text), Reach::Loopback), Ok(()), "{text}");
         }
@@ -237,7 +237,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_the_standard_library_knows_to_be_special_is_never_public(bits in any::<u32>()) {
+        fn special_addresses_of_std_are_never_public(bits in any::<u32>()) {
             let v4 = Ipv4Addr::from_bits(bits);
             let special = v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_broadcast()
                 || v4.is_documentation() || v4.is_unspecified() || v4.is_multicast();

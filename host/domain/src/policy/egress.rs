@@ -273,7 +273,7 @@ pub fn may_call(
     grants.admit(route, &routes[..before], &covered.origin)?;
     let (url, reach) = origins.target(&covered.url);
     rules::admit_target(&url, reach)?;
-    call.take_turn(route)?;
+    call.check_limit(route)?;
     Ok(EgressPermit {
         request: Request {
             url,

@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn the_quickest_response_is_forgotten_in_the_second_block_after_it() {
+    fn quickest_response_expires_after_two_blocks() {
         let mut quickest = Quickest::default();
         quickest.add(Duration::from_millis(5));
         for _ in 0..2 * BLOCK - 1 {

@@ -16,13 +16,13 @@ use crate::time::Timestamp;
 /// A connector's rules and its app's settings, from which each channel's [`Rules`] are computed. Clones share their
 /// contents.
 #[derive(Clone, Debug)]
-pub struct RuleBook {
+pub struct PolicySet {
     manifest: Arc<Manifest>,
     settings: Arc<serde_json::Value>,
     untightened: Arc<Rules>,
 }
 
-impl RuleBook {
+impl PolicySet {
     /// The rules of `manifest` under the operator's `settings` for the app.
     pub fn new(manifest: Arc<Manifest>, settings: serde_json::Value) -> Self {
         Self {

@@ -1,5 +1,5 @@
 //! The operator's settings for all channels of an app, where the platform's published rules leave a choice or have
-//! changed since the connector's release. They may loosen: whoever may change an app is responsible for them. Narrower
+//! changed since the connector's release. They may loosen: any key that may change an app is responsible. Narrower
 //! rules for one channel are its [`crate::channel::PolicyOverride`].
 //!
 //! The settings are in the app's document together with the connector's own.

@@ -180,7 +180,7 @@ fn a_window_refuses_from_the_moment_it_closes() {
 }
 
 #[test]
-fn a_window_is_closing_for_its_last_hours_and_a_short_one_for_its_second_half() {
+fn closing_phase_fits_the_window_length() {
     use window::{Phase, phase};
     let wrote = Some(at(WROTE));
     let hours = |hours: u32| at(WROTE).after(HOUR * hours);
@@ -211,7 +211,7 @@ fn a_window_is_closing_for_its_last_hours_and_a_short_one_for_its_second_half() 
     assert_eq!(
         phase(&rules(), None, at(WROTE)),
         None,
-        "a contact who never wrote opened none"
+        "a contact who never wrote opened no window"
     );
     let without = Rules {
         window: None,
@@ -308,7 +308,7 @@ fn a_channel_is_judged_before_anything_else() {
 }
 
 #[test]
-fn a_channel_that_waits_for_authorization_takes_messages_and_holds_them() {
+fn unauthorized_channel_accepts_and_holds_messages() {
     let waiting = Channel {
         status: ChannelStatus::ReauthorizationRequired,
         ..channel()
@@ -320,24 +320,24 @@ fn a_channel_that_waits_for_authorization_takes_messages_and_holds_them() {
 }
 
 #[test]
-fn an_operator_may_read_the_budget_as_one_until_the_first_answer() {
+fn operator_may_set_budget_of_one() {
     let other = Rules {
         budget_until_reply: true,
         ..rules()
     };
-    let asked = conversation(Some(WROTE), 10);
+    let requested = conversation(Some(WROTE), 10);
     let talked = Conversation {
         replied: true,
-        ..asked.clone()
+        ..requested.clone()
     };
     let may = |rules: &Rules, to: &Conversation, now: &str| may_write(rules, to, Stage::Accept, at(now));
     let full = Err(Refusal::MessageBudgetExhausted { limit: 10, used: 10 });
-    assert_eq!(may(&other, &asked, WROTE), full, "nobody answered yet");
+    assert_eq!(may(&other, &requested, WROTE), full, "there is no reply yet");
     assert_eq!(may(&other, &talked, WROTE), Ok(()));
     assert_eq!(may(&rules(), &talked, WROTE), full, "as published");
     assert!(
         may(&other, &talked, CLOSES).is_err(),
-        "the window holds in either reading"
+        "the window applies in either reading"
     );
     let view = ConversationView::of(&talked, &channel(), &other, at(WROTE));
     assert_eq!((view.can_reply, view.budget), (true, None));
@@ -447,7 +447,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_the_order_of_writing_no_window_holds_more_than_the_budget(contact_writes in proptest::collection::vec(any::<bool>(), 1..200)) {
+    fn window_never_exceeds_budget(contact_writes in proptest::collection::vec(any::<bool>(), 1..200)) {
         let mut to = conversation(None, 0);
         let mut sent_since = 0u32;
         for (hour, contact) in contact_writes.into_iter().enumerate() {

@@ -61,12 +61,12 @@ impl StoredContact {
         }
         let contact = &mut self.contact;
         let [username_at, display_name_at, avatar_at] = &mut self.named_at;
-        for (name, named_at, said) in [
+        for (name, named_at, new_name) in [
             (&mut contact.username, username_at, &person.username),
             (&mut contact.display_name, display_name_at, &person.display_name),
             (&mut contact.avatar_url, avatar_at, &person.avatar_url),
         ] {
-            (*name, *named_at) = later((name.take(), *named_at), (said.clone(), at));
+            (*name, *named_at) = later((name.take(), *named_at), (new_name.clone(), at));
         }
         let is_renamed = contact.username != known.username || contact.display_name != known.display_name;
         if is_renamed || picture(contact.avatar_url.as_deref()) != picture(known.avatar_url.as_deref()) {

@@ -113,7 +113,7 @@ impl StoredConversation {
     }
 
     /// Updates what opened the conversation, if the platform dates it earlier than what is known.
-    pub fn begun_by(&mut self, opened_by: OpenedBy, at: Timestamp) {
+    pub fn started_by(&mut self, opened_by: OpenedBy, at: Timestamp) {
         let known = self.begun_at.map(|begun_at| (begun_at, self.conversation.opened_by));
         if known.is_some_and(|known| known > (at, opened_by)) {
             self.conversation.opened_by = opened_by;

@@ -74,13 +74,13 @@ pub fn arrived(
         error: None,
     };
     move_on(changes, conversation, stored, update, folded, arrival.early);
-    count_again(conversation, stored, arrival.others);
+    recount(conversation, stored, arrival.others);
     is_free
 }
 
 /// A message that was sent before the contact's last message, and whose response arrived after it, does not count in
 /// the new window.
-fn count_again(conversation: &mut Tracked<StoredConversation>, stored: &StoredMessage, others: OtherShares) {
+fn recount(conversation: &mut Tracked<StoredConversation>, stored: &StoredMessage, others: OtherShares) {
     let wrote_at = conversation.conversation.contact_wrote_at;
     if wrote_at.is_none_or(|wrote_at| stored.message.sent_at > wrote_at) {
         return;
@@ -127,9 +127,9 @@ pub(crate) fn apply_early(
     early: Option<EarlyReceipts>,
     last_message_at: Option<Timestamp>,
 ) {
-    let Some((platform_id, said)) = early
-        .filter(|(platform_id, said)| stored.message.platform_id.as_ref() == Some(platform_id) && !said.is_empty())
-    else {
+    let Some((platform_id, receipts)) = early.filter(|(platform_id, receipts)| {
+        stored.message.platform_id.as_ref() == Some(platform_id) && !receipts.is_empty()
+    }) else {
         return;
     };
     // The furthest status last, as if each had arrived in order.
@@ -138,7 +138,7 @@ pub(crate) fn apply_early(
         (Status::Delivered, EventType::MessageDelivered),
         (Status::Read, EventType::MessageRead),
     ] {
-        if let Some((_, error)) = said.iter().find(|(said, _)| *said == step.0) {
+        if let Some((_, error)) = receipts.iter().find(|(receipts, _)| *receipts == step.0) {
             let update = MessageUpdate {
                 error: error.clone(),
                 ..MessageUpdate::default()

@@ -75,11 +75,11 @@ pub fn erase(snapshot: Snapshot) -> Erasure {
     for ConversationWith {
         stored,
         other,
-        words: said,
+        words: own_texts,
     } in with
     {
         let id = stored.conversation.id;
-        words.extend(said);
+        words.extend(own_texts);
         if other.is_some() {
             shared.push((id, other));
         } else {
@@ -88,8 +88,8 @@ pub fn erase(snapshot: Snapshot) -> Erasure {
             whole.push(id);
         }
     }
-    for (id, said) in elsewhere {
-        words.extend(said);
+    for (id, own_texts) in elsewhere {
+        words.extend(own_texts);
         shared.push((id, None));
     }
     let names = contact.display_name.iter().chain(&contact.avatar_url);
@@ -180,13 +180,13 @@ impl Erasure {
     }
 
     /// The event that reports the erasure, with no data of the contact except Weir's id.
-    pub fn told(&self, removed: Removed) -> NewEvent {
-        let told = ErasedContact {
+    pub fn erased_event(&self, removed: Removed) -> NewEvent {
+        let erased_data = ErasedContact {
             id: self.contact.id,
             channel_id: self.contact.channel_id,
             removed: removed.into(),
         };
-        NewEvent::of(self.about.clone(), EventType::ContactErased, &told)
+        NewEvent::of(self.about.clone(), EventType::ContactErased, &erased_data)
     }
 }
 
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::conversation::OpenedBy;
     use crate::id::Mint;
-    use crate::message::PlatformWords;
+    use crate::message::PlatformError;
     use crate::policy::tests as given;
     use crate::problem::Fault;
 
@@ -234,14 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn an_own_conversation_goes_whole_and_is_told_of() {
+    fn own_conversation_is_erased_with_event() {
         let jane = person(&given::mint(), "jane-of-the-platform");
         let own = with(&jane, "thread-of-jane-alone", None);
         let id = own.stored.conversation.id;
         let erasure = erased(&jane, vec![own]);
         assert_eq!((erasure.whole.as_slice(), erasure.shared.len()), ([id].as_slice(), 0));
-        let told: Vec<_> = erasure.changes.events.iter().map(|event| event.kind).collect();
-        assert_eq!(told, [EventType::ConversationClosed]);
+        let erased_data: Vec<_> = erasure.changes.events.iter().map(|event| event.kind).collect();
+        assert_eq!(erased_data, [EventType::ConversationClosed]);
         for name in [id.to_string().as_str(), "thread-of-jane-alone", "jane-of-the-platform"] {
             assert!(erasure.marks.stand_in(name.as_bytes()), "{name}");
         }
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_repeats_their_words_goes_only_where_nobody_misses_it() {
+    fn repeated_text_is_erased_only_where_safe() {
         let jane = person(&given::mint(), "jane-of-the-platform");
         let erasure = erased(&jane, Vec::new());
         assert!(erasure.takes_event("message.received", b"{\"from\":\"jane-of-the-platform\"}"));
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn anothers_failure_and_gap_lose_only_the_words() {
+    fn erasure_keeps_others_failure_and_gap() {
         let jane = person(&given::mint(), "jane-of-the-platform");
         let erasure = erased(&jane, vec![with(&jane, "thread", None)]);
         let error = |detail: &str| MessageError {
@@ -288,7 +288,7 @@ mod tests {
             detail: detail.into(),
             fault: Fault::Platform,
             retryable: false,
-            platform: Some(PlatformWords::default()),
+            platform: Some(PlatformError::default()),
         };
         let left = erasure.error_left(error(WORDS)).expect("it repeats her");
         assert_eq!((left.code.as_str(), left.platform.is_none()), ("refused", true));
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_business_calls_itself_names_nobody() {
+    fn business_name_is_no_erasure_mark() {
         let jane = Contact {
             display_name: Some(given::channel().name),
             ..person(&given::mint(), "jane-of-the-platform")

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_owed_to_whoever_wants_it_but_not_to_the_one_it_is_about() {
+    fn event_skips_the_endpoint_it_concerns() {
         let mut uninterested = subscriber(3, true);
         uninterested.filter.types.insert("channel.connected".to_owned());
         let subscribers = [subscriber(1, true), subscriber(2, false), uninterested];
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_conversation_only_the_oldest_event_is_due_where_order_is_kept() {
+    fn ordered_conversation_has_one_due_event() {
         let ordered = BTreeMap::from([("default".to_owned(), vec![subscriber(1, true)])]);
         let events = [event(1, 8), event(2, 9), event(3, 8), event(4, 9)];
         let mut owed = fan_out(&events, &ordered);

@@ -17,7 +17,7 @@ use crate::event::{self, EventData, EventType, Reaction, ReactionContact};
 use crate::id::{ConversationId, Mint};
 use crate::inbound::{Fact, InboundEvent, Person};
 use crate::message::{Direction, Origin, Referral};
-use crate::policy::{ConversationView, RuleBook, Rules, Stage, may_write};
+use crate::policy::{ConversationView, PolicySet, Rules, Stage, may_write};
 use crate::record::{About, Changes, StoredConversation};
 use crate::time::Timestamp;
 
@@ -38,7 +38,7 @@ pub struct Batch {
     pub app: String,
     pub events: Vec<InboundEvent>,
     pub source: Source,
-    pub book: RuleBook,
+    pub policies: PolicySet,
     pub now: Timestamp,
 }
 
@@ -170,7 +170,7 @@ impl InboundRecorder<'_> {
             }
             let rules = match &last {
                 Some((known, rules)) if Arc::ptr_eq(known, &channel) => Arc::clone(rules),
-                _ => batch.book.rules(&channel),
+                _ => batch.policies.rules(&channel),
             };
             let context = Context {
                 channel: &channel,
@@ -206,8 +206,10 @@ impl InboundRecorder<'_> {
 
     fn apply(&mut self, context: Context<'_>, fact: Fact) -> Applied {
         match fact {
-            Fact::Message(told) if told.direction == Direction::Inbound => self.contact_wrote(context, *told),
-            Fact::Message(told) => self.business_wrote(context, *told),
+            Fact::Message(reported) if reported.direction == Direction::Inbound => {
+                self.contact_wrote(context, *reported)
+            }
+            Fact::Message(reported) => self.business_wrote(context, *reported),
             Fact::Receipt {
                 conversation,
                 status,

@@ -161,7 +161,7 @@ impl Record {
                     stored.message.status = Status::Sending;
                 }
             }
-            Act::Settle(fate) => {
+            Act::Settle(outcome) => {
                 let Some(id) = self.pick(0, with(Status::Sending)) else {
                     return Ok(());
                 };
@@ -172,19 +172,19 @@ impl Record {
                     retryable: false,
                     platform: None,
                 };
-                let next = match fate {
-                    Fate::Sent => Next::Sent {
+                let next = match outcome {
+                    AttemptOutcome::Sent => Next::Sent {
                         platform_id: format!("p-{id}"),
                         at: now,
                     },
-                    Fate::Retry => Next::RetryAt {
+                    AttemptOutcome::Retry => Next::RetryAt {
                         at: now,
                         counts: true,
                         error,
                     },
-                    Fate::Held => Next::Held { error },
-                    Fate::Uncertain => Next::Uncertain { error },
-                    Fate::Failed => Next::Failed { error },
+                    AttemptOutcome::Held => Next::Held { error },
+                    AttemptOutcome::Uncertain => Next::Uncertain { error },
+                    AttemptOutcome::Failed => Next::Failed { error },
                 };
                 let tried = Tried {
                     next,
@@ -251,7 +251,7 @@ impl Record {
 enum Act {
     Accept(usize),
     Lease,
-    Settle(Fate),
+    Settle(AttemptOutcome),
     LoseLease,
     Cancel(usize),
     Retry(usize),
@@ -259,7 +259,7 @@ enum Act {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Fate {
+enum AttemptOutcome {
     Sent,
     Retry,
     Held,
@@ -268,17 +268,17 @@ enum Fate {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let fate = prop_oneof![
-        3 => Just(Fate::Sent),
-        1 => Just(Fate::Retry),
-        1 => Just(Fate::Held),
-        2 => Just(Fate::Uncertain),
-        1 => Just(Fate::Failed)
+    let outcome = prop_oneof![
+        3 => Just(AttemptOutcome::Sent),
+        1 => Just(AttemptOutcome::Retry),
+        1 => Just(AttemptOutcome::Held),
+        2 => Just(AttemptOutcome::Uncertain),
+        1 => Just(AttemptOutcome::Failed)
     ];
     prop_oneof![
         4 => (1..3usize).prop_map(Act::Accept),
         5 => Just(Act::Lease),
-        5 => fate.prop_map(Act::Settle),
+        5 => outcome.prop_map(Act::Settle),
         1 => Just(Act::LoseLease),
         1 => (0..9usize).prop_map(Act::Cancel),
         1 => (0..9usize).prop_map(Act::Retry),
@@ -338,7 +338,7 @@ fn a_lease_from_before_a_retry_is_lost() {
     };
     play(&mut record, Act::Accept(1));
     play(&mut record, Act::Lease);
-    play(&mut record, Act::Settle(Fate::Failed));
+    play(&mut record, Act::Settle(AttemptOutcome::Failed));
     play(&mut record, Act::Retry(0));
     play(&mut record, Act::Lease);
     let row = record.outbox.values().next().expect("it is being sent again");

@@ -204,7 +204,7 @@ impl ConversationQueue {
     }
 }
 
-// ---- turns -----------------------------------------------------------------------------------------------------------
+// ---- turns ---------------------------------------------------------------------------------------------------------
 
 /// The number of messages that may be leased: an app that is at its rate limit must not use the capacity of all.
 #[derive(Clone, Debug)]
@@ -246,7 +246,7 @@ impl Room {
 
 /// A channel with due messages.
 #[derive(Clone, Debug)]
-pub struct ChannelTurn {
+pub struct QueuedChannel {
     pub channel: ChannelId,
     pub app: String,
     /// The positions of its conversations' heads, the longest due first.
@@ -264,21 +264,21 @@ pub struct Round {
 
 /// Gives each channel its turns until nothing is due or no capacity is left. `row` starts with the channel that waited
 /// longest for a turn.
-pub fn take_turns(row: Vec<ChannelTurn>, room: &mut Room) -> Round {
-    let mut row: VecDeque<ChannelTurn> = row.into();
+pub fn round_robin(row: Vec<QueuedChannel>, room: &mut Room) -> Round {
+    let mut row: VecDeque<QueuedChannel> = row.into();
     let mut round = Round::default();
-    let mut last_turns = BTreeMap::new();
+    let mut last_places = BTreeMap::new();
     while let Some(mut turn) = row.pop_front() {
         // Capacity only shrinks: a channel that finds none now finds none later.
         if turn.due.is_empty() || !room.take(&turn.app) {
             continue;
         }
         round.places.extend(turn.due.pop_front());
-        last_turns.insert(turn.channel, round.places.len());
+        last_places.insert(turn.channel, round.places.len());
         row.push_back(turn);
     }
-    round.channels = last_turns.keys().copied().collect();
-    round.channels.sort_by_key(|channel| last_turns[channel]);
+    round.channels = last_places.keys().copied().collect();
+    round.channels.sort_by_key(|channel| last_places[channel]);
     round
 }
 
@@ -507,16 +507,16 @@ mod tests {
             of_first in prop::option::of(0..4u32),
         ) {
             let channels: Vec<(i64, i64)> = (0..).zip(due).collect();
-            let row: Vec<ChannelTurn> = channels
+            let row: Vec<QueuedChannel> = channels
                 .iter()
-                .map(|(n, count)| ChannelTurn {
+                .map(|(n, count)| QueuedChannel {
                     channel: id(*n),
                     app: if *n == 0 { "first".into() } else { "other".into() },
                     due: (0..*count).map(|k| n * 10 + k).collect(),
                 })
                 .collect();
             let mut room = Room { all, of: of_first.map(|left| ("first".to_owned(), left)).into_iter().collect() };
-            let round = take_turns(row, &mut room);
+            let round = round_robin(row, &mut room);
             let leased = |n: i64| round.places.iter().copied().filter(|place| place / 10 == n).collect::<Vec<i64>>();
             // What a channel would send with unlimited capacity.
             let wants = |(n, count): &(i64, i64)| match of_first {

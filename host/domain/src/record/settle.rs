@@ -150,9 +150,9 @@ impl Outbound {
         self.queue.remove(self.message.message.id);
     }
 
-    pub(super) fn arrived(&mut self, changes: &mut Changes, told: (&str, Timestamp), arrival: Arrival) -> bool {
+    pub(super) fn arrived(&mut self, changes: &mut Changes, sent_as: (&str, Timestamp), arrival: Arrival) -> bool {
         self.leave();
-        echo::arrived(changes, &mut self.conversation, &mut self.message, told, arrival)
+        echo::arrived(changes, &mut self.conversation, &mut self.message, sent_as, arrival)
     }
 
     /// Advances the status, if [`Status::may_become`] allows it; returns whether it did.

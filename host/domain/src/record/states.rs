@@ -29,7 +29,7 @@ pub fn writer(owner: Option<&str>, version: &str) -> Writer {
 
 /// Whether `from` may hand a state over that was translated from `before`: it was not written since, and no other
 /// version took it.
-pub fn may_hand_over(owner: Option<&str>, now: &Entries, from: &str, before: &Entries) -> bool {
+pub fn may_move(owner: Option<&str>, now: &Entries, from: &str, before: &Entries) -> bool {
     now == before && owner.is_none_or(|owner| owner == from)
 }
 
@@ -41,7 +41,7 @@ pub enum Hold {
     /// The channel's status changes, with an event.
     Status(ChannelStatus),
     /// An event without a change of status: the present status is more urgent.
-    Told(EventType),
+    Notify(EventType),
 }
 
 /// Decides whether an account is held while its version cannot run, given whether it was.
@@ -51,9 +51,9 @@ pub fn hold(status: ChannelStatus, was_held: bool, is_held: bool, waits_for_set_
         (_, ChannelStatus::Deleted) => Hold::Same,
         (true, ChannelStatus::Connected) => Hold::Status(ChannelStatus::Degraded),
         // A person is needed already, or the channel is not set up.
-        (true, _) => Hold::Told(EventType::ChannelDegraded),
+        (true, _) => Hold::Notify(EventType::ChannelDegraded),
         (false, ChannelStatus::Degraded) if !waits_for_set_up => Hold::Status(ChannelStatus::Connected),
-        (false, _) => Hold::Told(EventType::ChannelRecovered),
+        (false, _) => Hold::Notify(EventType::ChannelRecovered),
     }
 }
 
@@ -69,13 +69,13 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_was_written_to_is_not_handed_over() {
+    fn written_state_is_not_moved() {
         let before = Entries::from([("cursor".to_owned(), vec![1])]);
         let written = Entries::from([("cursor".to_owned(), vec![2])]);
-        assert!(may_hand_over(None, &before, "1.0.0", &before));
-        assert!(may_hand_over(Some("1.0.0"), &before, "1.0.0", &before));
-        assert!(!may_hand_over(Some("1.1.0"), &before, "1.0.0", &before));
-        assert!(!may_hand_over(Some("1.0.0"), &written, "1.0.0", &before));
+        assert!(may_move(None, &before, "1.0.0", &before));
+        assert!(may_move(Some("1.0.0"), &before, "1.0.0", &before));
+        assert!(!may_move(Some("1.1.0"), &before, "1.0.0", &before));
+        assert!(!may_move(Some("1.0.0"), &written, "1.0.0", &before));
     }
 
     #[test]
@@ -84,11 +84,11 @@ mod tests {
         assert_eq!(hold(Connected, false, true, false), Hold::Status(Degraded));
         assert_eq!(hold(Connected, true, true, false), Hold::Same);
         assert_eq!(hold(Deleted, false, true, false), Hold::Same);
-        let told = Hold::Told(EventType::ChannelDegraded);
-        assert_eq!(hold(ReauthorizationRequired, false, true, false), told);
+        let expected = Hold::Notify(EventType::ChannelDegraded);
+        assert_eq!(hold(ReauthorizationRequired, false, true, false), expected);
         assert_eq!(hold(Degraded, true, false, false), Hold::Status(Connected));
-        let told = Hold::Told(EventType::ChannelRecovered);
-        assert_eq!(hold(Degraded, true, false, true), told);
-        assert_eq!(hold(ReauthorizationRequired, true, false, false), told);
+        let expected = Hold::Notify(EventType::ChannelRecovered);
+        assert_eq!(hold(Degraded, true, false, true), expected);
+        assert_eq!(hold(ReauthorizationRequired, true, false, false), expected);
     }
 }

@@ -129,12 +129,12 @@ pub fn decide(
             let words = "another version became the canary";
             let ended = other_canary.map(|other| StageChange::end_of_canary(other, words));
             let words = format!("serves {} of 100 accounts", canary.percent);
-            let begun = StageChange {
+            let started = StageChange {
                 canary: Some(canary),
                 run_ended: None,
                 ..StageChange::to(found, VersionStage::Canary, &words, Some(EventType::ConnectorCanary))
             };
-            Ok(ended.into_iter().chain([begun]).collect())
+            Ok(ended.into_iter().chain([started]).collect())
         }
         VersionDecision::EndCanary { reason, failed } => {
             if found.stage != VersionStage::Canary {

@@ -34,7 +34,7 @@ pub fn sweep(due: Vec<DueConversation>, now: Timestamp) -> Changes {
                 None
             }
             Some(rules) => window(&mut changes, &stored, &channel, &rules, now),
-            None => Some(now.after(limits::NEWS_WAIT)),
+            None => Some(now.after(limits::WINDOW_EVENTS_WAIT)),
         };
         changes.conversations.push(stored);
     }

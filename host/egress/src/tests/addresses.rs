@@ -42,7 +42,7 @@ async fn a_name_that_turns_inward_is_not_dialed() {
     // The checked address is dialed, whatever the name resolves to a moment later.
     let error = send(&egress, permit()).await.expect_err("no server listens");
     assert!(matches!(error, EgressError::Unreachable { .. }), "{error}");
-    assert_eq!(names.asked.load(Ordering::SeqCst), 1, "a name is resolved once");
+    assert_eq!(names.requests.load(Ordering::SeqCst), 1, "a name is resolved once");
     let error = send(&egress, permit()).await.expect_err("inside");
     assert!(is_address_refusal(&error), "{error}");
     assert_eq!(server.connections(), 0);
@@ -144,8 +144,11 @@ async fn a_proxy_in_the_environment_is_not_asked() {
         .await
         .expect("no panic")
         .expect("the program runs");
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && told.contains("1 passed"), "{told}");
-    let asked = proxy.into_std().and_then(|proxy| proxy.accept());
-    assert_eq!(asked.expect_err("no connection arrives").kind(), std::io::ErrorKind::WouldBlock);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
+    let accepted = proxy.into_std().and_then(|proxy| proxy.accept());
+    assert_eq!(
+        accepted.expect_err("no connection arrives").kind(),
+        std::io::ErrorKind::WouldBlock
+    );
 }

@@ -7,7 +7,7 @@ use weir_domain::limits;
 use weir_domain::policy::{EgressPermit, RequestBody, may_follow_clock};
 
 use super::support::{
-    SHORT, SILENCE, Server, Step, config, delivery, egress, get, header, nobody, ok, permit_to, request, send,
+    SHORT, SILENCE, Server, Step, config, delivery, egress, get, header, ok, permit_to, request, send, unused_address,
 };
 use crate::{Config, Egress, EgressError};
 
@@ -31,7 +31,7 @@ async fn an_answer_comes_whole_whatever_its_status() {
 }
 
 #[tokio::test]
-async fn a_connection_is_used_again() {
+async fn connection_is_reused() {
     let server = Server::saying("hi").await;
     let egress = egress();
     for _ in 0..3 {
@@ -139,9 +139,9 @@ async fn compression_is_not_asked_for_and_not_taken() {
 }
 
 #[tokio::test]
-async fn where_nobody_listens_nothing_was_seen() {
+async fn refused_connection_was_not_seen() {
     let permit = permit_to(
-        &format!("http://{}", nobody().await),
+        &format!("http://{}", unused_address().await),
         request("/a", RequestBody::Empty),
         Vec::new(),
     );
@@ -220,8 +220,8 @@ async fn silence_ends_in_time() {
 /// A configuration with so much time for what is tried.
 type WithTime = fn(Duration) -> Config;
 
-/// How a request ends whose time is over before its answer, in a time that is long enough on this machine for the server to
-/// see it.
+/// How a request ends whose time is over before its answer, in a time that is long enough on this machine for the
+/// server to see it.
 async fn ended_by_time(
     server: &Server,
     config: impl Fn(Duration) -> Config,

@@ -16,14 +16,14 @@ use crate::{Answer, Config, Departure, Egress, EgressError, NoBodies};
 /// A departure that waits until the test opens it.
 struct Door {
     opened: oneshot::Receiver<()>,
-    asked: Arc<Notify>,
+    was_polled: Arc<Notify>,
     left: Arc<AtomicUsize>,
     answered: Arc<AtomicUsize>,
 }
 
 impl Departure for Door {
     fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.asked.notify_one();
+        self.was_polled.notify_one();
         Pin::new(&mut self.opened).poll(context).map(drop)
     }
 
@@ -40,17 +40,17 @@ impl Departure for Door {
 struct Sending {
     task: JoinHandle<Result<Answer, EgressError>>,
     open: oneshot::Sender<()>,
-    asked: Arc<Notify>,
+    was_polled: Arc<Notify>,
     left: Arc<AtomicUsize>,
     answered: Arc<AtomicUsize>,
 }
 
 fn sending(egress: &Egress, server: &Server) -> Sending {
     let (open, opened) = oneshot::channel();
-    let (asked, left, answered) = (Arc::<Notify>::default(), Arc::default(), Arc::default());
+    let (was_polled, left, answered) = (Arc::<Notify>::default(), Arc::default(), Arc::default());
     let door = Door {
         opened,
-        asked: Arc::clone(&asked),
+        was_polled: Arc::clone(&was_polled),
         left: Arc::clone(&left),
         answered: Arc::clone(&answered),
     };
@@ -62,7 +62,7 @@ fn sending(egress: &Egress, server: &Server) -> Sending {
     Sending {
         task,
         open,
-        asked,
+        was_polled,
         left,
         answered,
     }
@@ -74,7 +74,7 @@ async fn nothing_leaves_before_its_departure() {
     let egress = egress();
     for before in 0..3 {
         let sending = sending(&egress, &server);
-        sending.asked.notified().await;
+        sending.was_polled.notified().await;
         assert_eq!((server.seen().len(), sending.left.load(Ordering::SeqCst)), (before, 0));
         sending.open.send(()).expect("it waits");
         sending.task.await.expect("no panic").expect("an answer");
@@ -94,7 +94,7 @@ async fn what_is_given_up_at_the_gate_never_leaves() {
     let egress = egress();
     send(&egress, get(&server)).await.expect("an answer");
     let given_up = sending(&egress, &server);
-    given_up.asked.notified().await;
+    given_up.was_polled.notified().await;
     given_up.task.abort();
     assert!(given_up.task.await.is_err());
     // Whether or not the caller still waits.
@@ -104,7 +104,7 @@ async fn what_is_given_up_at_the_gate_never_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_departure_that_does_not_come_in_time_leaves_nothing_uncertain() {
+async fn late_departure_is_not_uncertain() {
     let server = Server::saying("hi").await;
     let egress = Egress::new(Config {
         request: SHORT,
@@ -137,7 +137,7 @@ impl Departure for Withheld {
 }
 
 #[tokio::test]
-async fn a_withheld_request_does_not_leave_and_leaves_nothing_uncertain() {
+async fn withheld_request_is_not_uncertain() {
     let server = Server::saying("hi").await;
     let egress = egress();
     // Over a new connection, and over one that was used.

@@ -5,7 +5,7 @@ use weir_domain::manifest::SecretPlace;
 use weir_domain::policy::{OriginMap, Request, RequestBody, may_authorize};
 
 use super::support::{
-    PLATFORM, Seen, Server, egress, header, nobody, ok, permit, permit_to, request, secret_at, secrets,
+    PLATFORM, Seen, Server, egress, header, ok, permit, permit_to, request, secret_at, secrets, unused_address,
 };
 use crate::{EgressError, NoBodies, Refused};
 
@@ -21,7 +21,7 @@ async fn sent(request: Request, place: SecretPlace, prefix: &str) -> Seen {
 }
 
 #[tokio::test]
-async fn a_secret_stands_in_its_header_over_what_the_connector_wrote_there() {
+async fn secret_replaces_header_of_connector() {
     let ascii = "act.Ab/3+%41 &=?#\"";
     let server = Server::saying("{}").await;
     let mut request = request("/a?b=c", RequestBody::Empty);
@@ -43,7 +43,7 @@ async fn a_secret_stands_in_its_header_over_what_the_connector_wrote_there() {
 }
 
 #[tokio::test]
-async fn a_secret_stands_in_its_query_parameter_and_the_others_stay_as_they_are() {
+async fn secret_fills_only_its_query_parameter() {
     let path = "/a?x=%2f+%20&token=guess&y&%74oken=guess&tokens=1&z=";
     let seen = sent(
         request(path, RequestBody::Empty),
@@ -88,7 +88,7 @@ async fn a_telegram_token_keeps_its_colon() {
 }
 
 #[tokio::test]
-async fn a_secret_stands_in_its_body_member_and_a_text_that_asks_for_it_stays_text() {
+async fn secret_fills_only_its_body_member() {
     let text = "{{access_token}} ${access_token} $access_token %access_token% [secret] /access_token";
     let body = json!({"text": text, "auth": {"a/b": "guess", "other": 1}, "n": 12345678901234567890u64});
     let place = SecretPlace::BodyMember("/auth/a~1b".into());
@@ -113,7 +113,7 @@ async fn a_text_that_spells_a_place_is_sent_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_secret_that_cannot_stand_where_it_belongs_stops_the_request() {
+async fn unplaceable_secret_stops_request() {
     let json = || RequestBody::Bytes(r#"{"a":[1]}"#.into());
     let cases: [(&str, &str, SecretPlace, RequestBody); 10] = [
         (
@@ -193,7 +193,7 @@ async fn a_secret_that_cannot_stand_where_it_belongs_stops_the_request() {
 }
 
 #[tokio::test]
-async fn a_secret_that_nobody_entered_stops_the_request() {
+async fn missing_secret_stops_request() {
     let server = Server::saying("{}").await;
     let uses = vec![secret_at("access_token", SecretPlace::Header("x".into()), "")];
     let permit = permit(&server, request("/a", RequestBody::Empty), uses);
@@ -264,7 +264,7 @@ async fn no_error_tells_a_secret() {
         SecretPlace::Header("x-token".into()),
     ];
     for place in places {
-        let sandbox = format!("http://{}", nobody().await);
+        let sandbox = format!("http://{}", unused_address().await);
         let uses = vec![secret_at("access_token", place, "")];
         let permit = permit_to(&sandbox, request("/a", RequestBody::Empty), uses);
         let error = egress()

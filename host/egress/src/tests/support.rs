@@ -143,7 +143,7 @@ pub(super) fn ok(body: &str) -> String {
 }
 
 /// An address where nothing listens.
-pub(super) async fn nobody() -> SocketAddr {
+pub(super) async fn unused_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     listener.local_addr().expect("an address")
 }
@@ -200,7 +200,7 @@ async fn read_request(stream: &mut TcpStream, steps: &[Step]) -> io::Result<Seen
 /// A resolver with the test's results: each lookup takes the next result, and the last one repeats.
 pub(super) struct Names {
     answers: Vec<Vec<IpAddr>>,
-    pub(super) asked: AtomicUsize,
+    pub(super) requests: AtomicUsize,
 }
 
 impl Names {
@@ -211,7 +211,7 @@ impl Names {
                 .iter()
                 .map(|answer| answer.iter().map(parse).collect())
                 .collect(),
-            asked: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
         })
     }
 }
@@ -219,8 +219,8 @@ impl Names {
 #[async_trait]
 impl Resolve for Names {
     async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
-        let asked = self.asked.fetch_add(1, Ordering::SeqCst);
-        let answer = self.answers.get(asked).or(self.answers.last());
+        let requests = self.requests.fetch_add(1, Ordering::SeqCst);
+        let answer = self.answers.get(requests).or(self.answers.last());
         answer.cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }

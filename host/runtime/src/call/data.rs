@@ -63,8 +63,8 @@ impl CallData {
         }
     }
 
-    /// Counts a refusal; whether it is reported. A connector that tries forever is refused forever, but reported only so
-    /// often.
+    /// Counts a refusal; whether it is reported. A connector that tries forever is refused forever, but reported only
+    /// so often.
     pub(crate) fn reports_refusal(&mut self) -> bool {
         self.refusals = self.refusals.saturating_add(1);
         self.refusals <= limits::REQUESTS_PER_CALL && !self.is_silent()

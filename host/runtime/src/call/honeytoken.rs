@@ -1,5 +1,5 @@
-//! A planted secret that opens nothing: it is among the settings that a connector is given, no honest connector has a use
-//! for it, and a connector in whose output it appears collects secrets and leaks them.
+//! A planted secret that opens nothing: it is among the settings that a connector is given, no honest connector has a
+//! use for it, and a connector in whose output it appears collects secrets and leaks them.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -15,7 +15,8 @@ pub(crate) struct Honeytoken {
 }
 
 impl Honeytoken {
-    /// The honeytoken of a connector: the same in every call and after a restart, so that what leaked earlier is recognized.
+    /// The honeytoken of a connector: the same in every call and after a restart, so that what leaked earlier is
+    /// recognized.
     pub(crate) fn of(key: &[u8; 32], connector: &str) -> Self {
         let mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length (RFC 2104)");
         let mac = mac.chain_update(b"weir: canary\0").chain_update(connector).finalize();
@@ -47,7 +48,7 @@ impl Honeytoken {
     }
 
     /// Whether it appears in what a connector hands over.
-    pub(crate) fn look(&mut self, place: &'static str, output: &[u8]) -> bool {
+    pub(crate) fn inspect(&mut self, place: &'static str, output: &[u8]) -> bool {
         let value = self.value.as_bytes();
         let there = !value.is_empty() && memchr::memmem::find(output, value).is_some();
         if there {

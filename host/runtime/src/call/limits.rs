@@ -12,7 +12,8 @@ use weir_domain::policy::CallKind;
 
 use crate::error::CallError;
 
-/// Sums the memory and table elements of all instances of a store: wasmtime's own limits apply to each memory separately.
+/// Sums the memory and table elements of all instances of a store: wasmtime's own limits apply to each memory
+/// separately.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     memory: usize,
@@ -175,8 +176,8 @@ impl Budget {
     }
 }
 
-/// Slots for concurrent calls. Calls with network and pure calls have separate slots, so that slow platforms do not delay
-/// webhooks.
+/// Slots for concurrent calls. Calls with network and pure calls have separate slots, so that slow platforms do not
+/// delay webhooks.
 pub(crate) struct Slots {
     networked: SlotPool,
     pure: SlotPool,

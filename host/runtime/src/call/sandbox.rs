@@ -1,9 +1,10 @@
 //! Runs one call in a fresh store and instance, within its limits, and reports which limit it exceeded.
 //!
-//! Time is bounded twice. At each tick of the engine's epoch a running guest yields to other tasks, and is interrupted once
-//! it used up its processor time; a timer outside ends a call that waits too long. Neither can replace the other: a guest
-//! that loops never returns to the timer, and one that waits sees no epoch. Running is measured as the processor time of
-//! the threads that polled the call, so that the load of the machine does not count against a connector.
+//! Time is bounded twice. At each tick of the engine's epoch a running guest yields to other tasks, and is interrupted
+//! once it used up its processor time; a timer outside ends a call that waits too long. Neither can replace the other:
+//! a guest that loops never returns to the timer, and one that waits sees no epoch. Running is measured as the
+//! processor time of the threads that polled the call, so that the load of the machine does not count against a
+//! connector.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -159,7 +160,8 @@ impl Sandbox {
             let instance = self.pre.instantiate_async(&mut store).await?;
             body(&mut store, instance).await
         };
-        // The future, and its borrow of the store, is dropped at the end of this block: nothing of the guest runs afterwards.
+        // The future, and its borrow of the store, is dropped at the end of this block: nothing of the guest runs
+        // afterwards.
         let ended = {
             let mut work = pin!(work.instrument(span.clone()));
             let measured = poll_fn(|context| {
@@ -178,7 +180,7 @@ impl Sandbox {
         };
         if store.data().honeytoken.is_planted() {
             let output = format!("{result:?}");
-            store.data_mut().honeytoken.look("its answer", output.as_bytes());
+            store.data_mut().honeytoken.inspect("its answer", output.as_bytes());
         }
         let result = match store.data().honeytoken.seen() {
             Some(place) => Err(CallError::Exposed { place }),
@@ -190,8 +192,8 @@ impl Sandbox {
         Ended::of(result, store.into_data(), elapsed)
     }
 
-    /// Waits for a slot of the connector, then for one of the process: in this order, a call that waits for its own connector
-    /// takes no slot from others.
+    /// Waits for a slot of the connector, then for one of the process: in this order, a call that waits for its own
+    /// connector takes no slot from others.
     async fn slots(&self, kind: CallKind) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), CallError> {
         let deadline = Instant::now() + limits::CALL_QUEUE;
         let own = self.own.pool(kind).acquire(deadline).await?;

@@ -1,9 +1,9 @@
 //! Compiled components on disk, and why they may be trusted.
 //!
-//! Machine code from a file is only run if this host wrote it: each file begins with an HMAC-SHA-256 over the component's
-//! digest and the code, under a key derived from the host's master key and from everything of the engine that the code
-//! depends on. The file is read into memory first and verified there, so that it cannot change in between. A file that
-//! fails the check is not an error but a reason to compile again.
+//! Machine code from a file is only run if this host wrote it: each file begins with an HMAC-SHA-256 over the
+//! component's digest and the code, under a key derived from the host's master key and from everything of the engine
+//! that the code depends on. The file is read into memory first and verified there, so that it cannot change in
+//! between. A file that fails the check is not an error but a reason to compile again.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -62,17 +62,17 @@ impl Cache {
     pub(crate) fn put(&self, MachineCode(code): &MachineCode, digest: &str) -> io::Result<()> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let beside = self.folder.join(format!("{digest}-{process}-{count}.new"));
+        let temporary = self.folder.join(format!("{digest}-{process}-{count}.new"));
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)
             .mode(0o600)
-            .open(&beside)?;
+            .open(&temporary)?;
         file.write_all(&self.mac(digest, code).finalize().into_bytes())?;
         file.write_all(code)?;
         file.sync_all()?;
-        fs::rename(beside, self.path(digest))
+        fs::rename(temporary, self.path(digest))
     }
 
     fn path(&self, digest: &str) -> PathBuf {

@@ -160,8 +160,8 @@ fn judge(ended: Ended) -> Result<MachineCode, LoadError> {
     }
 }
 
-/// The child's side: limits this process, compiles the component in `input`, and writes its code to `output`. The system
-/// ends a process that exceeds a limit.
+/// The child's side: limits this process, compiles the component in `input`, and writes its code to `output`. The
+/// system ends a process that exceeds a limit.
 ///
 /// # Errors
 /// What is wrong with the component, or which pipe broke.

@@ -19,9 +19,9 @@ use crate::trace::replay::{self, Boundary, Offline, ReplayRun, Replayed};
 use crate::trace::transcript::{self, Cost, End, Transcript};
 
 impl Connector {
-    /// Replays a recorded call offline: host functions answer from the transcript, no request leaves, no state is written,
-    /// and no observer is called. Each request is checked by this version's routes and by `boundary`. Replayed on the
-    /// version that the transcript is of, nothing differs.
+    /// Replays a recorded call offline: host functions answer from the transcript, no request leaves, no state is
+    /// written, and no observer is called. Each request is checked by this version's routes and by `boundary`. Replayed
+    /// on the version that the transcript is of, nothing differs.
     pub async fn replay(&self, transcript: &Transcript, boundary: &Boundary) -> Replayed {
         let interface = transcript.arguments.interface();
         if !self.0.exports.has(interface) {

@@ -1,5 +1,5 @@
-//! Requests to the network: each is checked by policy, waits for the rate limit, leaves through the egress crate, and is
-//! recorded.
+//! Requests to the network: each is checked by policy, waits for the rate limit, leaves through the egress crate, and
+//! is recorded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,21 +159,21 @@ impl CallData {
 
     /// Whether the honeytoken appears anywhere in a request.
     fn leaks_honeytoken(&mut self, request: &wit::Request) -> bool {
-        let mut look = |part: &[u8]| self.honeytoken.look("a request", part);
-        look(request.url.as_bytes())
-            || look(request.method.as_bytes())
+        let mut inspect = |part: &[u8]| self.honeytoken.inspect("a request", part);
+        inspect(request.url.as_bytes())
+            || inspect(request.method.as_bytes())
             || request
                 .headers
                 .iter()
-                .any(|header| look(header.name.as_bytes()) || look(header.value.as_bytes()))
+                .any(|header| inspect(header.name.as_bytes()) || inspect(header.value.as_bytes()))
             || match &request.body {
                 wit::Body::None => false,
-                wit::Body::Bytes(bytes) => look(bytes),
-                wit::Body::Stored(id) => look(id.as_bytes()),
+                wit::Body::Bytes(bytes) => inspect(bytes),
+                wit::Body::Stored(id) => inspect(id.as_bytes()),
                 wit::Body::Multipart(parts) => parts.iter().any(|part| {
-                    look(part.name.as_bytes())
+                    inspect(part.name.as_bytes())
                         || match &part.content {
-                            wit::PartContent::Text(text) | wit::PartContent::Stored(text) => look(text.as_bytes()),
+                            wit::PartContent::Text(text) | wit::PartContent::Stored(text) => inspect(text.as_bytes()),
                         }
                 }),
             }

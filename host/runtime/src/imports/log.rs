@@ -14,7 +14,7 @@ impl Host for CallData {
             return;
         }
         // A line that leaks it is not written.
-        if self.honeytoken.look("a log line", message.as_bytes()) {
+        if self.honeytoken.inspect("a log line", message.as_bytes()) {
             return;
         }
         let level = match level {

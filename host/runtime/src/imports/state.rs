@@ -43,8 +43,8 @@ impl Host for CallData {
 
     fn set(&mut self, key: String, value: Vec<u8>) -> Result<(), Error> {
         // A call that leaks it fails, and its writes are dropped.
-        self.honeytoken.look("its state", key.as_bytes());
-        self.honeytoken.look("its state", &value);
+        self.honeytoken.inspect("its state", key.as_bytes());
+        self.honeytoken.inspect("its state", &value);
         let shown = text::line(&key, limits::STATE_KEY_BYTES);
         let set = self
             .state()

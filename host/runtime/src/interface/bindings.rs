@@ -1,8 +1,8 @@
 //! The host's types of `weir:connector`, generated from the newest version of the interface, `wit/v0.2`. What an older
 //! version has, has the same types there; only the names differ, which loading a component resolves.
 //!
-//! One world includes every interface, so that all share their types. Which optional ones a component exports is looked up
-//! one by one; the world itself is never instantiated.
+//! One world includes every interface, so that all share their types. Which optional ones a component exports is looked
+//! up one by one; the world itself is never instantiated.
 #![allow(missing_docs, unreachable_pub, clippy::all)]
 
 wasmtime::component::bindgen!({

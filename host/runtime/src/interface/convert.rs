@@ -1,6 +1,6 @@
-//! Converts between the interface's types and the domain's. What a connector returns is untrusted: every member is bounded,
-//! and one over its bound is an error that names it. Only the text of a message is never rejected for its size, since a
-//! person wrote it: it is truncated and marked as a fallback.
+//! Converts between the interface's types and the domain's. What a connector returns is untrusted: every member is
+//! bounded, and one over its bound is an error that names it. Only the text of a message is never rejected for its
+//! size, since a person wrote it: it is truncated and marked as a fallback.
 
 mod checks;
 mod failure;

@@ -7,8 +7,8 @@ use weir_domain::limits;
 
 use crate::error::LoadError;
 
-/// The versions of the interface that this host supports, newest first. A version may add interfaces; those of the version
-/// before it keep their types.
+/// The versions of the interface that this host supports, newest first. A version may add interfaces; those of the
+/// version before it keep their types.
 pub(crate) const VERSIONS: [&str; 2] = ["0.2.0", "0.1.0"];
 
 /// Interfaces that every connector exports.

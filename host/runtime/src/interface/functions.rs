@@ -1,8 +1,8 @@
 //! The functions of the interface: one entry for each, with its arguments, what a connector returns, and how the host
 //! converts that.
 //!
-//! A call is data: the value that a call is made with is recorded in its transcript, and a replay makes the same call from
-//! it.
+//! A call is data: the value that a call is made with is recorded in its transcript, and a replay makes the same call
+//! from it.
 
 use std::fmt;
 use std::future::Future;

@@ -83,7 +83,8 @@ pub struct ConversationPage {
 /// Messages of a conversation from the platform's history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MessagePage {
-    /// Events as webhooks would have delivered them, with the same keys, oldest first. All belong to the requested channel.
+    /// Events as webhooks would have delivered them, with the same keys, oldest first. All belong to the requested
+    /// channel.
     pub events: Vec<InboundEvent>,
     /// The contact.
     pub contact: Option<Person>,

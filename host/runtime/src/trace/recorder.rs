@@ -1,4 +1,5 @@
-//! What runs along with a call: the recorder of what crosses the boundary, or the source that a replay is answered from.
+//! What runs along with a call: the recorder of what crosses the boundary, or the source that a replay is answered
+//! from.
 
 use std::collections::VecDeque;
 
@@ -113,7 +114,8 @@ impl CallTrace {
         match self {
             Self::Off => host,
             Self::Recording(recorder) => {
-                // A guest that reads the clock in a loop is stopped by its ticks; a few readings are enough to replay it.
+                // A guest that reads the clock in a loop is stopped by its ticks; a few readings are enough to replay
+                // it.
                 if recorder.clock.len() < limits::CLOCK_READINGS {
                     recorder.clock.push(host);
                 }

@@ -1,9 +1,9 @@
 //! Replays: a recorded call run again on the same or another version, offline, with host functions answered from the
 //! transcript.
 //!
-//! Compared is what crosses the boundary: the requests, in order; the writes to state; the returned value, or how the call
-//! crashed. Log lines and durations are not. Each request is also checked by the routes of the replayed version: a refusal
-//! is a difference, even where the request is the same.
+//! Compared is what crosses the boundary: the requests, in order; the writes to state; the returned value, or how the
+//! call crashed. Log lines and durations are not. Each request is also checked by the routes of the replayed version: a
+//! refusal is a difference, even where the request is the same.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -184,15 +184,16 @@ impl Replayed {
 }
 
 /// The kind of a difference in what a call returned.
-fn said_kind(call: CallKind) -> DifferenceKind {
+fn reported_kind(call: CallKind) -> DifferenceKind {
     match call {
         CallKind::Receive | CallKind::History | CallKind::Poll => DifferenceKind::Event,
         _ => DifferenceKind::Answer,
     }
 }
 
-/// Whether two calls were aborted by the same error. Of the message only the detail after the first colon is compared: the
-/// wording before it is that of the host that recorded the call. The backtrace differs between versions of a connector.
+/// Whether two calls were aborted by the same error. Of the message only the detail after the first colon is compared:
+/// the wording before it is that of the host that recorded the call. The backtrace differs between versions of a
+/// connector.
 fn is_same_error(before: &End, after: &End) -> bool {
     let error = |end: &End| match end {
         End::Returned(_) => None,
@@ -234,9 +235,9 @@ impl Found {
                 // A connector's result: `Ok` or `Err` with a value.
                 let (was_ok, is_ok) = (before.get("Ok"), after.get("Ok"));
                 match (was_ok, is_ok) {
-                    (Some(before), Some(after)) => self.values(said_kind(transcript.call), "", before, after),
+                    (Some(before), Some(after)) => self.values(reported_kind(transcript.call), "", before, after),
                     (None, None) if before.get("Err").is_none() => {
-                        self.values(said_kind(transcript.call), "", before, after);
+                        self.values(reported_kind(transcript.call), "", before, after);
                     }
                     _ => self.values(DifferenceKind::Outcome, "", before, after),
                 }
@@ -352,7 +353,7 @@ fn shown(value: &Value) -> Value {
     format!("{}…", crate::text::prefix(&text, limits::DIFFERENCE_BYTES)).into()
 }
 
-// ---- reports ----------------------------------------------------------------------------------------------------------
+// ---- reports -------------------------------------------------------------------------------------------------------
 
 /// The result of replaying many calls on one version.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -361,7 +362,8 @@ pub struct Report {
     pub calls: u64,
     /// How many of them differ.
     pub differ: u64,
-    /// In how many of them the host would refuse what it permitted then, by the version's routes and the operator's grants.
+    /// In how many of them the host would refuse what it permitted then, by the version's routes and the operator's
+    /// grants.
     pub refused: u64,
     /// Differences grouped by kind and path, the most frequent first; at most [`limits::DIFFERENCES`].
     #[serde(skip_deserializing)]

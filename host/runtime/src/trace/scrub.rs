@@ -1,5 +1,5 @@
-//! Masks personal data in a transcript, so that it can be shared: texts and names are replaced by others of the same length
-//! and kind of characters, so that a connector that crashed on them crashes again.
+//! Masks personal data in a transcript, so that it can be shared: texts and names are replaced by others of the same
+//! length and kind of characters, so that a connector that crashed on them crashes again.
 
 use serde_json::Value;
 use weir_domain::policy::CallKind;
@@ -15,8 +15,8 @@ impl Transcript {
     /// The transcript with personal data masked wherever it occurs: in the webhook, in what the connector returned, in
     /// requests and responses. Ids stay, since connectors depend on them.
     ///
-    /// The members of the interface determine which texts are personal: those of the call's arguments and of its result. A
-    /// call that crashed on a webhook has no result; then `read` is the result of another version for it
+    /// The members of the interface determine which texts are personal: those of the call's arguments and of its
+    /// result. A call that crashed on a webhook has no result; then `read` is the result of another version for it
     /// ([`Replayed::end`](crate::Replayed::end)).
     ///
     /// None if personal data cannot be identified.

@@ -1,8 +1,9 @@
-//! Transcripts: all that crossed the boundary in one call, the connector's input in the order in which it asked for it, and
-//! its output.
+//! Transcripts: all that crossed the boundary in one call, the connector's input in the order in which it asked for it,
+//! and its output.
 //!
 //! A connector sees nothing else, so the same component with the same input does the same again, which is what
-//! [`Connector::replay`](crate::Connector::replay) relies on. Secrets never reach a connector and so are in no transcript.
+//! [`Connector::replay`](crate::Connector::replay) relies on. Secrets never reach a connector and so are in no
+//! transcript.
 
 use std::collections::BTreeMap;
 
@@ -268,10 +269,10 @@ mod tests {
     use super::*;
 
     /// A transcript as every host of this format writes it.
-    fn written(call: &str, asked: &Value, end: &Value) -> Value {
+    fn written(call: &str, imports: &Value, end: &Value) -> Value {
         json!({
             "format": 1, "connector": "echo", "version": "1.0.0", "digest": "d", "call": call, "channel_id": null, "at": "2026-01-01T00:00:00.000Z",
-            "asked": asked, "state": {"sends": "1", "raw": {"base64": "/w=="}}, "clock": [7],
+            "asked": imports, "state": {"sends": "1", "raw": {"base64": "/w=="}}, "clock": [7],
             "exchanges": [{
                 "request": {"method": "POST", "url": "https://echo.example/", "headers": {"a": ["b"]}, "body": {"bytes": "{}"}},
                 "answer": {"Ok": {"status": 200, "headers": [["c", "d"]], "body": "yes"}},
@@ -292,9 +293,9 @@ mod tests {
             "channel": {"platform_id": "p", "username": null, "country": null, "settings": "{}", "callback_url": "u"},
             "cursor": "c",
         }});
-        let said = json!({"said": {"Ok": []}});
+        let ended = json!({"said": {"Ok": []}});
         let broke = json!({"broke": {"name": "trapped", "words": "the connector broke off: x", "backtrace": "0: f"}});
-        for stored in [written("receive", &webhook, &broke), written("poll", &polled, &said)] {
+        for stored in [written("receive", &webhook, &broke), written("poll", &polled, &ended)] {
             let read = Transcript::read(&stored.to_string()).unwrap();
             assert_eq!(serde_json::to_value(&read).unwrap(), stored);
         }

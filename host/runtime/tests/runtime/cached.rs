@@ -9,7 +9,7 @@ use crate::support::{component, runtime_in, webhook};
 
 /// The smallest component that compiles: what is flipped, cut and swapped is the file, whatever was compiled into it.
 #[tokio::test]
-async fn a_touched_file_is_compiled_again_and_never_run() {
+async fn modified_cache_file_is_recompiled() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("touched");
     let _ = fs::remove_dir_all(&folder);
     let load = || async {

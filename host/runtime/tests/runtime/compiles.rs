@@ -32,7 +32,7 @@ async fn load_with(name: &str, script: &str) -> LoadError {
 }
 
 #[tokio::test]
-async fn c18_a_compiler_that_meets_a_bound_is_the_end_of_that_component_only() {
+async fn c18_compiler_bound_fails_one_component() {
     let cases = [
         (
             "cpu",

@@ -5,7 +5,7 @@ use weir_domain::limits;
 use weir_domain::message::{Content, Draft};
 use weir_runtime::CallError;
 
-use crate::support::{beside_a_neighbor, built, component, echo, raw_webhook, runtime, webhook};
+use crate::support::{built, component, echo, raw_webhook, runtime, webhook, with_neighbor};
 
 #[tokio::test]
 async fn a_connector_says_what_it_is() {
@@ -46,7 +46,7 @@ async fn a_webhook_becomes_events() {
 }
 
 #[tokio::test]
-async fn what_a_connector_cannot_read_is_told_in_its_words() {
+async fn unreadable_input_reports_connector_text() {
     let (echo, notes) = echo().await;
     let error = echo.receive(&raw_webhook("<html>".into())).await.unwrap_err();
     assert!(matches!(error, CallError::Answer(_)), "{error:?}");
@@ -80,7 +80,7 @@ async fn a_trap_ends_one_call_and_no_other() {
 async fn a_loop_is_stopped_and_its_neighbors_run_meanwhile() {
     let (echo, notes) = echo().await;
     let looping = webhook("loop");
-    let (answer, turns) = beside_a_neighbor(echo.receive(&looping)).await;
+    let (answer, turns) = with_neighbor(echo.receive(&looping)).await;
     let error = answer.unwrap_err();
     assert!(matches!(error, CallError::OutOfTime { .. }), "{error:?}");
     // The neighbor ran at every tick but the last.
@@ -110,7 +110,7 @@ async fn of_a_flood_of_lines_the_first_are_kept_and_the_rest_counted() {
 }
 
 #[tokio::test]
-async fn a_pure_call_has_no_network_and_is_told_so() {
+async fn pure_call_has_no_network() {
     let (echo, notes) = echo().await;
     assert_eq!(echo.receive(&webhook("http")).await.unwrap().len(), 1);
     assert_eq!(
@@ -183,7 +183,7 @@ async fn more_calls_than_slots_wait_their_turn() {
 }
 
 #[tokio::test]
-async fn a_connector_that_was_built_for_the_version_before_keeps_running() {
+async fn connector_of_previous_interface_keeps_running() {
     let (runtime, _) = runtime();
     let older = runtime.load(built("variants/echo-v0.1")).await.unwrap();
     let newer = runtime.load(component("echo")).await.unwrap();

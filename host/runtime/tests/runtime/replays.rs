@@ -37,7 +37,7 @@ async fn sent(echo: &Connector, notes: &Notes, text: &str, replies: Vec<Reply>, 
 }
 
 #[tokio::test]
-async fn the_same_version_does_the_same_again_without_a_network() {
+async fn same_version_replays_without_network() {
     let (echo, notes) = echo().await;
     notes.transcripts.lock().unwrap().clear();
     let state: State = [("sends".to_owned(), b"41".to_vec())].into();
@@ -103,9 +103,9 @@ async fn what_differs_is_named() {
     };
 
     let other = changed(&received, &|t| {
-        let said = &mut t["end"]["said"]["Ok"][0]["event"]["Message"]["content"]["Text"];
-        assert_eq!(*said, "hi");
-        *said = "HI".into();
+        let returned = &mut t["end"]["said"]["Ok"][0]["event"]["Message"]["content"]["Text"];
+        assert_eq!(*returned, "hi");
+        *returned = "HI".into();
     });
     let found = differences(&echo, &other).await;
     let difference = |kind, at: &str, before: Value, after: Value| Difference {
@@ -176,7 +176,7 @@ async fn a_call_that_broke_off_says_where() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_transcript_is_refused_in_words() {
+async fn invalid_transcript_is_refused_with_reason() {
     for (file, word) in [
         ("", "not a transcript"),
         ("{}", "not a transcript"),

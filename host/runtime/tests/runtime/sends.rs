@@ -30,7 +30,7 @@ fn verdict(report: &SendReport) -> Verdict {
     }
 }
 
-fn fates(report: &SendReport) -> Vec<&RequestOutcome> {
+fn outcomes(report: &SendReport) -> Vec<&RequestOutcome> {
     report.requests.iter().map(|request| &request.outcome).collect()
 }
 
@@ -40,7 +40,7 @@ const RETRY: Verdict = Verdict::Retry {
 };
 
 #[tokio::test]
-async fn a_message_leaves_once_with_the_secret_that_the_connector_never_saw() {
+async fn send_carries_hidden_secret_once() {
     let (report, platform) = send("hello", [TAKEN]).await;
     let sent = Outcome::Sent {
         platform_id: "m9".into(),
@@ -62,7 +62,7 @@ async fn a_message_leaves_once_with_the_secret_that_the_connector_never_saw() {
 }
 
 #[tokio::test]
-async fn a_trap_before_the_request_is_tried_again() {
+async fn trap_before_request_is_retried() {
     let (report, platform) = send("trap-before", []).await;
     assert!(matches!(report.error, Some(CallError::Trapped { .. })), "{report:?}");
     assert_eq!(verdict(&report), RETRY);
@@ -75,7 +75,7 @@ async fn a_trap_after_the_request_is_uncertain() {
     assert!(matches!(report.error, Some(CallError::Trapped { .. })), "{report:?}");
     assert_eq!(verdict(&report), Verdict::Uncertain);
     assert_eq!(platform.seen().len(), 1);
-    assert_eq!(fates(&report), [&RequestOutcome::Answered(200)]);
+    assert_eq!(outcomes(&report), [&RequestOutcome::Answered(200)]);
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn one_permit_is_one_request() {
     assert_eq!(platform.seen().len(), 1);
     assert!(
         matches!(
-            fates(&report)[..],
+            outcomes(&report)[..],
             [
                 RequestOutcome::Answered(200),
                 RequestOutcome::Refused { rule: "no_permit", .. }
@@ -103,13 +103,16 @@ async fn one_permit_is_one_request() {
 }
 
 #[tokio::test]
-async fn a_url_that_no_route_covers_is_refused_and_told() {
+async fn unrouted_url_is_refused_and_observed() {
     let (echo, notes) = echo().await;
     let platform = Platform::that([]).await;
     let context = context(echo.manifest(), &platform, State::new());
     let report = echo.send(permit(echo.manifest(), "elsewhere"), context).await;
     assert!(
-        matches!(fates(&report)[..], [RequestOutcome::Refused { rule: "no_route", .. }]),
+        matches!(
+            outcomes(&report)[..],
+            [RequestOutcome::Refused { rule: "no_route", .. }]
+        ),
         "{report:?}"
     );
     let refusals = notes.refusals.lock().unwrap();
@@ -126,7 +129,7 @@ async fn state_over_the_quota_is_refused_and_written_down() {
     let platform = Platform::that([TAKEN]).await;
     let context = context(echo.manifest(), &platform, State::new());
     let report = echo.send(permit(echo.manifest(), "hoard"), context).await;
-    assert_eq!(fates(&report), [&RequestOutcome::Answered(200)], "{report:?}");
+    assert_eq!(outcomes(&report), [&RequestOutcome::Answered(200)], "{report:?}");
     let refusals = notes.refusals.lock().unwrap();
     assert_eq!(
         *refusals,
@@ -143,7 +146,7 @@ async fn without_the_operators_yes_nothing_leaves() {
     let report = echo.send(permit(echo.manifest(), "hello"), context).await;
     assert!(
         matches!(
-            fates(&report)[..],
+            outcomes(&report)[..],
             [RequestOutcome::Refused {
                 rule: "not_granted",
                 ..
@@ -167,7 +170,7 @@ async fn an_address_that_is_not_public_is_refused_at_the_last_door() {
     context.origins = Arc::new(OriginMap([mapped].into()));
     let report = echo.send(permit(echo.manifest(), "hello"), context).await;
     assert!(
-        matches!(fates(&report)[..], [RequestOutcome::Refused { rule: "address", .. }]),
+        matches!(outcomes(&report)[..], [RequestOutcome::Refused { rule: "address", .. }]),
         "{report:?}"
     );
     assert_eq!(notes.refusals.lock().unwrap()[0].0, "address");
@@ -179,7 +182,7 @@ async fn a_line_that_breaks_after_the_request_is_uncertain() {
     let (report, platform) = send("hello", [Reply::HangUp]).await;
     assert_eq!(platform.seen().len(), 1);
     assert!(
-        matches!(fates(&report)[..], [RequestOutcome::NoAnswer(_)]),
+        matches!(outcomes(&report)[..], [RequestOutcome::NoAnswer(_)]),
         "{report:?}"
     );
     assert_eq!(verdict(&report), Verdict::Uncertain);
@@ -196,14 +199,14 @@ async fn a_platform_that_is_not_there_saw_nothing() {
     let context = context(echo.manifest(), &platform, State::new());
     let report = echo.send(permit(echo.manifest(), "hello"), context).await;
     assert!(
-        matches!(fates(&report)[..], [RequestOutcome::Unreachable(_)]),
+        matches!(outcomes(&report)[..], [RequestOutcome::Unreachable(_)]),
         "{report:?}"
     );
     assert!(matches!(verdict(&report), Verdict::Retry { .. }), "{report:?}");
 }
 
 #[tokio::test]
-async fn a_call_that_is_given_up_leaves_its_request_behind_as_abandoned() {
+async fn canceled_call_abandons_its_request() {
     let (echo, _) = echo().await;
     let platform = Platform::that([Reply::Silence]).await;
     let seen = platform.requests.clone();
@@ -218,7 +221,7 @@ async fn a_call_that_is_given_up_leaves_its_request_behind_as_abandoned() {
     let report = call.await.unwrap();
     assert!(
         matches!(
-            fates(&report)[..],
+            outcomes(&report)[..],
             [RequestOutcome::NoAnswer(_) | RequestOutcome::Abandoned]
         ),
         "{report:?}"
@@ -227,14 +230,14 @@ async fn a_call_that_is_given_up_leaves_its_request_behind_as_abandoned() {
 }
 
 #[tokio::test]
-async fn a_message_without_a_turn_waits_for_it_and_the_try_does_not_count() {
+async fn missing_turn_does_not_count_as_attempt() {
     let (echo, _) = echo().await;
     let platform = Platform::that([]).await;
     let mut context = context(echo.manifest(), &platform, State::new());
     context.pacer = Arc::new(Turns(false));
     let report = echo.send(permit(echo.manifest(), "hello"), context).await;
     assert!(
-        matches!(fates(&report)[..], [RequestOutcome::NoTurn { .. }]),
+        matches!(outcomes(&report)[..], [RequestOutcome::NoTurn { .. }]),
         "{report:?}"
     );
     let waits = Verdict::Retry {
@@ -245,7 +248,7 @@ async fn a_message_without_a_turn_waits_for_it_and_the_try_does_not_count() {
 }
 
 #[tokio::test]
-async fn what_a_call_writes_is_handed_back_and_read_by_the_next() {
+async fn state_written_is_read_by_next_call() {
     let (echo, _) = echo().await;
     let platform = Platform::that([TAKEN, TAKEN]).await;
     let first = echo
@@ -287,7 +290,7 @@ async fn an_account_says_who_it_is() {
 }
 
 #[tokio::test]
-async fn a_refused_credential_is_told_as_such() {
+async fn refused_credential_is_reported() {
     let (echo, _) = echo().await;
     let platform = Platform::that([Reply::Answer(401, "{}")]).await;
     let called = echo.who_am_i(context(echo.manifest(), &platform, State::new())).await;
@@ -361,7 +364,7 @@ impl weir_runtime::context::Fence for Fenced {
 }
 
 #[tokio::test]
-async fn a_fenced_send_does_not_leave_and_is_tried_again() {
+async fn fenced_send_is_retried_unsent() {
     let (echo, _) = echo().await;
     let platform = Platform::that([]).await;
     let mut context = context(echo.manifest(), &platform, State::new());

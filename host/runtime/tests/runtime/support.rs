@@ -53,7 +53,7 @@ pub(crate) fn picture() -> (ConversationFacts, RemoteMedia) {
 }
 
 /// The result of a call, and how often a neighbor on this thread ran between two polls of it.
-pub(crate) async fn beside_a_neighbor<T>(call: impl Future<Output = T>) -> (T, u32) {
+pub(crate) async fn with_neighbor<T>(call: impl Future<Output = T>) -> (T, u32) {
     let (polls, turns) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let (polled, taken) = (Arc::clone(&polls), Arc::clone(&turns));
     let neighbor = tokio::spawn(async move {

@@ -1,9 +1,6 @@
 //! The same, through the version of the interface before the newest.
 #![allow(clippy::unwrap_used)]
-#![allow(
-    clippy::print_stdout,
-    reason = "a measured gap is printed for people to judge"
-)]
+#![allow(clippy::print_stdout, reason = "a measured gap is printed for people to judge")]
 
 mod bad;
 mod cached;

@@ -58,9 +58,9 @@ impl Accounts {
         if let Some(kept) = record.ad.clone().filter(|kept| now < kept.until) {
             return Ok(Ad::of(&record.referral, kept));
         }
-        let found = match without_asking(&record.referral) {
+        let found = match without_lookup(&record.referral) {
             Some((reason, detail)) => Found::none(reason, detail),
-            None => self.ask_for_ad(workspace, &record).await?,
+            None => self.fetch_ad(workspace, &record).await?,
         };
         let answer = AdAnswer {
             preview: found.preview,
@@ -73,7 +73,7 @@ impl Accounts {
         Ok(Ad::of(&record.referral, answer))
     }
 
-    async fn ask_for_ad(&self, workspace: &str, record: &ReferralRecord) -> Result<Found, ActError> {
+    async fn fetch_ad(&self, workspace: &str, record: &ReferralRecord) -> Result<Found, ActError> {
         let channel = self
             .core
             .store()
@@ -143,7 +143,7 @@ fn creative(referral: &Referral) -> Option<&str> {
 }
 
 /// Why no request is needed.
-fn without_asking(referral: &Referral) -> Option<(&'static str, &'static str)> {
+fn without_lookup(referral: &Referral) -> Option<(&'static str, &'static str)> {
     if referral.source != "ad" {
         return Some(("not_an_ad", "the contact did not come from an ad"));
     }
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn an_ad_without_a_creative_is_not_asked_about() {
-        let reason = |source, creative| without_asking(&referral(source, creative)).map(|(reason, _)| reason);
+        let reason = |source, creative| without_lookup(&referral(source, creative)).map(|(reason, _)| reason);
         assert_eq!(reason("ad", None), Some("smart_plus_campaign"));
         assert_eq!(reason("ad", Some("")), Some("smart_plus_campaign"));
         assert_eq!(reason("ad", Some("c1")), None);

@@ -18,7 +18,7 @@ use crate::accounts::Accounts;
 use crate::accounts::renewal::Renewal;
 use crate::connectors::pacing::ChannelPacer;
 use crate::connectors::serving::{ConnectorError, NotServed, Serving};
-use crate::connectors::state_turns::StateUse;
+use crate::connectors::state_locks::StateUse;
 
 /// The inputs of a call for a channel.
 pub(crate) struct Ready {
@@ -78,7 +78,7 @@ impl Accounts {
         let Some(credential) = self.credentials.of(channel).await? else {
             return Ok(None);
         };
-        let state_use = self.connectors.state_turns.share(channel.id).await;
+        let state_use = self.connectors.state_locks.share(channel.id).await;
         let state = self.core.store.state(&channel.workspace_id, channel.id).await?;
         if let Some(owner) = state.owner.filter(|owner| owner != serving.version()) {
             let line = self.connectors.registry.versions(&serving.app.app.connector);

@@ -142,8 +142,11 @@ fn opens(event: &Event, reference: &str) -> bool {
 }
 
 fn step(name: &str, event: Option<&Event>, platforms_time: &str, remedy: &str) -> TestStep {
-    let told: Option<Timestamp> = event.and_then(|event| event.data.pointer(platforms_time)?.as_str()?.parse().ok());
-    let latency = event.zip(told).map(|(event, told)| event.timestamp.since(told));
+    let platform_time: Option<Timestamp> =
+        event.and_then(|event| event.data.pointer(platforms_time)?.as_str()?.parse().ok());
+    let latency = event
+        .zip(platform_time)
+        .map(|(event, platform_time)| event.timestamp.since(platform_time));
     TestStep {
         step: name.to_owned(),
         ok: event.is_some(),

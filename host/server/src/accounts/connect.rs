@@ -17,7 +17,7 @@ use weir_store::{ConnectEnd, ConnectSession, StoreError, kill_point};
 
 use crate::accounts::Accounts;
 use crate::accounts::oauth::{self, Values};
-use crate::accounts::renewal::Turn;
+use crate::accounts::renewal::RenewalLock;
 use crate::connectors::serving::Serving;
 use crate::core::cookie;
 use crate::core::persist::persist;
@@ -88,13 +88,13 @@ impl Accounts {
         let serving = self.served(caller, &new.app).await?;
         check_redirect(new.redirect_url.as_ref())?;
         // The operator's settings are validated before a person is sent to the platform.
-        region::admit(serving.book.untightened(), new.country.as_deref())
+        region::admit(serving.policies.untightened(), new.country.as_deref())
             .map_err(|refusal| ConnectFailure::refused(&refusal).into_error())?;
         let mut session = self.new_session(caller.workspace_id(), &new.app, new.redirect_url.as_ref());
         session.name = new.name;
         session.labels = new.labels;
         session.country = new.country;
-        match &serving.book.manifest().authorization {
+        match &serving.policies.manifest().authorization {
             Authorization::Oauth(_) => {
                 if !new.fields.is_empty() {
                     let words = "this connector authorizes by OAuth: leave out fields, and open the link";
@@ -136,7 +136,7 @@ impl Accounts {
             .filter(|channel| channel.status != ChannelStatus::Deleted)
             .ok_or(ConnectError::NoSuchChannel)?;
         let serving = self.served(caller, &channel.app).await?;
-        if !matches!(serving.book.manifest().authorization, Authorization::Oauth(_)) {
+        if !matches!(serving.policies.manifest().authorization, Authorization::Oauth(_)) {
             let words = "this connector has no OAuth: connect the account again with new fields";
             return Err(ConnectError::Invalid(words.to_owned()));
         }
@@ -159,7 +159,7 @@ impl Accounts {
             .filter(|session| session.end == ConnectEnd::Pending)
             .ok_or(ConnectError::NoSuchSession)?;
         let serving = self.connectors.serving(&session.app).await.map_err(unserved)?;
-        let Authorization::Oauth(oauth) = &serving.book.manifest().authorization else {
+        let Authorization::Oauth(oauth) = &serving.policies.manifest().authorization else {
             return Err(ConnectError::NoSuchSession);
         };
         let redirect_uri = self.redirect_uri();
@@ -360,7 +360,7 @@ impl Accounts {
         let oauth = oauth_of(&serving)?;
         let bound = self.bound(session).await?;
         // No renewal of the channel runs at the same time as the exchange: each could invalidate the other's tokens.
-        let turn = self.turn_of(bound.as_ref()).await;
+        let lock = self.lock_for(bound.as_ref()).await;
         let (redirect_uri, code) = (self.redirect_uri(), Secret::new(code));
         let values = Values {
             redirect_uri: &redirect_uri,
@@ -381,7 +381,7 @@ impl Accounts {
         kill_point("connect.answered");
         self.credentials.keep_first_tokens(session.id, &tokens).await;
         kill_point("connect.kept");
-        self.admit_tokens(&serving, session, bound, tokens, turn).await
+        self.admit_tokens(&serving, session, bound, tokens, lock).await
     }
 
     /// Continues with the tokens that the platform returned for a session's code.
@@ -392,8 +392,8 @@ impl Accounts {
             .await
             .map_err(ConnectFailure::from)?;
         let bound = self.bound(session).await?;
-        let turn = self.turn_of(bound.as_ref()).await;
-        self.admit_tokens(&serving, session, bound, tokens, turn).await
+        let lock = self.lock_for(bound.as_ref()).await;
+        self.admit_tokens(&serving, session, bound, tokens, lock).await
     }
 
     /// The channel that a session authorizes again.
@@ -415,9 +415,9 @@ impl Accounts {
         Ok(Some(bound.ok_or_else(gone)?))
     }
 
-    async fn turn_of(&self, channel: Option<&Channel>) -> Option<Turn<'_>> {
+    async fn lock_for(&self, channel: Option<&Channel>) -> Option<RenewalLock<'_>> {
         match channel {
-            Some(channel) => Some(self.renewer.turns.take(&channel.app, &channel.platform_id).await),
+            Some(channel) => Some(self.renewer.locks.take(&channel.app, &channel.platform_id).await),
             None => None,
         }
     }

@@ -38,7 +38,7 @@ impl Accounts {
         let contact = self
             .core
             .store()
-            .hear_of_contact(workspace, channel.id, person, self.core.now())
+            .update_contact(workspace, channel.id, person, self.core.now())
             .await?;
         contact.ok_or(ActError::NotFound)
     }

@@ -92,7 +92,7 @@ impl Accounts {
             }
             Err(error) => return Err(error.into()),
         };
-        let rules = serving.book.rules(&channel);
+        let rules = serving.policies.rules(&channel);
         findings.push(match region::admit(&rules, channel.country.as_deref()) {
             Ok(()) => Finding::good("region", channel.country.as_deref().unwrap_or("unknown country")),
             Err(refusal) => Finding::bad(

@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use weir_domain::channel::{Channel, ChannelStatus};
-use weir_domain::event::{ChannelTold, EventType};
+use weir_domain::event::{ChannelEventData, EventType};
 use weir_domain::record::{About, NewEvent};
 use weir_domain::time::Timestamp;
 use weir_store::StoreError;
@@ -40,11 +40,11 @@ impl Accounts {
         if !on_duty {
             // Another node has the duty. If this one takes over, it may repeat the other's last warnings, but misses
             // none.
-            self.looked(now.before(EVERY));
+            self.checked(now.before(EVERY));
             return Ok(0);
         }
-        let Some(from) = self.last_look() else {
-            self.looked(now);
+        let Some(from) = self.last_check() else {
+            self.checked(now);
             return Ok(0);
         };
         if now.since(from) < EVERY {
@@ -60,18 +60,18 @@ impl Accounts {
                 }
             }
         }
-        self.looked(now);
+        self.checked(now);
         Ok(warned)
     }
 
     /// When channels were last checked for warnings, if known.
-    fn last_look(&self) -> Option<Timestamp> {
-        *self.last_look.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last_check(&self) -> Option<Timestamp> {
+        *self.last_check.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Channels were checked, or the host was running to check them.
-    pub(crate) fn looked(&self, now: Timestamp) {
-        *self.last_look.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    pub(crate) fn checked(&self, now: Timestamp) {
+        *self.last_check.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     async fn warn(&self, channel: &Channel, from: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
@@ -80,13 +80,13 @@ impl Accounts {
         let (Some(days), true) = (days, is_usable) else {
             return Ok(false);
         };
-        let told = ChannelTold {
+        let data = ChannelEventData {
             channel: channel.clone().into(),
             reason: None,
             days_left: Some(days),
         };
         let kind = EventType::ChannelReauthorizationRequired;
-        let event = NewEvent::of(About::channel(channel), kind, &told);
+        let event = NewEvent::of(About::channel(channel), kind, &data);
         self.core.store.append_event(event, now).await?;
         tracing::warn!(channel.id = %channel.id, "The channel {} must be authorized again within {days} days", channel.id);
         Ok(true)
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_warning_is_given_once_and_after_a_long_sleep_only_the_last() {
+    fn warnings_are_given_once_newest_only() {
         let day = |days: u32| Timestamp::default().after(DAY * days);
         let hour = Duration::from_secs(3_600);
         let end = day(100);

@@ -91,7 +91,7 @@ impl Accounts {
             .await?
             .ok_or(ActError::NotFound)?;
         let serving = self.connectors.serving_of(&channel).await?;
-        let rules = serving.book.rules(&channel);
+        let rules = serving.policies.rules(&channel);
         let probed = rules
             .contents
             .iter()
@@ -100,7 +100,7 @@ impl Accounts {
         let conversation = self.probed(&serving, &channel, conversation, kind).await;
         let now = self.core.now();
         let view = ConversationView::of(&conversation, &channel, &rules, now);
-        let manifest = serving.book.manifest();
+        let manifest = serving.policies.manifest();
         let contents = rules
             .contents
             .iter()
@@ -142,8 +142,8 @@ impl Accounts {
     /// See [`ActError`].
     pub async fn channel_features(&self, channel: &Channel) -> Result<ChannelFeatures, ActError> {
         let serving = self.connectors.serving_of(channel).await?;
-        let rules = serving.book.rules(channel);
-        let manifest = serving.book.manifest();
+        let rules = serving.policies.rules(channel);
+        let manifest = serving.policies.manifest();
         Ok(ChannelFeatures {
             statuses: manifest.statuses,
             signals: signals(manifest),
@@ -177,7 +177,7 @@ impl Accounts {
             })?;
         match self.connectors.serving_of(&channel).await {
             Ok(serving) => {
-                let rules = serving.book.rules(&channel);
+                let rules = serving.policies.rules(&channel);
                 Ok(ConversationView::of(conversation, &channel, &rules, self.core.now()))
             }
             Err(NotServed::Store(error)) => Err(error),
@@ -194,11 +194,11 @@ impl Accounts {
         mut conversation: Conversation,
         kind: Option<ContentKind>,
     ) -> Conversation {
-        let rule = kind.and_then(|kind| serving.book.manifest().content_rule(kind));
-        let is_asked = rule.is_some_and(|rule| rule.probed && rule.kind == ContentKind::Image)
-            && serving.book.manifest().provides("probing")
+        let rule = kind.and_then(|kind| serving.policies.manifest().content_rule(kind));
+        let is_probed = rule.is_some_and(|rule| rule.probed && rule.kind == ContentKind::Image)
+            && serving.policies.manifest().provides("probing")
             && conversation.images_allowed.is_none();
-        if !is_asked {
+        if !is_probed {
             return conversation;
         }
         let facts = ConversationFacts::from(&conversation);

@@ -9,7 +9,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use sha2::{Digest, Sha256};
 use url::Url;
 use weir_domain::credential::{Credential, OtherAccount, Secret, Secrets, Tokens};
-use weir_domain::grant::Asked;
+use weir_domain::grant::WantedGrant;
 use weir_domain::manifest::{BodyEncoding, Oauth, Parameter, ParameterValue, TokenCall};
 use weir_domain::policy::{Request, RequestBody, may_authorize};
 use weir_domain::time::Timestamp;
@@ -39,7 +39,7 @@ pub(crate) enum TokenError {
     #[error("the OAuth calls are not granted; see the connector's missing grants")]
     NotGranted {
         /// The calls that carry them and are not granted.
-        missing: Vec<Asked>,
+        missing: Vec<WantedGrant>,
     },
     /// The manifest's data does not form a valid request.
     #[error("the connector's authorization data is unusable: {0}")]
@@ -110,7 +110,7 @@ fn granted<'s>(serving: &'s Serving, oauth: &Oauth) -> Result<&'s App, TokenErro
     if missing.is_empty() {
         Ok(&serving.app.app)
     } else {
-        let missing = Asked::all(missing, &serving.grants);
+        let missing = WantedGrant::all(missing, &serving.grants);
         Err(TokenError::NotGranted { missing })
     }
 }

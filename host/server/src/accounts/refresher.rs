@@ -3,7 +3,7 @@
 //! If the platform reports that the grant was revoked, the channel waits for a person; any other failure is retried.
 
 use weir_domain::channel::{Channel, ChannelStatus};
-use weir_domain::grant::Asked;
+use weir_domain::grant::WantedGrant;
 use weir_domain::id::ChannelId;
 use weir_domain::limits;
 use weir_domain::policy::Refusal;
@@ -66,7 +66,7 @@ impl Accounts {
         let channel = found
             .filter(|channel| channel.status != ChannelStatus::Deleted)
             .ok_or(ActError::NotFound)?;
-        match self.renewer.renew(&channel, Cause::Asked).await {
+        match self.renewer.renew(&channel, Cause::Requested).await {
             Ok(Renewed::Unwritten) | Err(RenewError::Unwritten) => return Err(RefreshError::Unwritten),
             Ok(Renewed::Written | Renewed::NotDue) => {}
             Err(error @ (RenewError::Entered | RenewError::NoRefreshToken)) => {
@@ -156,7 +156,7 @@ pub enum RefreshError {
         /// The reason.
         words: String,
         /// The grants that are missing.
-        missing: Vec<Asked>,
+        missing: Vec<WantedGrant>,
     },
     /// Any other error.
     #[error(transparent)]
@@ -190,18 +190,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_entered_token_is_said_to_need_no_renewal() {
+    async fn entered_token_needs_no_renewal() {
         let folder = tempfile::tempdir().expect("a directory");
         let host = crate::testing::with_echo(&folder).await;
         let channel = crate::testing::with_account(&host, "acme", &[]).await;
-        let said = host
+        let refused = host
             .accounts
             .refresh_now("default", channel.id)
             .await
             .expect_err("it cannot be renewed");
         assert!(
-            matches!(&said, RefreshError::NothingToRenew(words) if words.contains("a person enters")),
-            "{said}"
+            matches!(&refused, RefreshError::NothingToRenew(words) if words.contains("a person enters")),
+            "{refused}"
         );
         let channel = host.store().channel("default", channel.id).await.expect("a database");
         assert_eq!(channel.map(|channel| channel.status), Some(ChannelStatus::Connected));

@@ -29,7 +29,7 @@ use crate::core::persist::persist;
 /// How long a renewal waits for one on another node: a slow platform responds within that.
 const OTHERS: Duration = Duration::from_secs(20);
 /// How often it polls meanwhile.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+const RECHECK: Duration = Duration::from_millis(250);
 
 /// Renews credentials. Cheap to clone.
 #[derive(Clone)]
@@ -37,27 +37,27 @@ pub(crate) struct Renewer {
     core: Arc<Core>,
     connectors: Arc<Connectors>,
     credentials: Arc<Credentials>,
-    pub(super) turns: Arc<Turns>,
+    pub(super) locks: Arc<RenewalLocks>,
 }
 
 /// Accounts whose credential is being renewed, by app and the platform's id of the account: two renewals would each use
 /// the rotating refresh token, and a renewal concurrent with a new authorization could overwrite its token with the old
 /// grant's.
 #[derive(Debug, Default)]
-pub(crate) struct Turns(Mutex<HashMap<Account, Arc<tokio::sync::Mutex<()>>>>);
+pub(crate) struct RenewalLocks(Mutex<HashMap<Account, Arc<tokio::sync::Mutex<()>>>>);
 
 /// An account of an app.
 type Account = (String, String);
 
 /// The lock of one account, until it is dropped.
-pub(crate) struct Turn<'t> {
-    turns: &'t Turns,
+pub(crate) struct RenewalLock<'t> {
+    locks: &'t RenewalLocks,
     account: Account,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
-impl Turns {
-    pub(crate) async fn take(&self, app: &str, platform_id: &str) -> Turn<'_> {
+impl RenewalLocks {
+    pub(crate) async fn take(&self, app: &str, platform_id: &str) -> RenewalLock<'_> {
         let account = (app.to_owned(), platform_id.to_owned());
         let lock = Arc::clone(
             self.0
@@ -66,24 +66,24 @@ impl Turns {
                 .entry(account.clone())
                 .or_default(),
         );
-        Turn {
-            turns: self,
+        RenewalLock {
+            locks: self,
             account,
             guard: Some(lock.lock_owned().await),
         }
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for RenewalLock<'_> {
     fn drop(&mut self) {
-        let mut turns = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locks = self.locks.0.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.guard.take());
         // Kept while a caller waits for it, so that the map contains only accounts in progress.
-        if turns
+        if locks
             .get(&self.account)
             .is_some_and(|lock| Arc::strong_count(lock) == 1)
         {
-            turns.remove(&self.account);
+            locks.remove(&self.account);
         }
     }
 }
@@ -96,7 +96,7 @@ pub(super) enum Cause {
     /// The platform rejected this token.
     Refused(Secret),
     /// A caller requested it.
-    Asked,
+    Requested,
 }
 
 /// The result of a renewal.
@@ -186,7 +186,7 @@ impl Renewer {
             core,
             connectors,
             credentials,
-            turns: Arc::default(),
+            locks: Arc::default(),
         }
     }
 
@@ -217,12 +217,12 @@ impl Renewer {
     pub(super) async fn renew(&self, channel: &Channel, cause: Cause) -> Result<Renewed, RenewError> {
         let (renewer, channel) = (self.clone(), channel.clone());
         self.core
-            .detached((), async move { renewer.renew_in_turn(&channel, cause).await })
+            .detached((), async move { renewer.renew_locked(&channel, cause).await })
             .await
     }
 
-    async fn renew_in_turn(&self, channel: &Channel, cause: Cause) -> Result<Renewed, RenewError> {
-        let _turn = self.turns.take(&channel.app, &channel.platform_id).await;
+    async fn renew_locked(&self, channel: &Channel, cause: Cause) -> Result<Renewed, RenewError> {
+        let _lock = self.locks.take(&channel.app, &channel.platform_id).await;
         let old = match self.wanted(channel, &cause).await? {
             Ok(old) => old,
             Err(done) => return Ok(done),
@@ -231,7 +231,7 @@ impl Renewer {
             return match cause {
                 // The other node renews what is due.
                 Cause::Due(_) => Ok(Renewed::NotDue),
-                Cause::Refused(_) | Cause::Asked => Err(RenewError::Elsewhere),
+                Cause::Refused(_) | Cause::Requested => Err(RenewError::Elsewhere),
             };
         };
         // Read again: another node may have renewed it while this one waited, and used the refresh token for that.
@@ -256,15 +256,18 @@ impl Renewer {
         let old = self.credentials.of(channel).await?.ok_or(RenewError::NoCredential)?;
         Ok(match cause {
             Cause::Refused(token) if old.access_token != *token => Err(Renewed::Written),
-            Cause::Due(now) if !is_due(&old, *now) && !self.is_begun(channel).await? => Err(Renewed::NotDue),
+            Cause::Due(now) if !is_due(&old, *now) && !self.is_started(channel).await? => Err(Renewed::NotDue),
             _ => Ok(old),
         })
     }
 
     /// Whether an earlier renewal was not completed.
-    async fn is_begun(&self, channel: &Channel) -> Result<bool, StoreError> {
+    async fn is_started(&self, channel: &Channel) -> Result<bool, StoreError> {
         let store = self.core.store();
-        Ok(store.renewal_begun(&channel.workspace_id, channel.id).await?.is_some())
+        Ok(store
+            .renewal_started(&channel.workspace_id, channel.id)
+            .await?
+            .is_some())
     }
 
     /// Takes the lock for a channel's renewal among all nodes: two of them would each use the rotating refresh token.
@@ -279,7 +282,7 @@ impl Renewer {
             if lease.is_some() || matches!(cause, Cause::Due(_)) || Instant::now() >= end {
                 return Ok(lease);
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(RECHECK).await;
         }
     }
 
@@ -289,7 +292,7 @@ impl Renewer {
             return Err(RenewError::Unwritten);
         }
         let serving = self.connectors.serving_of(channel).await?;
-        let Authorization::Oauth(oauth) = &serving.book.manifest().authorization else {
+        let Authorization::Oauth(oauth) = &serving.policies.manifest().authorization else {
             return Err(RenewError::Entered);
         };
         let (Some(call), Some(refresh_token)) = (&oauth.refresh, &old.refresh_token) else {
@@ -371,15 +374,15 @@ mod tests {
 
     #[tokio::test]
     async fn an_account_is_renewed_by_one_at_a_time_and_then_forgotten() {
-        let turns = Turns::default();
-        let first = turns.take("app", "one").await;
+        let locks = RenewalLocks::default();
+        let first = locks.take("app", "one").await;
         // Another account does not wait.
-        drop(turns.take("app", "other").await);
-        let mut second = std::pin::pin!(turns.take("app", "one"));
+        drop(locks.take("app", "other").await);
+        let mut second = std::pin::pin!(locks.take("app", "one"));
         let polled = std::future::poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending()));
         assert!(polled.await, "the first still has its turn");
         drop(first);
         drop(second.await);
-        assert!(turns.0.lock().expect("not poisoned").is_empty());
+        assert!(locks.0.lock().expect("not poisoned").is_empty());
     }
 }

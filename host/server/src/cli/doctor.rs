@@ -462,7 +462,7 @@ mod tests {
     fn a_server_is_judged_with_a_remedy() {
         let ok = facts();
         assert_eq!(commits(&ok).as_deref(), Ok("synchronous_commit is on"));
-        assert!(connections(&ok).is_ok_and(|said| said.ends_with("enough for 5")));
+        assert!(connections(&ok).is_ok_and(|finding| finding.ends_with("enough for 5")));
         assert!(pooler(&ok).is_ok() && server_clock(-999).is_ok());
         let refused = [
             commits(&ServerFacts {
@@ -491,8 +491,8 @@ mod tests {
             "NTP",
         ];
         for (refused, remedy) in refused.into_iter().zip(remedies) {
-            let said = refused.expect_err(remedy);
-            assert!(said.contains(remedy), "{said}");
+            let finding = refused.expect_err(remedy);
+            assert!(finding.contains(remedy), "{finding}");
         }
         let named = ServerFacts {
             receivers: 1,

@@ -222,19 +222,19 @@ async fn fetched(url: &Url, access: &Access, signed: bool, output: &Output) -> R
         }
         status => return Err(unexpected(url, status)),
     };
-    let mut beside = url.clone();
-    beside.set_path(&format!("{}.minisig", url.path()));
+    let mut signature_url = url.clone();
+    signature_url.set_path(&format!("{}.minisig", url.path()));
     let signature = if signed {
-        let response = web.get(get(&beside, SIGNATURE_BYTES as u64)).await?;
+        let response = web.get(get(&signature_url, SIGNATURE_BYTES as u64)).await?;
         match response.status {
             200 => Some(signature(&response.body).ok_or_else(|| {
                 Failure::failed(format!(
-                    "{beside} is not a minisign signature; pass one with --signature"
+                    "{signature_url} is not a minisign signature; pass one with --signature"
                 ))
             })?),
             // Object stores that do not list their contents answer 403.
             403 | 404 | 410 => None,
-            status => return Err(unexpected(&beside, status)),
+            status => return Err(unexpected(&signature_url, status)),
         }
     } else {
         None

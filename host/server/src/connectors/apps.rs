@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use weir_domain::manifest::Manifest;
-use weir_domain::policy::{AppSettings, OriginMap, RuleBook};
+use weir_domain::policy::{AppSettings, OriginMap, PolicySet};
 use weir_store::{App, StoreError};
 
 use crate::core::Core;
@@ -19,19 +19,21 @@ pub(crate) struct Registered {
     pub(crate) clock: Arc<AppClock>,
     /// The rules of the version requested last: parsing them from a manifest is a large part of a webhook's processing
     /// time.
-    book: Mutex<Option<RuleBook>>,
+    policies: Mutex<Option<PolicySet>>,
 }
 
 impl Registered {
     /// The rules that a version of the connector declares, under this app's settings.
-    pub(crate) fn book(&self, manifest: &Arc<Manifest>) -> RuleBook {
+    pub(crate) fn policies(&self, manifest: &Arc<Manifest>) -> PolicySet {
         let offset = self.clock.offset();
-        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*book {
-            Some(book) if Arc::ptr_eq(book.manifest(), manifest) && book.clock() == offset => book.clone(),
+        let mut policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*policies {
+            Some(policies) if Arc::ptr_eq(policies.manifest(), manifest) && policies.clock() == offset => {
+                policies.clone()
+            }
             _ => {
-                let read = RuleBook::new(Arc::clone(manifest), self.app.settings.clone());
-                book.insert(read.with_clock(offset)).clone()
+                let read = PolicySet::new(Arc::clone(manifest), self.app.settings.clone());
+                policies.insert(read.with_clock(offset)).clone()
             }
         }
     }
@@ -144,7 +146,7 @@ impl Apps {
                 Some(clock) if app.origins.leads_to(clock) => Arc::default(),
                 _ => self.core.platform_clocks.of(&app.name),
             },
-            book: Mutex::default(),
+            policies: Mutex::default(),
             app,
         });
         let mut read = self.read.write().unwrap_or_else(PoisonError::into_inner);

@@ -10,7 +10,7 @@ use crate::connectors::Connectors;
 use crate::core::Core;
 
 /// How often other nodes' changes are polled: short enough that an operator does not notice the delay.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The cached values: apps, the versions that serve, and streams that keys opened.
 pub(crate) struct Caches {
@@ -41,11 +41,11 @@ impl Caches {
     ///
     /// # Errors
     /// The database failed; the next poll starts at the same position.
-    pub(crate) async fn look(&self, now: Instant) -> Result<(), StoreError> {
+    pub(crate) async fn refresh(&self, now: Instant) -> Result<(), StoreError> {
         let mut seen = self.seen.lock().await;
         let newer = self.core.store().revisions_after(seen.revision).await?;
         let last = newer.last().map(|last| last.revision);
-        let mut names = self.connectors.registry.due_again(now);
+        let mut names = self.connectors.registry.due_for_retry(now);
         for revision in newer {
             match revision.kind {
                 Revised::App => self.connectors.apps.forget(&revision.name),
@@ -86,26 +86,26 @@ mod tests {
     use crate::{Config, Host};
 
     /// Another host on the same database.
-    async fn beside(folder: &TempDir) -> Host {
+    async fn second_host(folder: &TempDir) -> Host {
         let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
-        host.caches.look(Instant::now()).await.expect("a database");
+        host.caches.refresh(Instant::now()).await.expect("a database");
         host
     }
 
     /// One host acts while the other polls, as its background task does.
     async fn while_looking<T>(there: &Host, act: impl Future<Output = T>) -> T {
-        let looks = async {
+        let refreshes = async {
             loop {
-                there.caches.look(Instant::now()).await.expect("a database");
+                there.caches.refresh(Instant::now()).await.expect("a database");
                 tokio::task::yield_now().await;
             }
         };
         tokio::select! {
             done = act => {
-                there.caches.look(Instant::now()).await.expect("a database");
+                there.caches.refresh(Instant::now()).await.expect("a database");
                 done
             }
-            () = looks => unreachable!("polling does not end"),
+            () = refreshes => unreachable!("polling does not end"),
         }
     }
 
@@ -115,25 +115,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_secret_that_another_host_changed_is_read_again() {
+    async fn changed_secret_is_reloaded() {
         let folder = TempDir::new().expect("a directory");
         let here = with_echo(&folder).await;
-        let there = beside(&folder).await;
-        let hears = async |text: &str| there.inbound.receive("echo", webhook(&there, text)).await.is_ok();
-        assert!(hears("one").await);
+        let there = second_host(&folder).await;
+        let receives = async |text: &str| there.inbound.receive("echo", webhook(&there, text)).await.is_ok();
+        assert!(receives("one").await);
         let mut app = here.store().app("echo").await.expect("a database").expect("an app");
         app.secrets = [("webhook_secret".to_owned(), vec![Secret::new("another")])].into();
         app.updated_at = here.now();
         here.connectors.apps.put(app).await.expect("an app");
-        there.caches.look(Instant::now()).await.expect("a database");
-        assert!(!hears("two").await, "the old secret is no longer valid");
+        there.caches.refresh(Instant::now()).await.expect("a database");
+        assert!(!receives("two").await, "the old secret is no longer valid");
     }
 
     #[tokio::test]
     async fn versions_that_another_host_changed_serve_here_too() {
         let folder = TempDir::new().expect("a directory");
         let here = with_echo(&folder).await;
-        let there = beside(&folder).await;
+        let there = second_host(&folder).await;
         let next = here
             .connectors
             .install(component("variants/echo-upgrade"), None, None, false)
@@ -145,8 +145,8 @@ mod tests {
             rule: CanaryRule::default(),
             since: here.now(),
         };
-        let begun = here.rollout.begin_canary("echo", &next, canary);
-        while_looking(&there, begun).await.expect("a canary");
+        let started = here.rollout.begin_canary("echo", &next, canary);
+        while_looking(&there, started).await.expect("a canary");
         let versions = there.connectors.registry.versions("echo").expect("versions");
         assert!(versions.canary_of(&next).is_some());
         assert_eq!(serves(&there).await, before);
@@ -161,7 +161,7 @@ mod tests {
         let reason = "it crashed";
         let quarantined = here.store().quarantine_version("echo", &before, reason, here.now());
         quarantined.await.expect("a database");
-        there.caches.look(Instant::now()).await.expect("a database");
+        there.caches.refresh(Instant::now()).await.expect("a database");
         assert!(there.connectors.serving("echo").await.is_err(), "it is quarantined");
         let again = here.rollout.promote("echo", &before);
         while_looking(&there, again).await.expect("it serves again");
@@ -169,10 +169,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_active_version_that_does_not_load_is_no_readiness_and_tried_again() {
+    async fn unloadable_active_version_is_retried() {
         let folder = TempDir::new().expect("a directory");
         let here = with_echo(&folder).await;
-        let there = beside(&folder).await;
+        let there = second_host(&folder).await;
         let before = serves(&there).await;
         let bytes = component("variants/echo-upgrade");
         let staged = here
@@ -185,7 +185,7 @@ mod tests {
         let act = VersionAct::Promote;
         let active = here.store().activate_version("echo", next, act, "", here.now()).await;
         assert!(active.expect("a database").is_some());
-        there.caches.look(Instant::now()).await.expect("a database");
+        there.caches.refresh(Instant::now()).await.expect("a database");
         assert_eq!(serves(&there).await, before, "a fallback is better than none");
         let amiss = there.ready().await.expect_err("it is not what is active").to_string();
         assert!(amiss.contains(next.as_str()), "{amiss}");
@@ -194,10 +194,10 @@ mod tests {
             .keep_component(&staged.digest, bytes)
             .await
             .expect("a database");
-        there.caches.look(Instant::now()).await.expect("a database");
+        there.caches.refresh(Instant::now()).await.expect("a database");
         assert_eq!(serves(&there).await, before, "it waits");
         let later = Instant::now() + Duration::from_secs(10);
-        there.caches.look(later).await.expect("a database");
+        there.caches.refresh(later).await.expect("a database");
         assert_eq!(serves(&there).await, *next);
         assert!(there.ready().await.is_ok());
     }
@@ -206,7 +206,7 @@ mod tests {
     async fn what_a_newer_version_changes_stops_no_cache() {
         let folder = TempDir::new().expect("a directory");
         let here = with_echo(&folder).await;
-        let there = beside(&folder).await;
+        let there = second_host(&folder).await;
         let record = rusqlite::Connection::open(folder.path().join("weir.db")).expect("a file");
         let newer =
             "INSERT INTO revisions (kind, name, revision) SELECT 'theme', 'dark', max(revision) + 1 FROM revisions";
@@ -214,8 +214,8 @@ mod tests {
         let mut app = here.store().app("echo").await.expect("a database").expect("an app");
         app.secrets = [("webhook_secret".to_owned(), vec![Secret::new("another")])].into();
         here.connectors.apps.put(app).await.expect("an app");
-        there.caches.look(Instant::now()).await.expect("a database");
-        let heard = there.inbound.receive("echo", webhook(&there, "hello")).await;
-        assert!(heard.is_err(), "the old secret is no longer valid");
+        there.caches.refresh(Instant::now()).await.expect("a database");
+        let received = there.inbound.receive("echo", webhook(&there, "hello")).await;
+        assert!(received.is_err(), "the old secret is no longer valid");
     }
 }

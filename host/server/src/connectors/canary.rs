@@ -143,7 +143,7 @@ impl CanaryRun {
     }
 
     /// The database did not accept them.
-    pub(crate) fn count_again(&self) {
+    pub(crate) fn recount(&self) {
         self.is_counted.store(true, Ordering::Relaxed);
     }
 

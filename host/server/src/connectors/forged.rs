@@ -35,7 +35,7 @@ impl RefusedWebhooks {
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Rejections {
     refused: RefusedWebhooks,
     logged_at: Timestamp,
     not_logged: u64,
@@ -43,10 +43,10 @@ struct Kept {
 
 /// Rejected webhooks, by app.
 #[derive(Debug, Default)]
-pub(crate) struct ForgedWebhooks(Mutex<BTreeMap<String, Kept>>);
+pub(crate) struct ForgedWebhooks(Mutex<BTreeMap<String, Rejections>>);
 
 impl ForgedWebhooks {
-    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Rejections>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -54,7 +54,7 @@ impl ForgedWebhooks {
     pub(crate) fn refused(&self, app: &str, reason: &str, now: Timestamp) {
         let mut all = self.kept();
         let is_first = !all.contains_key(app);
-        let kept = all.entry(app.to_owned()).or_insert_with(|| Kept {
+        let kept = all.entry(app.to_owned()).or_insert_with(|| Rejections {
             refused: RefusedWebhooks {
                 count: 0,
                 last_at: now,

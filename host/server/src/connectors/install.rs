@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_domain::grant::{self, Asked, Grant, Grants};
+use weir_domain::grant::{self, Grant, Grants, WantedGrant};
 use weir_domain::manifest::Manifest;
 use weir_domain::time::Timestamp;
 use weir_egress::{Egress, NoBodies};
@@ -50,7 +50,7 @@ pub enum GrantError {
     #[error(
         "no version of the connector requests the grants at {0:?}; a grant must match a requested one, with the same or fewer origins"
     )]
-    Unasked(Vec<usize>),
+    Unrequested(Vec<usize>),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -69,7 +69,7 @@ pub struct Inspection {
     /// Its manifest.
     pub manifest: Manifest,
     /// The grants that it requests.
-    pub wanted: Vec<Asked>,
+    pub wanted: Vec<WantedGrant>,
 }
 
 impl Connectors {
@@ -146,12 +146,12 @@ impl Connectors {
         let mut answered = vec![&meant.manifest];
         answered.extend(versions.iter().map(|known| &known.manifest));
         let granted: Vec<Grant> = granted.into_iter().map(|grant| grant.on_terms_of(&answered)).collect();
-        let unasked = grant::unasked(
+        let unrequested = grant::unrequested(
             &granted,
             &versions.iter().map(|known| &known.manifest).collect::<Vec<_>>(),
         );
-        if !unasked.is_empty() {
-            return Err(GrantError::Unasked(unasked));
+        if !unrequested.is_empty() {
+            return Err(GrantError::Unrequested(unrequested));
         }
         let before = self.core.store.grants(connector).await?;
         let grants = before.answered(&meant.manifest, granted);
@@ -226,7 +226,7 @@ pub async fn inspect(bytes: Bytes, signature: Option<&str>, trusted: &TrustedKey
         digest,
         size: bytes.len() as u64,
         signature,
-        wanted: Asked::all(Grants::wanted_by(&manifest), &Grants::default()),
+        wanted: WantedGrant::all(Grants::wanted_by(&manifest), &Grants::default()),
         manifest,
     })
 }
@@ -240,7 +240,7 @@ pub async fn load_alone(bytes: Bytes) -> Result<Connector, InstallError> {
     let host = weir_runtime::context::Host {
         egress: Egress::new(weir_egress::Config::default()).map_err(|error| refused(&error))?,
         bodies: Arc::new(NoBodies),
-        clock: Arc::new(Nobody),
+        clock: Arc::new(NoClock),
         observer: Arc::new(NoObserver),
     };
     let runtime = Runtime::start(weir_runtime::Settings::default(), host).map_err(|error| refused(&error))?;
@@ -248,9 +248,9 @@ pub async fn load_alone(bytes: Bytes) -> Result<Connector, InstallError> {
 }
 
 /// The host's side of a runtime for inspection.
-struct Nobody;
+struct NoClock;
 
-impl Clock for Nobody {
+impl Clock for NoClock {
     fn now(&self) -> Timestamp {
         Timestamp::default()
     }

@@ -19,7 +19,7 @@ use weir_domain::id::ChannelId;
 use weir_domain::limits;
 use weir_domain::manifest::{RateScope, RouteClass};
 use weir_domain::policy::rate::{Departures, Pace};
-use weir_domain::policy::{Rate, RuleBook};
+use weir_domain::policy::{PolicySet, Rate};
 use weir_egress::Departure;
 use weir_runtime::context::{Pacer, TooLong};
 use weir_store::{self as store, SharedRate, Store};
@@ -56,10 +56,10 @@ const COUNTED_TOGETHER: u32 = 100;
 pub(crate) const NODES_AT_START: u32 = 64;
 
 /// The longest wait of a request before it queries the database again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const RECHECK: Duration = Duration::from_secs(1);
 
 /// Delay before a request retries an unreachable database.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
+const QUERY_DELAY: Duration = Duration::from_millis(500);
 
 impl Record {
     fn shared(rates: &[(Bucket, Rate)]) -> Vec<SharedRate> {
@@ -88,10 +88,10 @@ impl Record {
                     Duration::ZERO
                 }
                 // The server's clock may be set meanwhile.
-                Ok(store::Leave::At(at)) => at.saturating_sub(now).min(LOOK_AGAIN),
+                Ok(store::Leave::At(at)) => at.saturating_sub(now).min(RECHECK),
                 Err(error) => {
                     tracing::debug!(%error, "A request waits for the database, which counts it");
-                    ASK_AGAIN
+                    QUERY_DELAY
                 }
             };
             tokio::time::sleep(wait).await;
@@ -207,10 +207,10 @@ impl Pacers {
     pub(crate) fn of(
         self: &Arc<Self>,
         app: &str,
-        book: &RuleBook,
+        policies: &PolicySet,
         channel: Option<(ChannelId, &PolicyOverride)>,
     ) -> ChannelPacer {
-        let declared = &book.untightened().rates;
+        let declared = &policies.untightened().rates;
         let mut rates: Vec<_> = declared
             .iter()
             .enumerate()
@@ -233,7 +233,7 @@ impl Pacers {
         // A limit that the operator tightened for one channel is counted for that channel: it must not slow down the
         // others.
         if let Some((id, policy)) = channel.filter(|(_, policy)| policy.rate_permits.is_some()) {
-            let tightened = book.tightened(policy);
+            let tightened = policies.tightened(policy);
             rates.extend(tightened.rates.iter().enumerate().map(|(rule, rate)| {
                 let (rate, is_divided) = self.share(rate);
                 let bucket = Bucket {
@@ -390,7 +390,7 @@ struct Leaving {
     /// Its numbers among the departures, from when it leaves until it is answered.
     numbers: Vec<u64>,
     /// The wait for the database, which is queried when no local limit applies.
-    asks: Option<Pin<Box<dyn Future<Output = Vec<u64>> + Send>>>,
+    lookup: Option<Pin<Box<dyn Future<Output = Vec<u64>> + Send>>>,
     /// Its numbers among the departures of all hosts.
     recorded: Vec<u64>,
 }
@@ -404,7 +404,7 @@ impl Leaving {
             waits: None,
             gives_way: true,
             numbers: Vec::new(),
-            asks: None,
+            lookup: None,
             recorded: Vec::new(),
         }
     }
@@ -448,7 +448,7 @@ impl Leaving {
 
 impl Departure for Leaving {
     fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.asks.is_none() {
+        if self.lookup.is_none() {
             ready!(self.poll_here(context));
             let Some(Record(store)) = &self.pacers.record else {
                 return Poll::Ready(());
@@ -457,10 +457,10 @@ impl Departure for Leaving {
             if shared.is_empty() {
                 return Poll::Ready(());
             }
-            self.asks = Some(Box::pin(Record::leave(Arc::clone(store), shared)));
+            self.lookup = Some(Box::pin(Record::leave(Arc::clone(store), shared)));
         }
-        if let Some(asks) = &mut self.asks {
-            self.recorded = ready!(asks.as_mut().poll(context));
+        if let Some(lookup) = &mut self.lookup {
+            self.recorded = ready!(lookup.as_mut().poll(context));
         }
         Poll::Ready(())
     }

@@ -1,6 +1,6 @@
 //! Obstacles to promoting a version.
 
-use weir_domain::grant::{Asked, Grants};
+use weir_domain::grant::{Grants, WantedGrant};
 use weir_store::{StoreError, Version};
 
 /// Why a version was not promoted.
@@ -25,7 +25,7 @@ pub enum PromoteError {
         /// The version.
         version: String,
         /// The undecided grants.
-        missing: Vec<Asked>,
+        missing: Vec<WantedGrant>,
     },
     /// It already serves, or still does.
     #[error("{connector} {version} serves; promote another version first, or roll it back")]
@@ -118,19 +118,19 @@ pub(crate) fn check_grants(version: &Version, grants: &Grants) -> Result<(), Pro
     Err(PromoteError::Missing {
         connector: version.manifest.name.clone(),
         version: version.manifest.version.clone(),
-        missing: Asked::all(missing, grants),
+        missing: WantedGrant::all(missing, grants),
     })
 }
 
 /// The names of a few grants, for one line.
-fn names(asked: &[Asked]) -> String {
+fn names(requested: &[WantedGrant]) -> String {
     const SHOWN: usize = 5;
-    let names: Vec<_> = asked
+    let names: Vec<_> = requested
         .iter()
         .take(SHOWN)
-        .map(|asked| asked.grant.route.as_str())
+        .map(|requested| requested.grant.route.as_str())
         .collect();
-    let more = asked.len().saturating_sub(SHOWN);
+    let more = requested.len().saturating_sub(SHOWN);
     let names = names.join(", ");
     if more > 0 {
         format!("{names} and {more} more")

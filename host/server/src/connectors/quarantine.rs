@@ -85,11 +85,11 @@ impl Quarantine {
         }
         let reason = match end.honeytoken {
             Some(place) => {
-                let told = format!(
+                let explanation = format!(
                     "its honeytoken was seen in {place}, in a call of `{}`",
                     end.kind.as_str()
                 );
-                self.quarantine(end.connector, end.version, |_| Some(told))
+                self.quarantine(end.connector, end.version, |_| Some(explanation))
             }
             None => {
                 let last = format!("in `{}`: {}", end.kind.as_str(), end.outcome);

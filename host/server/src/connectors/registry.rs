@@ -40,7 +40,7 @@ pub(crate) struct Registry {
     /// continues counting.
     pub(crate) counter: String,
     /// The loaded versions, as stored: by node and connector.
-    told: tokio::sync::Mutex<BTreeMap<(String, String), Vec<String>>>,
+    reported: tokio::sync::Mutex<BTreeMap<(String, String), Vec<String>>>,
     /// The accounts held in the database, as far as this process has read: by connector, the versions and the reason.
     held: Mutex<HashMap<String, BTreeMap<String, String>>>,
     /// One change at a time, so that database and memory stay consistent.
@@ -49,7 +49,7 @@ pub(crate) struct Registry {
 
 /// Delays before a version is loaded again: the first, doubled each time, and the longest. The cause may be lost bytes
 /// or lack of memory: neither clears at once, and loading costs seconds of processor time.
-const LOAD_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+const LOAD_RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 
 /// Why a version could not be loaded.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ struct LoadFailure {
     /// Whether it is the active one, which receives all webhooks.
     is_active: bool,
     wait: Duration,
-    again_at: Instant,
+    retry_at: Instant,
 }
 
 impl Registry {
@@ -78,7 +78,7 @@ impl Registry {
             failed: Mutex::default(),
             canary_runs,
             counter: core.node.id(),
-            told: tokio::sync::Mutex::default(),
+            reported: tokio::sync::Mutex::default(),
             held: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         };
@@ -183,12 +183,12 @@ impl Registry {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name.to_owned(), Arc::new(next));
         // For the node that waits to promote one of them.
-        let mut told = self.told.lock().await;
+        let mut reported = self.reported.lock().await;
         let key = (core.node.id(), name.to_owned());
-        if told.get(&key) != Some(&loaded) {
+        if reported.get(&key) != Some(&loaded) {
             store.note_loaded(&key.0, name, loaded.clone()).await?;
-            told.retain(|(node, _), _| *node == key.0);
-            told.insert(key, loaded);
+            reported.retain(|(node, _), _| *node == key.0);
+            reported.insert(key, loaded);
         }
         Ok(())
     }
@@ -222,9 +222,9 @@ impl Registry {
     }
 
     /// The connectors of which a version is to be loaded again at `now`.
-    pub(crate) fn due_again(&self, now: Instant) -> BTreeSet<String> {
+    pub(crate) fn due_for_retry(&self, now: Instant) -> BTreeSet<String> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = failed.iter().filter(|(_, failure)| failure.again_at <= now);
+        let due = failed.iter().filter(|(_, failure)| failure.retry_at <= now);
         due.map(|((name, _), _)| name.clone()).collect()
     }
 
@@ -248,12 +248,12 @@ impl Registry {
         if let Some(reason) = failure {
             let wait = before
                 .as_ref()
-                .map_or(LOAD_AGAIN.0, |before| (before.wait * 2).min(LOAD_AGAIN.1));
+                .map_or(LOAD_RETRY.0, |before| (before.wait * 2).min(LOAD_RETRY.1));
             let failure = LoadFailure {
                 reason,
                 is_active: version.stage == VersionStage::Active,
                 wait,
-                again_at: Instant::now() + wait,
+                retry_at: Instant::now() + wait,
             };
             failed.insert(key, failure);
         }

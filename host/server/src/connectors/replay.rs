@@ -15,7 +15,7 @@ use weir_store::{StoreError, TranscriptFilter, TranscriptRecord};
 use crate::connectors::Connectors;
 use crate::connectors::apps::Registered;
 use crate::connectors::promotion::PromoteError;
-use crate::connectors::transcripts::Taken;
+use crate::connectors::transcripts::PendingTranscript;
 
 /// Which calls are replayed.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub struct Replay {
 
 impl Connectors {
     /// Stores a recorded call, and replays it against a canary that shadows.
-    pub(crate) async fn keep_transcript(&self, taken: Taken) {
+    pub(crate) async fn keep_transcript(&self, taken: PendingTranscript) {
         let id: TranscriptId = self.core.mint.id(self.core.now());
         let versions = self.registry.versions(&taken.connector);
         if let Some(versions) = &versions
@@ -204,7 +204,7 @@ mod tests {
         let folder = tempfile::TempDir::new().expect("a directory");
         let host = with_echo(&folder).await;
         let serving = host.connectors.serving("echo").await.expect("it serves");
-        let now = Manifest::clone(serving.book.manifest());
+        let now = Manifest::clone(serving.policies.manifest());
         let mut before = now.clone();
         let Some(Proof::Hmac {
             signature, timestamp, ..

@@ -33,7 +33,7 @@ use crate::core::Core;
 
 /// Dead letters from the time when no version could translate them.
 #[async_trait]
-pub(crate) trait Kept: Send + Sync {
+pub(crate) trait DeadLetterReplay: Send + Sync {
     /// Translates the dead letters of a connector's apps since `since`, oldest first. Ends early if the version that
     /// serves now is quarantined too.
     ///
@@ -46,12 +46,16 @@ pub(crate) trait Kept: Send + Sync {
 pub struct Rollout {
     core: Arc<Core>,
     connectors: Arc<Connectors>,
-    kept: Arc<dyn Kept>,
+    dead_letters: Arc<dyn DeadLetterReplay>,
 }
 
 impl Rollout {
-    pub(crate) fn new(core: Arc<Core>, connectors: Arc<Connectors>, kept: Arc<dyn Kept>) -> Self {
-        Self { core, connectors, kept }
+    pub(crate) fn new(core: Arc<Core>, connectors: Arc<Connectors>, dead_letters: Arc<dyn DeadLetterReplay>) -> Self {
+        Self {
+            core,
+            connectors,
+            dead_letters,
+        }
     }
 
     /// Starts a canary, or changes its share or rule.
@@ -59,7 +63,7 @@ impl Rollout {
     /// # Errors
     /// See [`PromoteError`]; the previous versions continue to serve.
     pub async fn begin_canary(&self, connector: &str, version: &str, canary: Canary) -> Result<Version, PromoteError> {
-        let _turn = self.version_turn().await?;
+        let _lock = self.version_lock().await?;
         let versions = self.connectors.registry.versions(connector);
         let versions = versions.ok_or_else(|| PromoteError::NothingActive {
             connector: connector.to_owned(),
@@ -82,7 +86,7 @@ impl Rollout {
     /// # Errors
     /// See [`PromoteError`]; the previous version continues to serve.
     pub async fn promote(&self, connector: &str, version: &str) -> Result<Version, PromoteError> {
-        let _turn = self.version_turn().await?;
+        let _lock = self.version_lock().await?;
         let taker = self.ready_version(connector, version, true).await?;
         let intent = self.intent(connector, VersionAct::Promote, version, version);
         self.carry_out(connector, intent, taker).await
@@ -95,7 +99,7 @@ impl Rollout {
     /// # Errors
     /// See [`PromoteError`]; the previous versions continue to serve.
     pub async fn roll_back(&self, connector: &str, version: &str, reason: &str) -> Result<Version, PromoteError> {
-        let _turn = self.version_turn().await?;
+        let _lock = self.version_lock().await?;
         let versions = self.connectors.registry.versions(connector);
         let versions = versions.ok_or_else(|| not_found(connector, version))?;
         if versions.canary_of(version).is_some() {
@@ -141,7 +145,7 @@ impl Rollout {
     /// # Errors
     /// [`PromoteError::NotFound`], [`PromoteError::Serves`] or [`PromoteError::Owns`].
     pub async fn retire(&self, connector: &str, version: &str) -> Result<Version, PromoteError> {
-        let _turn = self.version_turn().await?;
+        let _lock = self.version_lock().await?;
         let (name, number) = (connector.to_owned(), version.to_owned());
         match self
             .core
@@ -164,7 +168,7 @@ impl Rollout {
     }
 
     /// Takes the lock for changing versions. Interrupted changes are settled first.
-    async fn version_turn(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
+    async fn version_lock(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
         let turn = self.connectors.registry.changing.lock().await;
         self.settle_open_changes().await?;
         Ok(turn)
@@ -256,7 +260,7 @@ impl Rollout {
                     registry.follow(&self.core, runtime, quarantine, &other).await?;
                 }
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(RECHECK).await;
         }
     }
 
@@ -368,9 +372,9 @@ impl Rollout {
         self.core.wakes.callers();
         tracing::info!(connector, version, "{connector} {version} serves");
         if let Some(since) = quarantined_at {
-            let (kept, connector) = (Arc::clone(&self.kept), connector.to_owned());
+            let (dead_letters, connector) = (Arc::clone(&self.dead_letters), connector.to_owned());
             tokio::spawn(async move {
-                if let Err(error) = kept.replay(&connector, since).await {
+                if let Err(error) = dead_letters.replay(&connector, since).await {
                     tracing::error!("Dead letters of {connector} wait for the next replay: {error}");
                 }
             });
@@ -430,7 +434,7 @@ impl Rollout {
     /// To be called at the start, before any request is served: completes or undoes interrupted changes, and ends the
     /// run of a canary that failed before the process ended.
     pub(crate) async fn resume_versions(&self) -> Result<(), StoreError> {
-        let _turn = self.version_turn().await?;
+        let _lock = self.version_lock().await?;
         for (connector, versions) in self.connectors.registry.all() {
             if let Some(canary_run) = &versions.canary_run
                 && let Some(reason) = canary_run.failed(self.core.now())
@@ -448,7 +452,7 @@ impl Rollout {
 /// after ten, and compiling takes time too.
 const NODES: Duration = Duration::from_secs(30);
 /// How often it polls meanwhile.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+const RECHECK: Duration = Duration::from_millis(250);
 /// Number of a connector's version changes that are searched and shown.
 pub(crate) const TIMELINE: u32 = 200;
 

@@ -7,7 +7,7 @@ use weir_domain::channel::Channel;
 use weir_domain::credential::Secrets;
 use weir_domain::grant::Grants;
 use weir_domain::message::MessageError;
-use weir_domain::policy::RuleBook;
+use weir_domain::policy::PolicySet;
 use weir_runtime::{CallError, Connector};
 use weir_store::{StateWrite, StoreError};
 
@@ -25,7 +25,7 @@ pub(crate) struct Serving {
     pub(crate) versions: Arc<VersionSet>,
     pub(crate) connector: Connector,
     pub(crate) grants: Arc<Grants>,
-    pub(crate) book: RuleBook,
+    pub(crate) policies: PolicySet,
 }
 
 /// Why no version serves an app.
@@ -117,7 +117,7 @@ impl Connectors {
 
     /// Why the version that [`Connectors::installed`] returned may not run; `None` if it may.
     pub(crate) fn quarantined(&self, serving: &Serving) -> Option<NotServed> {
-        let manifest = serving.book.manifest();
+        let manifest = serving.policies.manifest();
         let reason = self.quarantine.reason(&manifest.name, &manifest.version)?;
         Some(NotServed::Quarantined {
             connector: manifest.name.clone(),
@@ -162,7 +162,7 @@ impl Connectors {
     /// The platform's rates for a channel.
     pub(crate) fn pacer(&self, serving: &Serving, channel: &Channel) -> Arc<ChannelPacer> {
         let whose = Some((channel.id, &channel.policy));
-        Arc::new(self.pacers.of(&channel.app, &serving.book, whose))
+        Arc::new(self.pacers.of(&channel.app, &serving.policies, whose))
     }
 
     /// The URL to which the platform sends the webhooks of an app.
@@ -193,7 +193,7 @@ impl Serving {
     fn of(app: Arc<Registered>, versions: Arc<VersionSet>) -> Self {
         let loaded = &versions.active;
         Self {
-            book: app.book(loaded.connector.manifest()),
+            policies: app.policies(loaded.connector.manifest()),
             connector: loaded.connector.clone(),
             grants: Arc::clone(&loaded.grants),
             versions,
@@ -204,7 +204,7 @@ impl Serving {
     /// Another version of the same.
     pub(crate) fn by(&self, loaded: &Loaded) -> Self {
         Self {
-            book: self.app.book(loaded.connector.manifest()),
+            policies: self.app.policies(loaded.connector.manifest()),
             connector: loaded.connector.clone(),
             grants: Arc::clone(&loaded.grants),
             versions: Arc::clone(&self.versions),
@@ -226,7 +226,7 @@ impl Serving {
 
     /// The version's number.
     pub(crate) fn version(&self) -> &str {
-        &self.book.manifest().version
+        &self.policies.manifest().version
     }
 }
 

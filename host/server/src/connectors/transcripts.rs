@@ -16,7 +16,7 @@ use weir_runtime::context::{RecordedTranscript, Recording};
 
 /// A recorded call, to be stored.
 #[derive(Debug)]
-pub(crate) struct Taken {
+pub(crate) struct PendingTranscript {
     pub(super) connector: String,
     pub(super) version: String,
     pub(super) kind: CallKind,
@@ -32,16 +32,16 @@ pub(crate) struct Transcripts {
     /// Number of calls kept for each connector; 0 records none.
     pub(super) ring: u32,
     /// Number of each kind in the second that began then.
-    taken: Mutex<HashMap<CallKind, (Instant, u32)>>,
-    told: mpsc::Sender<Taken>,
+    sampled: Mutex<HashMap<CallKind, (Instant, u32)>>,
+    sender: mpsc::Sender<PendingTranscript>,
 }
 
 impl Transcripts {
-    pub(crate) fn new(ring: u32, told: mpsc::Sender<Taken>) -> Self {
+    pub(crate) fn new(ring: u32, sender: mpsc::Sender<PendingTranscript>) -> Self {
         Self {
             ring,
-            taken: Mutex::default(),
-            told,
+            sampled: Mutex::default(),
+            sender,
         }
     }
 
@@ -51,8 +51,8 @@ impl Transcripts {
             return Recording::Off;
         }
         let now = Instant::now();
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let (began, count) = taken.entry(kind).or_insert((now, 0));
+        let mut sampled = self.sampled.lock().unwrap_or_else(PoisonError::into_inner);
+        let (began, count) = sampled.entry(kind).or_insert((now, 0));
         if now.duration_since(*began) >= Duration::from_secs(1) {
             (*began, *count) = (now, 0);
         }
@@ -69,7 +69,7 @@ impl Transcripts {
         if recorded.json.len() > limits::TRANSCRIPT_BYTES {
             return;
         }
-        let taken = Taken {
+        let sampled = PendingTranscript {
             connector: recorded.connector.to_owned(),
             version: recorded.version.to_owned(),
             kind: recorded.kind,
@@ -78,14 +78,14 @@ impl Transcripts {
             crashed: recorded.crashed,
             json: recorded.json.clone(),
         };
-        let _ = self.told.try_send(taken);
+        let _ = self.sender.try_send(sampled);
     }
 }
 
 /// A channel for recorded calls: its sender and its receiver.
-pub(crate) fn begin(ring: u32) -> (Arc<Transcripts>, mpsc::Receiver<Taken>) {
-    let (told, taken) = mpsc::channel(limits::TRANSCRIPTS_WAITING);
-    (Arc::new(Transcripts::new(ring, told)), taken)
+pub(crate) fn begin(ring: u32) -> (Arc<Transcripts>, mpsc::Receiver<PendingTranscript>) {
+    let (sender, sampled) = mpsc::channel(limits::TRANSCRIPTS_WAITING);
+    (Arc::new(Transcripts::new(ring, sender)), sampled)
 }
 
 #[cfg(test)]
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn so_many_of_each_kind_are_written_down_in_a_second_and_all_that_break_off() {
+    async fn sampling_is_bounded_and_keeps_crashes() {
         let (transcripts, _taken) = begin(10);
         let wanted = |kind| {
             let wanted = std::iter::repeat_with(|| transcripts.recording(kind)).take(100);

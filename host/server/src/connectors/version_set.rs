@@ -194,7 +194,7 @@ impl Owners {
     }
 
     /// A version owns an account's state from now on: it took it over, or wrote to it first.
-    pub(crate) fn hand(&self, app: &str, account: &str, to: &str) {
+    pub(crate) fn assign(&self, app: &str, account: &str, to: &str) {
         let mut owned = self.0.write().unwrap_or_else(PoisonError::into_inner);
         owned.give((app.to_owned(), account.to_owned()), to);
     }
@@ -202,7 +202,7 @@ impl Owners {
     /// The same, if it had no owner.
     pub(crate) fn begin(&self, app: &str, account: &str, by: &str) {
         if self.of(app, account).is_none() {
-            self.hand(app, account, by);
+            self.assign(app, account, by);
         }
     }
 }
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn first_write_during_a_read_counts() {
         let owners = Owners::default();
-        owners.hand("app", "deleted", "1.0.0");
+        owners.assign("app", "deleted", "1.0.0");
         let since = owners.0.read().expect("not poisoned").noted;
         owners.begin("app", "new", "1.0.0");
         let mut owned = owners.0.write().expect("not poisoned");

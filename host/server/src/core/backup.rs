@@ -95,14 +95,14 @@ pub fn copy(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     if to.exists() {
         return Err(BackupError::Taken(to.to_owned()));
     }
-    let beside = beside(to);
-    let marker = begin(&beside)?;
+    let sibling_path = sibling_path(to);
+    let marker = begin(&sibling_path)?;
     kill_point("backup.begun");
-    let copied = fill(data, &beside).and_then(|copied| {
-        std::fs::remove_file(beside.join(MARKER)).map_err(at(&beside))?;
-        sync(&beside)?;
+    let copied = fill(data, &sibling_path).and_then(|copied| {
+        std::fs::remove_file(sibling_path.join(MARKER)).map_err(at(&sibling_path))?;
+        sync(&sibling_path)?;
         kill_point("backup.complete");
-        std::fs::rename(&beside, to).map_err(at(to))?;
+        std::fs::rename(&sibling_path, to).map_err(at(to))?;
         kill_point("backup.moved");
         sync(
             to.parent()
@@ -113,7 +113,7 @@ pub fn copy(data: &Path, to: &Path) -> Result<Copied, BackupError> {
     });
     if copied.is_err() {
         // If this fails, the marker identifies the remainder.
-        let _ = std::fs::remove_dir_all(&beside);
+        let _ = std::fs::remove_dir_all(&sibling_path);
     }
     drop(marker);
     copied.map(|copied| Copied {
@@ -123,7 +123,7 @@ pub fn copy(data: &Path, to: &Path) -> Result<Copied, BackupError> {
 }
 
 /// Where a backup is written before it is complete.
-fn beside(to: &Path) -> PathBuf {
+fn sibling_path(to: &Path) -> PathBuf {
     let mut name = to.file_name().unwrap_or_default().to_owned();
     name.push(".incomplete");
     to.with_file_name(name)
@@ -368,7 +368,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a directory");
         let (data, to) = data(&folder);
         // Files left by a run that was killed after it copied the database.
-        let left = beside(&to);
+        let left = sibling_path(&to);
         drop(begin(&left).expect("a directory"));
         std::fs::copy(folder::record(&data), folder::record(&left)).expect("a database");
         assert!(!to.exists());
@@ -383,7 +383,7 @@ mod tests {
     fn concurrent_backups_are_refused() {
         let folder = tempfile::tempdir().expect("a directory");
         let (data, to) = data(&folder);
-        let running = begin(&beside(&to)).expect("a directory");
+        let running = begin(&sibling_path(&to)).expect("a directory");
         assert!(matches!(copy(&data, &to), Err(BackupError::Running(_))));
         drop(running);
         copy(&data, &to).expect("no host is running");

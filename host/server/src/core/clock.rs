@@ -3,7 +3,7 @@
 //! A followed clock is read a few times a second and advances at the system's pace in between unless it is paused. Both
 //! clocks may step: a person or a time server sets the system's. A sleeper must then recheck its deadline, a task
 //! scheduled before a backward step must not wait longer because of it, and leased work must not be treated as expired
-//! after a forward step. `Core::look_at_clock` ensures this.
+//! after a forward step. `Core::check_clock` ensures this.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -22,7 +22,7 @@ pub(crate) const FOLLOW_EVERY: Duration = Duration::from_millis(100);
 /// How long the followed clock may take to respond at the start.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 /// How often the system's clock is compared with the monotonic clock.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Larger than a response's latency and than what a time server slews between two readings; a larger difference is a
 /// step.
 const STEP: Duration = Duration::from_secs(1);
@@ -86,7 +86,7 @@ impl HostClock {
     }
 
     /// Reads the clock: `reading` for a followed clock, `None` for the system's.
-    pub fn look(&self, reading: Option<Reading>) -> Look {
+    pub fn measure(&self, reading: Option<Reading>) -> ClockCheck {
         let at = Instant::now();
         let source = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let expected = match source {
@@ -108,7 +108,7 @@ impl HostClock {
         };
         let (Source::System { seen: shown, .. } | Source::Followed { read: shown, .. } | Source::Stopped(shown)) =
             source;
-        Look {
+        ClockCheck {
             source,
             shown,
             step: step(expected, shown, tolerance),
@@ -116,14 +116,14 @@ impl HostClock {
     }
 
     /// Continues from a reading.
-    pub fn accept(&self, look: Look) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = look.source;
+    pub fn accept(&self, clock_check: ClockCheck) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = clock_check.source;
     }
 }
 
 /// One reading of a clock, and whether the clock was stepped.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct ClockCheck {
     source: Source,
     /// The time read.
     pub shown: Timestamp,
@@ -229,12 +229,12 @@ mod tests {
     fn a_followed_clock_goes_on_from_what_was_read_and_tells_a_step() {
         let clock = HostClock::system();
         let see = |now: Timestamp, runs| {
-            let look = clock.look(Some(Reading {
+            let clock_check = clock.measure(Some(Reading {
                 now_ms: now.as_millis(),
                 runs,
             }));
-            clock.accept(look);
-            look.step
+            clock.accept(clock_check);
+            clock_check.step
         };
         let there = Timestamp::from_millis(1_000_000_000);
         assert!(
@@ -255,23 +255,23 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_more_than_a_time_server_slews_and_told_until_it_is_accepted() {
+    fn clock_step_is_reported_until_accepted() {
         let here = Timestamp::from_millis(1_000_000_000);
-        for (read, told) in [
+        for (read, is_reported) in [
             (here, None),
             (here.before(STEP), None),
             (here.after(STEP), None),
             (here.after(HOUR), Some(Step::Forward(HOUR))),
             (here.before(HOUR), Some(Step::Back(HOUR))),
         ] {
-            assert_eq!(step(here, read, STEP), told, "{read}");
+            assert_eq!(step(here, read, STEP), is_reported, "{read}");
         }
         let clock = HostClock::system();
-        assert_eq!(clock.look(None).step, None);
+        assert_eq!(clock.measure(None).step, None);
         let elsewhere = Reading { now_ms: 0, runs: true };
-        assert!(clock.look(Some(elsewhere)).step.is_some());
+        assert!(clock.measure(Some(elsewhere)).step.is_some());
         assert!(
-            clock.look(Some(elsewhere)).step.is_some(),
+            clock.measure(Some(elsewhere)).step.is_some(),
             "the first step was not accepted"
         );
     }

@@ -66,10 +66,10 @@ mod tests {
         let core = core(&folder);
         let slots = Arc::new(Semaphore::new(1));
         let permit = Arc::clone(&slots).try_acquire_owned().expect("a slot");
-        let (go_on, told) = oneshot::channel::<()>();
+        let (go_on, finished) = oneshot::channel::<()>();
         let (ended, end) = oneshot::channel();
         let mut caller = Box::pin(core.detached(permit, async move {
-            told.await.expect("sent");
+            finished.await.expect("sent");
             ended.send(()).expect("waited for");
         }));
         let polled = std::future::poll_fn(|context| Poll::Ready(caller.as_mut().poll(context).is_pending()));

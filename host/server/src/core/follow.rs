@@ -18,20 +18,20 @@ impl Core {
     ///
     /// # Errors
     /// The database failed; the next reading detects the same step.
-    pub(crate) async fn look_at_clock(&self, said: Option<Reading>) -> Result<MutexGuard<'_, ()>, StoreError> {
-        let turn = self.clock_turn.lock().await;
-        if said.is_none() && self.config.clock.is_some() {
-            return Ok(turn);
+    pub(crate) async fn check_clock(&self, reading: Option<Reading>) -> Result<MutexGuard<'_, ()>, StoreError> {
+        let guard = self.clock_lock.lock().await;
+        if reading.is_none() && self.config.clock.is_some() {
+            return Ok(guard);
         }
-        let look = self.clock.look(said.or_else(|| clock::of_record(self.store())));
-        if let Some(step) = look.step {
-            self.set_right(step, look.shown).await?;
+        let clock_check = self.clock.measure(reading.or_else(|| clock::of_record(self.store())));
+        if let Some(step) = clock_check.step {
+            self.set_right(step, clock_check.shown).await?;
         }
-        self.clock.accept(look);
-        if look.step.is_some() {
+        self.clock.accept(clock_check);
+        if clock_check.step.is_some() {
             self.wakes.all();
         }
-        Ok(turn)
+        Ok(guard)
     }
 
     /// The clock was stepped and shows `now`: adjusts scheduled and leased work.

@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dashboard_the_alerts_and_the_documentation_speak_of_metrics_that_are_there() {
+    fn documented_metrics_exist() {
         let metrics = Metrics::default();
         metrics.webhook("stored");
         metrics.events_in("stored", 1);

@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_locked_record_is_asked_again_and_not_for_ever() {
+    async fn locked_database_is_retried_within_bounds() {
         let (written, tries) = failing(3, locked).await;
         assert_eq!((written.is_ok(), tries), (true, 4));
         let unknown = || StoreError::Unknown {

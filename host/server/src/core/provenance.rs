@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn unsigned_and_strangers_components_are_taken_only_where_the_operator_says_so() {
+    fn untrusted_components_need_operator_consent() {
         let (ours, theirs) = (keys(1), keys(2));
         let text = sign(&theirs, b"component");
         let trusted = trusting(&ours);

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loop_is_stalled_once_it_is_silent_for_longer_than_it_may_be() {
+    fn silent_loop_counts_as_stalled() {
         let pulses = Pulses::default();
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);

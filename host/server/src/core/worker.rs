@@ -62,11 +62,11 @@ impl<W: Work> Worker<W> {
     /// The database failed.
     pub async fn round(&self, now: Timestamp) -> Result<usize, StoreError> {
         let mut tasks = JoinSet::new();
-        let begun = self.begin(&mut tasks, now).await?;
+        let started = self.begin(&mut tasks, now).await?;
         while let Some(ended) = tasks.join_next().await {
             self.report(ended);
         }
-        Ok(begun)
+        Ok(started)
     }
 
     /// Works until `stop` is cancelled, then finishes the items in progress. Reports to `lives` on each iteration that
@@ -81,7 +81,7 @@ impl<W: Work> Worker<W> {
         let mut tasks = JoinSet::new();
         while !stop.is_cancelled() {
             lives();
-            let sleep = self.look(&mut tasks, now()).await;
+            let sleep = self.poll(&mut tasks, now()).await;
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = wake.notified() => {}
@@ -98,8 +98,8 @@ impl<W: Work> Worker<W> {
     }
 
     /// Starts the due items, and returns how long there is nothing more to do.
-    async fn look(&self, tasks: &mut JoinSet<()>, now: Timestamp) -> Duration {
-        let looked = async {
+    async fn poll(&self, tasks: &mut JoinSet<()>, now: Timestamp) -> Duration {
+        let checked = async {
             while tasks.len() < self.bound {
                 // A poll takes a small part of a lease, and usually finds nothing.
                 match self.work.next_due().await? {
@@ -113,7 +113,7 @@ impl<W: Work> Worker<W> {
             // Full: the next event is the end of an item.
             Ok::<_, StoreError>(IDLE)
         };
-        looked.await.unwrap_or_else(|error| {
+        checked.await.unwrap_or_else(|error| {
             tracing::error!("The {} cannot poll for work: {error}", self.work.name());
             FAILED
         })
@@ -124,13 +124,13 @@ impl<W: Work> Worker<W> {
         let span = trace_span!("lease", worker = self.work.name(), items = field::Empty);
         let leasing = self.work.lease(u32::try_from(room).unwrap_or(u32::MAX), now);
         let items = leasing.instrument(span.clone()).await?;
-        let begun = items.len();
-        span.record("items", begun);
+        let started = items.len();
+        span.record("items", started);
         for item in items {
             let work = Arc::clone(&self.work);
             tasks.spawn(async move { work.work(item).await });
         }
-        Ok(begun)
+        Ok(started)
     }
 
     fn report(&self, ended: Result<(), tokio::task::JoinError>) {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_round_takes_no_more_than_the_bound_and_a_broken_item_takes_no_other_with_it() {
+    async fn round_is_bounded_and_isolates_failures() {
         let numbers = Arc::new(Numbers::default());
         *numbers.waiting.lock().expect("not poisoned") = (0..10).collect();
         let worker = Worker::new(Arc::clone(&numbers), 4);

@@ -13,7 +13,7 @@ use axum::response::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use weir_domain::limits;
 
-use super::problem::{Answer, COME_BACK, Problem};
+use super::problem::{ApiResult, COME_BACK, Problem};
 use super::{Api, body, codes};
 
 /// Routes whose files are larger than the per-request memory limit; they read the body themselves and then call
@@ -21,7 +21,7 @@ use super::{Api, body, codes};
 const STREAMED: [&str; 2] = ["/v1/media", "/v1/connectors"];
 
 /// The layer around every route that requires a key.
-pub(crate) async fn detach(State(api): State<Api>, request: Request, next: Next) -> Answer<Response> {
+pub(crate) async fn detach(State(api): State<Api>, request: Request, next: Next) -> ApiResult<Response> {
     if request.method().is_safe() || is_streamed(&request) {
         return Ok(next.run(request).await);
     }
@@ -39,12 +39,12 @@ pub(crate) fn is_streamed(request: &Request) -> bool {
 
 impl Api {
     /// Runs a request to completion.
-    pub(crate) async fn act<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Answer<T> {
+    pub(crate) async fn act<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> ApiResult<T> {
         self.detached(&self.acts, work).await
     }
 
     /// A slot for one more return from a platform's consent page.
-    pub(crate) fn callback_slot(&self) -> Answer<OwnedSemaphorePermit> {
+    pub(crate) fn callback_slot(&self) -> ApiResult<OwnedSemaphorePermit> {
         slot_of(&self.callbacks)
     }
 
@@ -52,13 +52,13 @@ impl Api {
         &self,
         slots: &Arc<Semaphore>,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Answer<T> {
+    ) -> ApiResult<T> {
         let slot = slot_of(slots)?;
         Ok(self.host.core.detached(slot, work).await)
     }
 }
 
-fn slot_of(slots: &Arc<Semaphore>) -> Answer<OwnedSemaphorePermit> {
+fn slot_of(slots: &Arc<Semaphore>) -> ApiResult<OwnedSemaphorePermit> {
     Arc::clone(slots).try_acquire_owned().map_err(|_| {
         Problem::of(&codes::HOST_BUSY)
             .detail("the host is processing its maximum number of requests")

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::Json as Answered;
+use axum::Json as JsonBody;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,7 +19,7 @@ use super::body::Json;
 use super::caller::{ConnectorsWrite, May, Read};
 use super::codes;
 use super::list::List;
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use crate::Host;
 use crate::connectors::apps::PutAppError;
 use crate::connectors::forged::RefusedWebhooks;
@@ -122,7 +122,7 @@ impl AppView {
 
 /// List apps
 #[utoipa::path(get, path = "/v1/apps", tag = "apps", responses((status = 200, body = List<AppView>)))]
-pub(crate) async fn list(caller: May<Read>, State(host): State<Host>) -> Answer<Answered<List<AppView>>> {
+pub(crate) async fn list(caller: May<Read>, State(host): State<Host>) -> ApiResult<JsonBody<List<AppView>>> {
     let apps = host.store().apps().await?;
     let ours = apps.into_iter().filter(|app| app.workspace_id == caller.workspace_id());
     Ok(List::whole(ours.map(|app| AppView::of(app, &host)).collect()))
@@ -135,13 +135,13 @@ pub(crate) async fn get(
     caller: May<Read>,
     State(host): State<Host>,
     Path(name): Path<String>,
-) -> Answer<Answered<AppView>> {
+) -> ApiResult<JsonBody<AppView>> {
     let app = host
         .store()
         .app(&name)
         .await?
         .filter(|app| app.workspace_id == caller.workspace_id());
-    Ok(Answered(AppView::of(
+    Ok(JsonBody(AppView::of(
         app.ok_or_else(|| Problem::no_such("app"))?,
         &host,
     )))
@@ -155,7 +155,7 @@ pub(crate) async fn put(
     State(host): State<Host>,
     Path(name): Path<String>,
     Json(body): Json<PutApp>,
-) -> Answer<Answered<AppView>> {
+) -> ApiResult<JsonBody<AppView>> {
     if !is_name(&name) {
         return Err(Problem::parameter(
             "name",
@@ -218,7 +218,7 @@ pub(crate) async fn put(
         "connector": app.connector, "origins": app.origins, "secrets": app.secrets.keys().collect::<Vec<_>>(),
     });
     record(&host, &caller, "app.put", &name, changed).await;
-    Ok(Answered(AppView::of(app, &host)))
+    Ok(JsonBody(AppView::of(app, &host)))
 }
 
 /// A new secret, and how long the previous one remains valid.
@@ -250,7 +250,7 @@ pub(crate) async fn rotate(
     State(host): State<Host>,
     Path(name): Path<String>,
     Json(body): Json<RotateSecrets>,
-) -> Answer<Answered<AppView>> {
+) -> ApiResult<JsonBody<AppView>> {
     let overlap = body.overlap_s.unwrap_or(OVERLAP_S);
     if overlap > LONGEST_OVERLAP_S {
         return Err(Problem::member(
@@ -280,11 +280,11 @@ pub(crate) async fn rotate(
     host.connectors.apps.put(app.clone()).await?;
     let changed = serde_json::json!({ "secrets": names, "old_secrets_until": app.old_secrets_until });
     record(&host, &caller, "app.rotate_secrets", &name, changed).await;
-    Ok(Answered(AppView::of(app, &host)))
+    Ok(JsonBody(AppView::of(app, &host)))
 }
 
 /// Refuses secrets that no platform issues in this form; see [`Secret::check`].
-fn check(name: &str, texts: &[Secret]) -> Answer<()> {
+fn check(name: &str, texts: &[Secret]) -> ApiResult<()> {
     for text in texts {
         // The name is the caller's own, and may contain any character: escaped as in RFC 6901.
         let pointer = format!("/secrets/{}", name.replace('~', "~0").replace('/', "~1"));

@@ -1,6 +1,6 @@
 //! The audit log of changes.
 
-use axum::Json as Answered;
+use axum::Json as JsonBody;
 use axum::extract::State;
 use serde::Serialize;
 use serde_json::Value;
@@ -12,7 +12,7 @@ use weir_store::AuditEntry;
 use super::body::Params;
 use super::caller::{Admin, May};
 use super::list::{List, Paging};
-use super::problem::Answer;
+use super::problem::ApiResult;
 use crate::Host;
 
 /// One entry of the audit log.
@@ -37,7 +37,7 @@ pub(crate) async fn list(
     caller: May<Admin>,
     State(host): State<Host>,
     Params(paging): Params<Paging>,
-) -> Answer<Answered<List<AuditView>>> {
+) -> ApiResult<JsonBody<List<AuditView>>> {
     let listed = host.store().audit_log(caller.workspace_id(), paging.page()?).await?;
     Ok(List::of(listed, |entry| AuditView {
         at: entry.at,

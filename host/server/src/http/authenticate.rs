@@ -9,12 +9,12 @@ use axum::response::Response;
 use super::Api;
 use super::caller::ClientAddress;
 use super::identify::{caller_of, cookie};
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use super::standing::Standing;
 use crate::core::codes;
 
 /// Passes a request with a valid key or session on, with its [`Caller`] as an extension.
-pub(crate) async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) -> Answer<Response> {
+pub(crate) async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) -> ApiResult<Response> {
     let now = api.host.now();
     match caller_of(&api, request.headers(), !request.method().is_safe(), now).await? {
         Ok((caller, session)) => {

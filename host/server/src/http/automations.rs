@@ -1,6 +1,6 @@
 //! Messages that the platform sends automatically.
 
-use axum::Json as Answered;
+use axum::Json as JsonBody;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use super::body::Json;
 use super::caller::{ChannelsWrite, InChannels, May, Read};
 use super::channels::find;
 use super::list::List;
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use crate::Host;
 
 /// Longest name of a kind, and of a platform's id: the host's limits for names and ids.
@@ -55,7 +55,7 @@ pub(crate) struct PutAutomation {
 
 /// The automatic message that was stored.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Put {
+pub(crate) struct AutomationPut {
     /// The platform's id, if it assigns one.
     id: Option<String>,
 }
@@ -80,7 +80,7 @@ pub(crate) async fn list(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
     Path((id, kind)): Path<(String, String)>,
-) -> Answer<Answered<List<AutomationView>>> {
+) -> ApiResult<JsonBody<List<AutomationView>>> {
     let channel = find(&host, &caller, channel_id(&id)?).await?;
     let found = host.accounts.automations(&channel, word(&kind)?).await?;
     Ok(List::whole(found.into_iter().map(AutomationView::of).collect()))
@@ -88,13 +88,13 @@ pub(crate) async fn list(
 
 /// Create or replace an automatic message, or switch its kind
 #[utoipa::path(put, path = "/v1/channels/{id}/automations/{kind}", operation_id = "put_automation", tag = "channels",
-    params(("id" = ChannelId, Path), ("kind" = String, Path)), request_body = PutAutomation, responses((status = 200, body = Put)))]
+    params(("id" = ChannelId, Path), ("kind" = String, Path)), request_body = PutAutomation, responses((status = 200, body = AutomationPut)))]
 pub(crate) async fn put(
     caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
     Path((id, kind)): Path<(String, String)>,
     Json(body): Json<PutAutomation>,
-) -> Answer<Answered<Put>> {
+) -> ApiResult<JsonBody<AutomationPut>> {
     let channel = find(&host, &caller, channel_id(&id)?).await?;
     let automation = Automation {
         kind: word(&kind)?.to_owned(),
@@ -106,7 +106,7 @@ pub(crate) async fn put(
     let put = host.accounts.put_automation(&channel, &automation).await?;
     let changed = json!({ "kind": automation.kind, "id": put, "enabled": automation.enabled });
     record(&host, &caller, "automation.put", &id, changed).await;
-    Ok(Answered(Put { id: put }))
+    Ok(JsonBody(AutomationPut { id: put }))
 }
 
 /// Delete an automatic message
@@ -117,7 +117,7 @@ pub(crate) async fn remove(
     caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
     Path((id, kind, automation)): Path<(String, String, String)>,
-) -> Answer<StatusCode> {
+) -> ApiResult<StatusCode> {
     let channel = find(&host, &caller, channel_id(&id)?).await?;
     if automation.len() > NAME_BYTES.1 {
         return Err(Problem::no_such("automatic message"));
@@ -130,11 +130,11 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn channel_id(text: &str) -> Answer<ChannelId> {
+fn channel_id(text: &str) -> ApiResult<ChannelId> {
     text.parse().map_err(|_| Problem::no_such("channel"))
 }
 
-fn word(kind: &str) -> Answer<&str> {
+fn word(kind: &str) -> ApiResult<&str> {
     let is_word = !kind.is_empty()
         && kind.len() <= NAME_BYTES.0
         && kind.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');

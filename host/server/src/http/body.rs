@@ -19,7 +19,7 @@ use tower_http::timeout::TimeoutError;
 use weir_domain::limits;
 
 use super::codes;
-use super::problem::{Answer, COME_BACK, Problem};
+use super::problem::{ApiResult, COME_BACK, Problem};
 use crate::http::share::Share;
 
 /// A JSON body of at most [`limits::API_BODY_BYTES`].
@@ -28,7 +28,7 @@ pub(crate) struct Json<T>(pub(crate) T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Answer<Self> {
+    async fn from_request(request: Request, _: &S) -> ApiResult<Self> {
         if !is_json(request.headers()) {
             return Err(Problem::of(&codes::UNSUPPORTED_MEDIA_TYPE)
                 .detail("this route requires a JSON body; send Content-Type: application/json"));
@@ -44,7 +44,7 @@ pub(crate) struct MaybeJson<T>(pub(crate) T);
 impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeJson<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Answer<Self> {
+    async fn from_request(request: Request, _: &S) -> ApiResult<Self> {
         let typed = request.headers().contains_key(CONTENT_TYPE);
         let json = is_json(request.headers());
         let bytes = read(request.into_body(), limits::API_BODY_BYTES).await?;
@@ -71,7 +71,7 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Reads a whole body, bounded in bytes and time.
-pub(crate) async fn read(body: axum::body::Body, limit: usize) -> Answer<Bytes> {
+pub(crate) async fn read(body: axum::body::Body, limit: usize) -> ApiResult<Bytes> {
     let whole = Limited::new(body, limit).collect();
     match tokio::time::timeout(limits::REQUEST_BODY, whole).await {
         Err(_) => Err(Problem::of(&codes::REQUEST_TIMEOUT)),
@@ -111,7 +111,7 @@ pub(crate) async fn read_within<K: Eq + Hash + Clone + Send + 'static>(
     limit: usize,
     time: Duration,
     mut share: Share<K>,
-) -> Answer<Bytes> {
+) -> ApiResult<Bytes> {
     let busy = || Problem::of(&codes::HOST_BUSY).retry_after(COME_BACK);
     let too_large =
         || Problem::of(&codes::BODY_TOO_LARGE).detail(format_args!("this route accepts at most {limit} bytes"));
@@ -140,7 +140,7 @@ pub(crate) async fn read_within<K: Eq + Hash + Clone + Send + 'static>(
 }
 
 /// Reads a JSON document into a type.
-pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<T> {
     let mut document = serde_json::Deserializer::from_slice(bytes);
     let value: T = serde_path_to_error::deserialize(&mut document).map_err(|error| {
         let pointer = pointer(error.path());
@@ -248,7 +248,7 @@ pub(crate) struct Params<T>(pub(crate) T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
         let query = parts.uri.query().unwrap_or_default();
         let pairs = url::form_urlencoded::parse(query.as_bytes());
         serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs))
@@ -263,7 +263,7 @@ pub(crate) struct Named<I>(pub(crate) I);
 impl<I: FromStr<Err: std::fmt::Display>, S: Send + Sync> FromRequestParts<S> for Named<I> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
         let Path(text) = Path::<String>::from_request_parts(parts, state)
             .await
             .map_err(|_| Problem::of(&codes::NOT_FOUND).detail("the path is not valid UTF-8"))?;
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_said_to_be_none() {
+    fn non_json_body_is_reported() {
         for body in ["", "{", "{\"size\":1} x", "\u{0}", "nul"] {
             assert_eq!(no(body).0, "invalid_json", "{body:?}");
         }

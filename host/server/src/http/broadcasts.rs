@@ -12,7 +12,7 @@ use weir_domain::policy::Refusal;
 use super::body::{self, Json};
 use super::caller::{InChannels, May, MessagesWrite};
 use super::channels::find;
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use super::types::message::Content;
 use crate::Host;
 
@@ -40,7 +40,7 @@ pub(crate) async fn create(
     caller: May<MessagesWrite, InChannels>,
     State(host): State<Host>,
     Json(body): Json<Broadcast>,
-) -> Answer<Infallible> {
+) -> ApiResult<Infallible> {
     let channel = find(&host, &caller, body.channel_id).await?;
     let refusal = Refusal::BroadcastNotSupported;
     let problem = Problem::refusal(&refusal);

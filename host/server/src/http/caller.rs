@@ -8,7 +8,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use weir_domain::caller::{Caller, Denied, Scope};
 
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use crate::core::codes;
 
 /// The source address of a request; set by [`crate::serve`].
@@ -73,7 +73,7 @@ impl<W, E> Deref for May<W, E> {
 impl<W: Wanted, E: Extent, S: Send + Sync> FromRequestParts<S> for May<W, E> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
         let caller = parts.extensions.get::<Caller>().cloned().ok_or(Denied::Unknown)?;
         E::judge(&caller, W::SCOPE)?;
         Ok(Self(caller, PhantomData))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json as Answered;
+use axum::Json as JsonBody;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -18,7 +18,7 @@ use super::caller::{ChannelsWrite, InChannels, May, Read};
 use super::codes;
 use super::connect_sessions;
 use super::list::{List, Paging};
-use super::problem::{Answer, COME_BACK, Problem};
+use super::problem::{ApiResult, COME_BACK, Problem};
 use super::types::channel::{Channel, PolicyOverride};
 use crate::Host;
 use crate::accounts::channel_test::{ChannelTest, TestError};
@@ -71,7 +71,7 @@ pub(crate) struct QueueView {
 }
 
 /// The channel of this id, if it is the caller's.
-pub(crate) async fn find(host: &Host, caller: &Caller, id: ChannelId) -> Answer<channel::Channel> {
+pub(crate) async fn find(host: &Host, caller: &Caller, id: ChannelId) -> ApiResult<channel::Channel> {
     let channel = host.store().channel(caller.workspace_id(), id).await?;
     channel
         .filter(|_| caller.sees(Some(id)))
@@ -85,7 +85,7 @@ pub(crate) async fn list(
     State(host): State<Host>,
     Params(which): Params<Which>,
     Params(paging): Params<Paging>,
-) -> Answer<Answered<List<Channel>>> {
+) -> ApiResult<JsonBody<List<Channel>>> {
     let listed = host
         .store()
         .channels(
@@ -104,8 +104,8 @@ pub(crate) async fn get(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
-) -> Answer<Answered<Channel>> {
-    Ok(Answered(find(&host, &caller, id).await?.into()))
+) -> ApiResult<JsonBody<Channel>> {
+    Ok(JsonBody(find(&host, &caller, id).await?.into()))
 }
 
 /// Change a channel
@@ -116,7 +116,7 @@ pub(crate) async fn patch(
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
     Json(body): Json<Patch>,
-) -> Answer<Answered<Channel>> {
+) -> ApiResult<JsonBody<Channel>> {
     let channel = find(&host, &caller, id).await?;
     check(&body)?;
     if body
@@ -145,10 +145,10 @@ pub(crate) async fn patch(
         .await?;
     let channel = channel.ok_or_else(|| Problem::no_such("channel"))?;
     record(&host, &caller, "channel.update", &id.to_string(), changed).await;
-    Ok(Answered(channel.into()))
+    Ok(JsonBody(channel.into()))
 }
 
-fn check(patch: &Patch) -> Answer<()> {
+fn check(patch: &Patch) -> ApiResult<()> {
     if patch
         .name
         .as_ref()
@@ -194,14 +194,14 @@ pub(crate) async fn delete(
     caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
-) -> Answer<Answered<Channel>> {
+) -> ApiResult<JsonBody<Channel>> {
     let channel = host
         .accounts
         .delete_channel(&caller, id)
         .await?
         .ok_or_else(|| Problem::no_such("channel"))?;
     record(&host, &caller, "channel.delete", &id.to_string(), serde_json::json!({})).await;
-    Ok(Answered(channel.into()))
+    Ok(JsonBody(channel.into()))
 }
 
 /// Renew a channel's credential now
@@ -213,10 +213,10 @@ pub(crate) async fn refresh(
     caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
-) -> Answer<Answered<Channel>> {
+) -> ApiResult<JsonBody<Channel>> {
     find(&host, &caller, id).await?;
     host.accounts.refresh_now(caller.workspace_id(), id).await?;
-    Ok(Answered(find(&host, &caller, id).await?.into()))
+    Ok(JsonBody(find(&host, &caller, id).await?.into()))
 }
 
 /// Run diagnostics on a channel
@@ -226,7 +226,7 @@ pub(crate) async fn diagnostics(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
-) -> Answer<Answered<List<Finding>>> {
+) -> ApiResult<JsonBody<List<Finding>>> {
     find(&host, &caller, id).await?;
     Ok(List::whole(host.accounts.diagnose(caller.workspace_id(), id).await?))
 }
@@ -281,7 +281,7 @@ pub(crate) async fn entry_points(
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
     Params(carried): Params<Carried>,
-) -> Answer<Answered<List<EntryPointLink>>> {
+) -> ApiResult<JsonBody<List<EntryPointLink>>> {
     let channel = find(&host, &caller, id).await?;
     let links = host
         .accounts
@@ -298,12 +298,12 @@ pub(crate) async fn catch_up(
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
     MaybeJson(body): MaybeJson<CatchUp>,
-) -> Answer<Answered<CaughtUp>> {
+) -> ApiResult<JsonBody<CaughtUp>> {
     find(&host, &caller, id).await?;
     let caught_up = host.history.catch_up(caller.workspace_id(), id, body.since).await?;
-    let asked = serde_json::json!({ "since": body.since });
-    record(&host, &caller, "channel.catch_up", &id.to_string(), asked).await;
-    Ok(Answered(CaughtUp {
+    let audit_detail = serde_json::json!({ "since": body.since });
+    record(&host, &caller, "channel.catch_up", &id.to_string(), audit_detail).await;
+    Ok(JsonBody(CaughtUp {
         stored: caught_up.recorded.stored,
         known: caught_up.recorded.duplicates,
         gaps: caught_up
@@ -324,11 +324,11 @@ pub(crate) async fn queue(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
-) -> Answer<Answered<QueueView>> {
+) -> ApiResult<JsonBody<QueueView>> {
     find(&host, &caller, id).await?;
     let queue = host.store().queue(caller.workspace_id(), id).await?;
     let age = |since: Timestamp| u64::try_from(host.now().since(since).as_millis()).unwrap_or(u64::MAX);
-    Ok(Answered(QueueView {
+    Ok(JsonBody(QueueView {
         depth: queue.depth,
         oldest_at: queue.oldest_at,
         oldest_age_ms: queue.oldest_at.map(age),
@@ -342,9 +342,9 @@ pub(crate) async fn features(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
-) -> Answer<Answered<ChannelFeatures>> {
+) -> ApiResult<JsonBody<ChannelFeatures>> {
     let channel = find(&host, &caller, id).await?;
-    Ok(Answered(host.accounts.channel_features(&channel).await?))
+    Ok(JsonBody(host.accounts.channel_features(&channel).await?))
 }
 
 /// The test.
@@ -363,9 +363,9 @@ pub(crate) async fn begin_test(
     caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
-) -> Answer<Answered<ChannelTest>> {
+) -> ApiResult<JsonBody<ChannelTest>> {
     let channel = find(&host, &caller, id).await?;
-    Ok(Answered(host.accounts.begin_test(&channel).await?))
+    Ok(JsonBody(host.accounts.begin_test(&channel).await?))
 }
 
 /// Show the progress of a channel test
@@ -376,9 +376,9 @@ pub(crate) async fn read_test(
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
     Params(which): Params<WhichTest>,
-) -> Answer<Answered<ChannelTest>> {
+) -> ApiResult<JsonBody<ChannelTest>> {
     let channel = find(&host, &caller, id).await?;
-    Ok(Answered(host.accounts.test(&channel, &which.reference).await?))
+    Ok(JsonBody(host.accounts.test(&channel, &which.reference).await?))
 }
 
 impl From<RefreshError> for Problem {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json as Answered;
+use axum::Json as JsonBody;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use super::audit::record;
 use super::body::{Json, Named};
 use super::caller::{ChannelsWrite, InChannels, May, Read};
 use super::codes;
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use crate::Host;
 use crate::accounts::connect::{ConnectError, NewSession};
 
@@ -48,7 +48,7 @@ pub(crate) struct Begin {
 /// A new authorization of a channel.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct BeginAgain {
+pub(crate) struct ReauthorizeChannel {
     /// The final destination of the browser.
     redirect_url: Option<String>,
 }
@@ -114,7 +114,7 @@ pub(crate) async fn create(
     caller: May<ChannelsWrite>,
     State(host): State<Host>,
     Json(body): Json<Begin>,
-) -> Answer<(StatusCode, Answered<SessionView>)> {
+) -> ApiResult<(StatusCode, JsonBody<SessionView>)> {
     let app = body.app.clone();
     let new = NewSession {
         app: body.app,
@@ -133,7 +133,7 @@ pub(crate) async fn create(
         serde_json::json!({ "app": app }),
     )
     .await;
-    Ok((StatusCode::CREATED, Answered(SessionView::of(session, url.into()))))
+    Ok((StatusCode::CREATED, JsonBody(SessionView::of(session, url.into()))))
 }
 
 /// Get a connect session
@@ -143,7 +143,7 @@ pub(crate) async fn get(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ConnectSessionId>,
-) -> Answer<Answered<SessionView>> {
+) -> ApiResult<JsonBody<SessionView>> {
     let session = host
         .store()
         .connect_session(caller.workspace_id(), id, host.now())
@@ -152,18 +152,18 @@ pub(crate) async fn get(
         .filter(|session| caller.sees(session.channel_id))
         .ok_or_else(|| Problem::no_such("connect session"))?;
     let url = host.config().public(&format!("/connect/{id}"));
-    Ok(Answered(SessionView::of(session, url)))
+    Ok(JsonBody(SessionView::of(session, url)))
 }
 
 /// Authorize a channel again
 #[utoipa::path(post, path = "/v1/channels/{id}/reauthorize", tag = "channels", params(("id" = ChannelId, Path)),
-    request_body = Option<BeginAgain>, responses((status = 201, body = SessionView)))]
+    request_body = Option<ReauthorizeChannel>, responses((status = 201, body = SessionView)))]
 pub(crate) async fn reauthorize(
     caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
-    super::body::MaybeJson(body): super::body::MaybeJson<BeginAgain>,
-) -> Answer<(StatusCode, Answered<SessionView>)> {
+    super::body::MaybeJson(body): super::body::MaybeJson<ReauthorizeChannel>,
+) -> ApiResult<(StatusCode, JsonBody<SessionView>)> {
     let (session, url) = host
         .accounts
         .reauthorize(&caller, id, redirect_url(body.redirect_url)?)
@@ -176,18 +176,18 @@ pub(crate) async fn reauthorize(
         serde_json::json!({}),
     )
     .await;
-    Ok((StatusCode::CREATED, Answered(SessionView::of(session, url.into()))))
+    Ok((StatusCode::CREATED, JsonBody(SessionView::of(session, url.into()))))
 }
 
 /// A country as an operator writes it.
-pub(crate) fn country(text: Option<String>) -> Answer<Option<String>> {
+pub(crate) fn country(text: Option<String>) -> ApiResult<Option<String>> {
     text.map(|text| {
         region::country(&text).ok_or_else(|| Problem::member("/country", "write two letters of ISO 3166-1, like ID"))
     })
     .transpose()
 }
 
-fn redirect_url(text: Option<String>) -> Answer<Option<Url>> {
+fn redirect_url(text: Option<String>) -> ApiResult<Option<Url>> {
     text.map(|text| {
         Url::parse(&text)
             .ok()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json as Answered};
+use axum::{Extension, Json as JsonBody};
 use base64::Engine;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 use utoipa::{IntoParams, ToSchema};
 use weir_domain::caller::Caller;
-use weir_domain::grant::{Asked, Grant, Grants};
+use weir_domain::grant::{Grant, Grants, WantedGrant};
 use weir_domain::limits;
 use weir_domain::manifest::Manifest;
 use weir_domain::rollout::Canary;
@@ -25,7 +25,7 @@ use super::body::{self, Json, Params};
 use super::caller::{ConnectorsWrite, May, OnHost, Read};
 use super::idempotency::Idempotency;
 use super::list::List;
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use super::{Api, codes};
 use crate::Host;
 use crate::connectors::install::{GrantError, InstallError};
@@ -52,7 +52,7 @@ pub(crate) struct PutGrants {
     /// are.
     #[serde(deserialize_with = "body::whole")]
     #[schema(value_type = Vec<Grant>)]
-    grants: Vec<Asked>,
+    grants: Vec<WantedGrant>,
     /// The version that the decision is about; default: the newest.
     version: Option<String>,
 }
@@ -88,9 +88,9 @@ pub(crate) struct VersionView {
     /// The address where it is published; null for a file.
     source: Option<String>,
     /// All grants that it requests.
-    wanted_grants: Vec<Asked>,
+    wanted_grants: Vec<WantedGrant>,
     /// Requested grants that are undecided; the version cannot be promoted until they are decided.
-    missing_grants: Vec<Asked>,
+    missing_grants: Vec<WantedGrant>,
     /// Its manifest.
     manifest: Manifest,
     /// When it was staged.
@@ -169,8 +169,8 @@ impl VersionView {
                 key: version.signature.key,
             },
             source: version.source,
-            wanted_grants: Asked::all(Grants::wanted_by(&version.manifest), grants),
-            missing_grants: Asked::all(grants.missing_for(&version.manifest), grants),
+            wanted_grants: WantedGrant::all(Grants::wanted_by(&version.manifest), grants),
+            missing_grants: WantedGrant::all(grants.missing_for(&version.manifest), grants),
             manifest: version.manifest,
             staged_at: version.staged_at,
             changed_at: version.changed_at,
@@ -213,7 +213,7 @@ impl ConnectorView {
 
 /// List connectors
 #[utoipa::path(get, path = "/v1/connectors", tag = "connectors", responses((status = 200, body = List<ConnectorView>)))]
-pub(crate) async fn list(_: May<Read>, State(host): State<Host>) -> Answer<Answered<List<ConnectorView>>> {
+pub(crate) async fn list(_: May<Read>, State(host): State<Host>) -> ApiResult<JsonBody<List<ConnectorView>>> {
     let mut by_name: BTreeMap<String, Vec<Version>> = BTreeMap::new();
     for version in host.store().versions().await? {
         by_name.entry(version.manifest.name.clone()).or_default().push(version);
@@ -239,7 +239,7 @@ pub(crate) async fn install(
     Extension(idempotency): Extension<Idempotency>,
     Params(install): Params<Install>,
     request: Request,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     let kind = body::content_type(request.headers());
     let signature = signature(request.headers())?;
     if !matches!(kind.as_deref(), Some("application/wasm" | "application/octet-stream")) {
@@ -265,7 +265,7 @@ async fn installed(
     signature: Option<String>,
     source: Option<String>,
     allow_downgrade: bool,
-) -> Answer<(StatusCode, Answered<VersionView>)> {
+) -> ApiResult<(StatusCode, JsonBody<VersionView>)> {
     let installed = host
         .connectors
         .install(bytes, signature.as_deref(), source, allow_downgrade)
@@ -280,7 +280,7 @@ async fn installed(
     });
     record(host, caller, "connector.install", &version.manifest.name, changed).await;
     let grants = host.store().grants(&version.manifest.name).await?;
-    Ok((StatusCode::CREATED, Answered(VersionView::of(version, &grants))))
+    Ok((StatusCode::CREATED, JsonBody(VersionView::of(version, &grants))))
 }
 
 /// Get a connector
@@ -290,11 +290,11 @@ pub(crate) async fn get(
     _: May<Read>,
     State(host): State<Host>,
     Path(name): Path<String>,
-) -> Answer<Answered<ConnectorView>> {
-    Ok(Answered(connector(&host, name).await?))
+) -> ApiResult<JsonBody<ConnectorView>> {
+    Ok(JsonBody(connector(&host, name).await?))
 }
 
-async fn connector(host: &Host, name: String) -> Answer<ConnectorView> {
+async fn connector(host: &Host, name: String) -> ApiResult<ConnectorView> {
     let mut versions = host.store().versions().await?;
     versions.retain(|version| version.manifest.name == name);
     if versions.is_empty() {
@@ -312,10 +312,10 @@ pub(crate) async fn version(
     _: May<Read>,
     State(host): State<Host>,
     Path((name, version)): Path<(String, String)>,
-) -> Answer<Answered<VersionView>> {
+) -> ApiResult<JsonBody<VersionView>> {
     let version = host.store().version(&name, &version).await?;
     let version = version.ok_or_else(|| Problem::no_such("version"))?;
-    Ok(Answered(VersionView::of(version, &host.store().grants(&name).await?)))
+    Ok(JsonBody(VersionView::of(version, &host.store().grants(&name).await?)))
 }
 
 /// Decide about a connector's grants
@@ -328,7 +328,7 @@ pub(crate) async fn put_grants(
     State(host): State<Host>,
     Path(name): Path<String>,
     Json(body): Json<PutGrants>,
-) -> Answer<Answered<ConnectorView>> {
+) -> ApiResult<JsonBody<ConnectorView>> {
     // A route may be granted for several hosts, and an old version's grants are kept in addition to a new one's.
     const GRANTS: usize = limits::ROUTES * 4;
     if body.grants.len() > GRANTS {
@@ -346,7 +346,7 @@ pub(crate) async fn put_grants(
     let routes = |grants: &[Grant]| grants.iter().map(|grant| grant.route.clone()).collect::<Vec<_>>();
     let changed = serde_json::json!({ "granted": routes(&grants.granted), "withheld": routes(&grants.withheld) });
     record(&host, &caller, "connector.grant", &name, changed).await;
-    Ok(Answered(connector(&host, name).await?))
+    Ok(JsonBody(connector(&host, name).await?))
 }
 
 /// Make a version the active one
@@ -357,7 +357,7 @@ pub(crate) async fn promote(
     caller: May<ConnectorsWrite, OnHost>,
     State(host): State<Host>,
     Path((name, version)): Path<(String, String)>,
-) -> Answer<Answered<VersionView>> {
+) -> ApiResult<JsonBody<VersionView>> {
     let promoted = match host.rollout.promote(&name, &version).await {
         Ok(promoted) => promoted,
         Err(error) => return Err(refused_promotion(&host, &caller, error).await),
@@ -370,11 +370,11 @@ pub(crate) async fn promote(
         serde_json::json!({ "version": version }),
     )
     .await;
-    Ok(Answered(VersionView::of(promoted, &host.store().grants(&name).await?)))
+    Ok(JsonBody(VersionView::of(promoted, &host.store().grants(&name).await?)))
 }
 
 /// The address where a component is published. User and query are removed: they may be secret, and this is shown.
-fn source(text: String) -> Answer<String> {
+fn source(text: String) -> ApiResult<String> {
     let is_place = Url::parse(&text).is_ok_and(|url| {
         matches!(url.scheme(), "http" | "https" | "oci")
             && url.has_host()
@@ -392,7 +392,7 @@ fn source(text: String) -> Answer<String> {
 }
 
 /// The text of a component's signature file: several lines, so a header carries it in base64.
-fn signature(headers: &HeaderMap) -> Answer<Option<String>> {
+fn signature(headers: &HeaderMap) -> ApiResult<Option<String>> {
     const NAME: &str = "Component-Signature";
     let Some(value) = headers.get(NAME) else {
         return Ok(None);
@@ -438,7 +438,7 @@ pub(super) async fn refused_promotion(host: &Host, caller: &Caller, error: Promo
     else {
         return error.into();
     };
-    let routes: Vec<_> = missing.iter().map(|asked| asked.grant.route.as_str()).collect();
+    let routes: Vec<_> = missing.iter().map(|requested| requested.grant.route.as_str()).collect();
     let facts = serde_json::json!({ "version": version, "missing": routes });
     let workspace = caller.workspace_id();
     let id = host
@@ -479,7 +479,7 @@ impl From<GrantError> for Problem {
     fn from(error: GrantError) -> Self {
         match error {
             GrantError::NotFound => Self::no_such("version"),
-            GrantError::Unasked(ref places) => places
+            GrantError::Unrequested(ref places) => places
                 .iter()
                 .fold(Self::of(&codes::INVALID_REQUEST).detail(&error), |problem, place| {
                     problem.at(&format!("/grants/{place}"), "unasked", &"no version requests this")

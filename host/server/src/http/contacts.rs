@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use axum::Json as Answered;
+use axum::Json as JsonBody;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -15,7 +15,7 @@ use super::audit::record;
 use super::body::{Named, Params};
 use super::caller::{ChannelsWrite, InChannels, May, Read};
 use super::list::{List, Paging};
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use super::types::contact::{Contact, Removed};
 use crate::Host;
 
@@ -28,7 +28,7 @@ pub(crate) struct OfChannel {
 }
 
 /// The channels to search in; all if empty.
-pub(super) fn narrowed(caller: &Caller, wanted: Option<ChannelId>) -> Answer<BTreeSet<ChannelId>> {
+pub(super) fn narrowed(caller: &Caller, wanted: Option<ChannelId>) -> ApiResult<BTreeSet<ChannelId>> {
     caller.narrowed(wanted).ok_or_else(|| Problem::no_such("channel"))
 }
 
@@ -39,7 +39,7 @@ pub(crate) async fn list(
     State(host): State<Host>,
     Params(of): Params<OfChannel>,
     Params(paging): Params<Paging>,
-) -> Answer<Answered<List<Contact>>> {
+) -> ApiResult<JsonBody<List<Contact>>> {
     let listed = host
         .store()
         .contacts(caller.workspace_id(), narrowed(&caller, of.channel_id)?, paging.page()?)
@@ -53,10 +53,10 @@ pub(crate) async fn get(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ContactId>,
-) -> Answer<Answered<Contact>> {
+) -> ApiResult<JsonBody<Contact>> {
     let contact = host.store().contact(caller.workspace_id(), id).await?;
     let contact = contact.filter(|contact| caller.sees(Some(contact.channel_id)));
-    Ok(Answered(contact.ok_or_else(|| Problem::no_such("contact"))?.into()))
+    Ok(JsonBody(contact.ok_or_else(|| Problem::no_such("contact"))?.into()))
 }
 
 /// Refresh a contact's profile from the platform
@@ -68,7 +68,7 @@ pub(crate) async fn refresh(
     caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ContactId>,
-) -> Answer<Answered<Contact>> {
+) -> ApiResult<JsonBody<Contact>> {
     let contact = host.accounts.look_up(&caller, id).await?;
     record(
         &host,
@@ -78,7 +78,7 @@ pub(crate) async fn refresh(
         serde_json::json!({}),
     )
     .await;
-    Ok(Answered(contact.into()))
+    Ok(JsonBody(contact.into()))
 }
 
 /// Erase a contact, with all their conversations, messages, files and events
@@ -94,7 +94,7 @@ pub(crate) async fn erase(
     State(host): State<Host>,
     Named(id): Named<ContactId>,
     headers: HeaderMap,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     let removed = host
         .media
         .erase_contact(&caller, id)
@@ -110,7 +110,7 @@ pub(crate) async fn erase(
     )
     .await;
     Ok(if prefers_document(&headers) {
-        Answered(removed).into_response()
+        JsonBody(removed).into_response()
     } else {
         StatusCode::NO_CONTENT.into_response()
     })

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json as Answered};
+use axum::{Extension, Json as JsonBody};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use weir_domain::caller::Caller;
@@ -17,9 +17,9 @@ use super::codes;
 use super::contacts::narrowed;
 use super::idempotency::{Idempotency, REPLAYED};
 use super::list::{List, Paging};
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use super::types::conversation::{ConversationView, Features};
-use super::types::message::{Content, Message, PlatformWords};
+use super::types::message::{Content, Message, PlatformError};
 use crate::Host;
 use crate::accounts::calls::ActError;
 use crate::accounts::features::Signal;
@@ -85,7 +85,7 @@ pub(crate) async fn list(
     State(host): State<Host>,
     Params(which): Params<Which>,
     Params(paging): Params<Paging>,
-) -> Answer<Answered<List<Glance>>> {
+) -> ApiResult<JsonBody<List<Glance>>> {
     let filter = ConversationFilter {
         channels: narrowed(&caller, which.channel_id)?,
         name: which.name.filter(|name| !name.is_empty()),
@@ -108,7 +108,7 @@ pub(crate) async fn list(
     Ok(List::of(Listed { rows: glances, next }, |glance| glance))
 }
 
-async fn find(host: &Host, caller: &Caller, id: ConversationId) -> Answer<Conversation> {
+async fn find(host: &Host, caller: &Caller, id: ConversationId) -> ApiResult<Conversation> {
     let conversation = host.store().conversation(caller.workspace_id(), id).await?;
     conversation
         .filter(|conversation| caller.sees(Some(conversation.channel_id)))
@@ -122,9 +122,9 @@ pub(crate) async fn get(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ConversationId>,
-) -> Answer<Answered<ConversationView>> {
+) -> ApiResult<JsonBody<ConversationView>> {
     let conversation = find(&host, &caller, id).await?;
-    Ok(Answered(
+    Ok(JsonBody(
         host.accounts.view(caller.workspace_id(), &conversation).await?.into(),
     ))
 }
@@ -137,7 +137,7 @@ pub(crate) async fn messages(
     State(host): State<Host>,
     Named(id): Named<ConversationId>,
     Params(paging): Params<Paging>,
-) -> Answer<Answered<List<Message>>> {
+) -> ApiResult<JsonBody<List<Message>>> {
     let page = paging.page()?;
     find(&host, &caller, id).await?;
     let listed = host.store().messages(caller.workspace_id(), id, page).await?;
@@ -155,7 +155,7 @@ pub(crate) async fn send(
     Named(id): Named<ConversationId>,
     Extension(Idempotency(claim)): Extension<Idempotency>,
     Json(body): Json<SendMessage>,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     if body
         .client_ref
         .as_ref()
@@ -182,7 +182,7 @@ pub(crate) async fn send(
     let mut response = if body.split {
         (StatusCode::ACCEPTED, List::whole(shown.collect())).into_response()
     } else {
-        (StatusCode::ACCEPTED, Answered(shown.next())).into_response()
+        (StatusCode::ACCEPTED, JsonBody(shown.next())).into_response()
     };
     if is_replayed {
         response
@@ -200,7 +200,7 @@ pub(crate) async fn activity(
     State(host): State<Host>,
     Named(id): Named<ConversationId>,
     Json(body): Json<Activity>,
-) -> Answer<StatusCode> {
+) -> ApiResult<StatusCode> {
     host.outbound.signal(&caller, id, body.kind).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -212,8 +212,8 @@ pub(crate) async fn features(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ConversationId>,
-) -> Answer<Answered<Features>> {
-    Ok(Answered(host.accounts.features(&caller, id).await?.into()))
+) -> ApiResult<JsonBody<Features>> {
+    Ok(JsonBody(host.accounts.features(&caller, id).await?.into()))
 }
 
 impl From<EnqueueError> for Problem {
@@ -283,7 +283,7 @@ impl From<ConnectorError> for Problem {
                 Self::of(documented.unwrap_or(&codes::PLATFORM_REFUSED))
                     .detail(&failure.detail)
                     .with("reason", &failure.code)
-                    .with("platform", failure.platform.map(PlatformWords::from))
+                    .with("platform", failure.platform.map(PlatformError::from))
             }
             ConnectorError::Broken(_) | ConnectorError::Quarantined(_) => {
                 Self::of(&codes::CONNECTOR_FAILED).detail(&error)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use axum::Json as Answered;
+use axum::Json as JsonBody;
 use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine;
@@ -18,7 +18,7 @@ use super::body::{Named, Params};
 use super::caller::{EventsWrite, May, Read};
 use super::codes;
 use super::list::{List, Paging};
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use crate::Host;
 use crate::messages::dead_letters::ReplayError;
 
@@ -92,7 +92,7 @@ impl DeadLetterView {
 }
 
 /// Names of the workspace's apps: a dead letter belongs to its app's workspace.
-async fn apps_of(host: &Host, workspace: &str) -> Answer<BTreeSet<String>> {
+async fn apps_of(host: &Host, workspace: &str) -> ApiResult<BTreeSet<String>> {
     let apps = host.store().apps().await?.into_iter();
     Ok(apps
         .filter(|app| app.workspace_id == workspace)
@@ -100,7 +100,7 @@ async fn apps_of(host: &Host, workspace: &str) -> Answer<BTreeSet<String>> {
         .collect())
 }
 
-async fn find(host: &Host, workspace: &str, id: DeadLetterId) -> Answer<DeadLetter> {
+async fn find(host: &Host, workspace: &str, id: DeadLetterId) -> ApiResult<DeadLetter> {
     let letter = host.store().dead_letter(workspace, id).await?;
     letter.ok_or_else(|| Problem::no_such("dead letter"))
 }
@@ -111,7 +111,7 @@ pub(crate) async fn list(
     caller: May<Read>,
     State(host): State<Host>,
     Params(paging): Params<Paging>,
-) -> Answer<Answered<List<DeadLetterView>>> {
+) -> ApiResult<JsonBody<List<DeadLetterView>>> {
     let page = paging.page()?;
     let apps = apps_of(&host, caller.workspace_id()).await?;
     let listed = host.store().dead_letters(apps, page).await?;
@@ -124,8 +124,8 @@ pub(crate) async fn get(
     caller: May<Read>,
     State(host): State<Host>,
     Named(id): Named<DeadLetterId>,
-) -> Answer<Answered<DeadLetterView>> {
-    Ok(Answered(DeadLetterView::whole(
+) -> ApiResult<JsonBody<DeadLetterView>> {
+    Ok(JsonBody(DeadLetterView::whole(
         find(&host, caller.workspace_id(), id).await?,
     )))
 }
@@ -136,7 +136,7 @@ pub(crate) async fn replay(
     caller: May<EventsWrite>,
     State(host): State<Host>,
     Named(id): Named<DeadLetterId>,
-) -> Answer<Answered<Replayed>> {
+) -> ApiResult<JsonBody<Replayed>> {
     find(&host, caller.workspace_id(), id).await?;
     let recorded = host.dead_letters.replay(caller.workspace_id(), id).await?;
     record(
@@ -147,7 +147,7 @@ pub(crate) async fn replay(
         serde_json::json!({ "stored": recorded.stored }),
     )
     .await;
-    Ok(Answered(recorded.into()))
+    Ok(JsonBody(recorded.into()))
 }
 
 /// Delete a dead letter
@@ -156,7 +156,7 @@ pub(crate) async fn delete(
     caller: May<EventsWrite>,
     State(host): State<Host>,
     Named(id): Named<DeadLetterId>,
-) -> Answer<StatusCode> {
+) -> ApiResult<StatusCode> {
     let letter = find(&host, caller.workspace_id(), id).await?;
     host.store().drop_dead_letter(caller.workspace_id(), id).await?;
     record(

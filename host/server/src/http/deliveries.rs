@@ -1,6 +1,6 @@
 //! Deliveries of events to endpoints.
 
-use axum::Json as Answered;
+use axum::Json as JsonBody;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use super::body::{Named, Params};
 use super::caller::{EventsWrite, May, Read};
 use super::endpoints::Queued;
 use super::list::{List, Paging};
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use crate::Host;
 
 /// A filter of deliveries.
@@ -105,7 +105,7 @@ pub(crate) async fn list(
     State(host): State<Host>,
     Params(of): Params<Of>,
     Params(paging): Params<Paging>,
-) -> Answer<Answered<List<DeliveryView>>> {
+) -> ApiResult<JsonBody<List<DeliveryView>>> {
     let of = DeliveriesOf {
         endpoint: of.endpoint_id,
         event: of.event_id,
@@ -123,10 +123,10 @@ pub(crate) async fn get(
     caller: May<Read>,
     State(host): State<Host>,
     Named(id): Named<DeliveryId>,
-) -> Answer<Answered<DeliveryView>> {
+) -> ApiResult<JsonBody<DeliveryView>> {
     let found = host.store().delivery(caller.workspace_id(), id).await?;
     let (delivery, attempts) = found.ok_or_else(|| Problem::no_such("delivery"))?;
-    Ok(Answered(DeliveryView::of(delivery, Some(attempts))))
+    Ok(JsonBody(DeliveryView::of(delivery, Some(attempts))))
 }
 
 /// Retry a delivery
@@ -135,7 +135,7 @@ pub(crate) async fn resend(
     caller: May<EventsWrite>,
     State(host): State<Host>,
     Named(id): Named<DeliveryId>,
-) -> Answer<(StatusCode, Answered<Queued>)> {
+) -> ApiResult<(StatusCode, JsonBody<Queued>)> {
     let found = host.store().delivery(caller.workspace_id(), id).await?;
     let (delivery, _) = found.ok_or_else(|| Problem::no_such("delivery"))?;
     let delivery_id = host
@@ -150,5 +150,5 @@ pub(crate) async fn resend(
     host.core.wakes.deliveries.notify_one();
     let changed = serde_json::json!({ "delivery_id": delivery_id });
     record(&host, &caller, "delivery.resend", &id.to_string(), changed).await;
-    Ok((StatusCode::ACCEPTED, Answered(Queued { delivery_id })))
+    Ok((StatusCode::ACCEPTED, JsonBody(Queued { delivery_id })))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json as Answered};
+use axum::{Extension, Json as JsonBody};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::Method;
@@ -28,7 +28,7 @@ use super::caller::{EventsWrite, May, Read};
 use super::codes;
 use super::idempotency::KeepInstead;
 use super::list::{List, Paging};
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use crate::Host;
 
 /// Longest description.
@@ -60,7 +60,7 @@ pub(crate) struct NewEndpoint {
     #[serde(default = "yes")]
     ordered: bool,
     /// Deliveries in progress at once.
-    #[serde(default = "all_hands")]
+    #[serde(default = "default_concurrency")]
     #[schema(minimum = 1, maximum = 8)]
     max_in_flight: u32,
     /// Average limit of deliveries per second; default: no limit.
@@ -71,7 +71,7 @@ pub(crate) struct NewEndpoint {
     enabled: bool,
 }
 
-fn all_hands() -> u32 {
+fn default_concurrency() -> u32 {
     limits::DELIVERIES_PER_ENDPOINT
 }
 
@@ -202,7 +202,7 @@ impl EndpointView {
             secret: Some(secret.expose().to_owned()),
             ..self
         };
-        (Extension(kept), Answered(shown)).into_response()
+        (Extension(kept), JsonBody(shown)).into_response()
     }
 }
 
@@ -212,7 +212,7 @@ pub(crate) async fn list(
     caller: May<Read>,
     State(host): State<Host>,
     Params(paging): Params<Paging>,
-) -> Answer<Answered<List<EndpointView>>> {
+) -> ApiResult<JsonBody<List<EndpointView>>> {
     let listed = host.store().endpoints(caller.workspace_id(), paging.page()?).await?;
     Ok(List::of(listed, EndpointView::of))
 }
@@ -223,7 +223,7 @@ pub(crate) async fn create(
     caller: May<EventsWrite>,
     State(host): State<Host>,
     Json(body): Json<NewEndpoint>,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     check_url(&host, &body.url)?;
     check_description(&body.description)?;
     check_pace(Some(body.max_in_flight), body.max_per_second, 1)?;
@@ -259,13 +259,13 @@ pub(crate) async fn get(
     caller: May<Read>,
     State(host): State<Host>,
     Named(id): Named<EndpointId>,
-) -> Answer<Answered<EndpointView>> {
-    Ok(Answered(EndpointView::of(
+) -> ApiResult<JsonBody<EndpointView>> {
+    Ok(JsonBody(EndpointView::of(
         find(&host, caller.workspace_id(), id).await?,
     )))
 }
 
-async fn find(host: &Host, workspace: &str, id: EndpointId) -> Answer<Endpoint> {
+async fn find(host: &Host, workspace: &str, id: EndpointId) -> ApiResult<Endpoint> {
     host.store()
         .endpoint(workspace, id)
         .await?
@@ -280,7 +280,7 @@ pub(crate) async fn patch(
     State(host): State<Host>,
     Named(id): Named<EndpointId>,
     Json(body): Json<PatchEndpoint>,
-) -> Answer<Answered<EndpointView>> {
+) -> ApiResult<JsonBody<EndpointView>> {
     let endpoint = find(&host, caller.workspace_id(), id).await?;
     if let Some(url) = &body.url {
         check_url(&host, url)?;
@@ -308,10 +308,10 @@ pub(crate) async fn patch(
     };
     let endpoint = change(&host, caller.workspace_id(), id, patch).await?;
     record(&host, &caller, "endpoint.update", &id.to_string(), changed).await;
-    Ok(Answered(EndpointView::of(endpoint)))
+    Ok(JsonBody(EndpointView::of(endpoint)))
 }
 
-async fn change(host: &Host, workspace: &str, id: EndpointId, patch: EndpointPatch) -> Answer<Endpoint> {
+async fn change(host: &Host, workspace: &str, id: EndpointId, patch: EndpointPatch) -> ApiResult<Endpoint> {
     let endpoint = host.store().update_endpoint(workspace, id, patch, host.now()).await?;
     host.core.wakes.deliveries.notify_one();
     endpoint.ok_or_else(|| Problem::no_such("endpoint"))
@@ -323,7 +323,7 @@ pub(crate) async fn delete(
     caller: May<EventsWrite>,
     State(host): State<Host>,
     Named(id): Named<EndpointId>,
-) -> Answer<StatusCode> {
+) -> ApiResult<StatusCode> {
     if !host.store().delete_endpoint(caller.workspace_id(), id).await? {
         return Err(Problem::no_such("endpoint"));
     }
@@ -347,7 +347,7 @@ pub(crate) async fn rotate(
     caller: May<EventsWrite>,
     State(host): State<Host>,
     Named(id): Named<EndpointId>,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     let endpoint = find(&host, caller.workspace_id(), id).await?;
     let secret = new_secret(&host);
     let secrets = std::iter::once(secret.clone())
@@ -381,12 +381,12 @@ pub(crate) async fn recover(
     State(host): State<Host>,
     Named(id): Named<EndpointId>,
     Json(body): Json<Recover>,
-) -> Answer<(StatusCode, Answered<Recovered>)> {
-    let begun = host
+) -> ApiResult<(StatusCode, JsonBody<Recovered>)> {
+    let started = host
         .store()
         .begin_recovery(caller.workspace_id(), id, body.since, host.now())
         .await?;
-    if !begun {
+    if !started {
         return Err(Problem::no_such("endpoint"));
     }
     let recovered = host.events.recover_to_the_end(caller.workspace_id(), id).await?;
@@ -398,7 +398,7 @@ pub(crate) async fn recover(
         serde_json::json!({ "since": body.since }),
     )
     .await;
-    Ok((StatusCode::ACCEPTED, Answered(Recovered { recovered })))
+    Ok((StatusCode::ACCEPTED, JsonBody(Recovered { recovered })))
 }
 
 /// Send one event to an endpoint, whatever its filter
@@ -411,7 +411,7 @@ pub(crate) async fn send_example(
     State(host): State<Host>,
     Named(id): Named<EndpointId>,
     MaybeJson(body): MaybeJson<Example>,
-) -> Answer<(StatusCode, Answered<Queued>)> {
+) -> ApiResult<(StatusCode, JsonBody<Queued>)> {
     let workspace = caller.workspace_id();
     find(&host, workspace, id).await?;
     let event = match newest(&host, workspace, body.kind).await? {
@@ -434,10 +434,10 @@ pub(crate) async fn send_example(
     host.core.wakes.deliveries.notify_one();
     let changed = serde_json::json!({ "event_id": event });
     record(&host, &caller, "endpoint.send_example", &id.to_string(), changed).await;
-    Ok((StatusCode::ACCEPTED, Answered(Queued { delivery_id })))
+    Ok((StatusCode::ACCEPTED, JsonBody(Queued { delivery_id })))
 }
 
-async fn newest(host: &Host, workspace: &str, kind: Option<EventType>) -> Answer<Option<Event>> {
+async fn newest(host: &Host, workspace: &str, kind: Option<EventType>) -> ApiResult<Option<Event>> {
     let filter = EventFilter {
         types: kind.into_iter().map(|kind| kind.as_str().to_owned()).collect(),
         ..EventFilter::default()
@@ -454,7 +454,7 @@ async fn newest(host: &Host, workspace: &str, kind: Option<EventType>) -> Answer
     }
 }
 
-fn check_pace(in_flight: Option<u32>, per_second: Option<u32>, least: u32) -> Answer<()> {
+fn check_pace(in_flight: Option<u32>, per_second: Option<u32>, least: u32) -> ApiResult<()> {
     let bounds = [
         ("/max_in_flight", in_flight, 1, limits::DELIVERIES_PER_ENDPOINT),
         ("/max_per_second", per_second, least, limits::DELIVERIES_PER_SECOND),
@@ -475,7 +475,7 @@ fn new_secret(host: &Host) -> Secret {
 }
 
 /// Whether events may be delivered to this URL; the addresses of its host name are checked when a connection is opened.
-fn check_url(host: &Host, text: &str) -> Answer<()> {
+fn check_url(host: &Host, text: &str) -> ApiResult<()> {
     let refused = |words: &dyn std::fmt::Display| {
         Problem::of(&codes::URL_REFUSED)
             .at("/url", "refused", words)
@@ -506,7 +506,7 @@ fn check_url(host: &Host, text: &str) -> Answer<()> {
         .map_err(|refusal| refused(&refusal))
 }
 
-fn check_description(text: &str) -> Answer<()> {
+fn check_description(text: &str) -> ApiResult<()> {
     if text.chars().count() > DESCRIPTION_CHARS {
         return Err(Problem::member(
             "/description",
@@ -516,7 +516,7 @@ fn check_description(text: &str) -> Answer<()> {
     Ok(())
 }
 
-fn filter(types: BTreeSet<String>, channels: BTreeSet<ChannelId>) -> Answer<EventFilter> {
+fn filter(types: BTreeSet<String>, channels: BTreeSet<ChannelId>) -> ApiResult<EventFilter> {
     for (at, name) in types.iter().enumerate() {
         if EventType::from_name(name).is_none() {
             return Err(Problem::member(

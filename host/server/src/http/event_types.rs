@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::Json as Answered;
+use axum::Json as JsonBody;
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -19,7 +19,7 @@ use weir_domain::event::{self, EventType};
 
 use super::caller::{InChannels, May, Read};
 use super::list::List;
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use crate::Host;
 
 /// The dialect that OpenAPI 3.1 describes things in.
@@ -98,10 +98,10 @@ pub(super) fn schemas() -> Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::
         event::ClosedConversation,
         event::ReferralReceived,
         event::MediaFetched,
-        event::ChannelTold,
+        event::ChannelEventData,
         event::ChannelNotice,
-        event::ToldVersion,
-        event::ToldEndpoint
+        event::ConnectorVersionEventData,
+        event::EndpointEventData
     );
     all
 }
@@ -178,7 +178,7 @@ fn gather(known: &Value, value: &mut Value, defs: &mut Map<String, Value>) {
 
 /// List event types
 #[utoipa::path(get, path = "/v1/event-types", tag = "events", responses((status = 200, body = List<EventTypeView>)))]
-pub(crate) async fn list(_caller: May<Read, InChannels>, State(host): State<Host>) -> Answered<List<EventTypeView>> {
+pub(crate) async fn list(_caller: May<Read, InChannels>, State(host): State<Host>) -> JsonBody<List<EventTypeView>> {
     let all = EventType::ALL.iter().map(|kind| EventTypeView {
         kind: *kind,
         description: kind.meaning(),
@@ -194,7 +194,7 @@ pub(crate) async fn get(
     _caller: May<Read, InChannels>,
     Extension(Catalog(schemas)): Extension<Catalog>,
     Path(name): Path<String>,
-) -> Answer<impl IntoResponse> {
+) -> ApiResult<impl IntoResponse> {
     let schema = schemas
         .get(name.as_str())
         .ok_or_else(|| Problem::no_such("event type"))?;

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::Json as Answered;
+use axum::Json as JsonBody;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::IntoResponse;
@@ -25,7 +25,7 @@ use super::body::Params;
 use super::caller::{InChannels, May, Read};
 use super::contacts::narrowed;
 use super::list::{List, bounded};
-use super::problem::{Answer, COME_BACK, Problem};
+use super::problem::{ApiResult, COME_BACK, Problem};
 use super::{Api, codes};
 use crate::Host;
 use crate::http::share::Share;
@@ -74,13 +74,13 @@ pub(crate) struct Paging {
 }
 
 impl Which {
-    fn filter(self, caller: &Caller) -> Answer<EventFilter> {
+    fn filter(self, caller: &Caller) -> ApiResult<EventFilter> {
         let types = self.types.unwrap_or_default();
         let names = types.split(',').map(str::trim).filter(|name| !name.is_empty());
         Ok(EventFilter {
             types: names
                 .map(|name| known_type("types", name).map(|kind| kind.as_str().to_owned()))
-                .collect::<Answer<_>>()?,
+                .collect::<ApiResult<_>>()?,
             channels: narrowed(caller, self.channel_id)?,
             conversation: self.conversation_id,
         })
@@ -88,13 +88,13 @@ impl Which {
 }
 
 /// The type of this name, or a problem that points at the parameter.
-pub(crate) fn known_type(parameter: &str, name: &str) -> Answer<EventType> {
+pub(crate) fn known_type(parameter: &str, name: &str) -> ApiResult<EventType> {
     EventType::from_name(name)
         .ok_or_else(|| Problem::parameter(parameter, format_args!("there is no event type {name:?}")))
 }
 
 /// The position in the log that a text names.
-async fn place(host: &Host, workspace: &str, parameter: &str, text: &str) -> Answer<i64> {
+async fn place(host: &Host, workspace: &str, parameter: &str, text: &str) -> ApiResult<i64> {
     if let Ok(sequence) = text.parse::<i64>() {
         let from = if sequence < 0 {
             host.store().last_sequence().await?
@@ -130,7 +130,7 @@ pub(crate) async fn list(
     Params(after): Params<After>,
     Params(which): Params<Which>,
     Params(paging): Params<Paging>,
-) -> Answer<Answered<List<Value>>> {
+) -> ApiResult<JsonBody<List<Value>>> {
     let limit = bounded(paging.limit)?;
     let filter = which.filter(&caller)?;
     let after = match (&paging.cursor, &after.after) {
@@ -158,7 +158,7 @@ pub(crate) async fn stream(
     headers: HeaderMap,
     Params(after): Params<After>,
     Params(which): Params<Which>,
-) -> Answer<impl IntoResponse> {
+) -> ApiResult<impl IntoResponse> {
     let filter = which.filter(&caller)?;
     let workspace = caller.workspace_id().to_owned();
     // Subscribed before the database is read: a write in between wakes the reader.

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_may_be_wrong_a_few_times_at_once_and_then_once_in_a_while() {
+    fn failed_attempts_refill_slowly() {
         let failures = Failures::default();
         let at = Timestamp::from_millis;
         for _ in 0..BURST {

@@ -3,13 +3,13 @@
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json as Answered};
+use axum::{Extension, Json as JsonBody};
 use serde::Serialize;
 use utoipa::ToSchema;
 use weir_domain::caller::{Caller, Denied, Scope};
 
 use super::codes;
-use super::problem::{Answer, COME_BACK, Problem};
+use super::problem::{ApiResult, COME_BACK, Problem};
 use crate::Host;
 use crate::host::NotReady;
 
@@ -41,15 +41,15 @@ impl Health {
 
 /// Check that the process is alive
 #[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, body = Health)))]
-pub(crate) async fn live(State(host): State<Host>) -> Answered<Health> {
-    Answered(Health::of(&host))
+pub(crate) async fn live(State(host): State<Host>) -> JsonBody<Health> {
+    JsonBody(Health::of(&host))
 }
 
 /// Check that requests can be served
 #[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses((status = 200, body = Health)))]
-pub(crate) async fn ready(State(host): State<Host>) -> Answer<Answered<Health>> {
+pub(crate) async fn ready(State(host): State<Host>) -> ApiResult<JsonBody<Health>> {
     match host.ready().await {
-        Ok(()) => Ok(Answered(Health::of(&host))),
+        Ok(()) => Ok(JsonBody(Health::of(&host))),
         Err(reason) => {
             let code = match &reason {
                 NotReady::Store(_) => &codes::STORE_UNAVAILABLE,
@@ -68,7 +68,7 @@ pub(crate) async fn ready(State(host): State<Host>) -> Answer<Answered<Health>> 
 /// No key is required, unless the configuration sets `metrics_require_key`: then a key of the workspace `default` with
 /// `read`.
 #[utoipa::path(get, path = "/metrics", tag = "health", security((), ("key" = [])), responses((status = 200, content_type = "text/plain", body = String)))]
-pub(crate) async fn metrics(State(host): State<Host>, caller: Option<Extension<Caller>>) -> Answer<Response> {
+pub(crate) async fn metrics(State(host): State<Host>, caller: Option<Extension<Caller>>) -> ApiResult<Response> {
     if host.config().metrics_require_key {
         // The metrics cover the whole host.
         let Extension(caller) = caller.ok_or(Denied::Unknown)?;

@@ -17,7 +17,7 @@ use weir_domain::policy::{Reach, address};
 use weir_domain::signature::RawWebhook;
 
 use super::failures::{Failures, network};
-use super::problem::{Answer, COME_BACK, Problem};
+use super::problem::{ApiResult, COME_BACK, Problem};
 use super::{Api, ClientAddress, body, codes};
 use crate::http::share::{Share, Shares};
 use crate::messages::inbound::{Hook, HookError};
@@ -25,14 +25,14 @@ use crate::messages::inbound::{Hook, HookError};
 /// Receive a webhook of a platform
 #[utoipa::path(post, path = "/hooks/{app}", tag = "webhooks of platforms", params(("app" = String, Path, description = "The app's name")), security(()),
     responses((status = 200, description = "It is recorded")))]
-pub(crate) async fn post(state: State<Api>, app: Path<String>, request: Request) -> Answer<Response> {
+pub(crate) async fn post(state: State<Api>, app: Path<String>, request: Request) -> ApiResult<Response> {
     receive(state, app, request).await
 }
 
 /// Answer a platform's verification challenge
 #[utoipa::path(get, path = "/hooks/{app}", tag = "webhooks of platforms", params(("app" = String, Path, description = "The app's name")), security(()),
     responses((status = 200, description = "The challenge's response, as the platform requires", content_type = "text/plain", body = String)))]
-pub(crate) async fn get(state: State<Api>, app: Path<String>, request: Request) -> Answer<Response> {
+pub(crate) async fn get(state: State<Api>, app: Path<String>, request: Request) -> ApiResult<Response> {
     receive(state, app, request).await
 }
 
@@ -55,7 +55,7 @@ impl Gate {
     /// A webhook's share of the bytes in memory.
     fn share(&self, app: &str, from: Option<IpAddr>) -> Share<Sender> {
         let mut bounds = vec![
-            (Sender::Anyone, limits::WEBHOOK_BYTES_IN_HAND),
+            (Sender::Anyone, limits::WEBHOOK_BYTES_IN_FLIGHT),
             (Sender::App(app.to_owned()), limits::WEBHOOK_BYTES_PER_APP),
         ];
         bounds.extend(from.map(|from| (Sender::Network(network(from)), limits::WEBHOOK_BYTES_PER_ADDRESS)));
@@ -69,7 +69,7 @@ fn caller_of(request: &Request) -> Option<IpAddr> {
     address::admit(address, Reach::Public).is_ok().then_some(address)
 }
 
-async fn receive(State(api): State<Api>, Path(app): Path<String>, request: Request) -> Answer<Response> {
+async fn receive(State(api): State<Api>, Path(app): Path<String>, request: Request) -> ApiResult<Response> {
     let host = api.host;
     let from = caller_of(&request);
     if let Some(wait) = from.and_then(|from| api.hooks.forged.wait(from, host.now())) {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_dawdles_or_is_too_long_by_its_own_word_is_not_waited_for() {
+    async fn slow_or_oversized_body_is_dropped() {
         let gate = Gate::default();
         let read = |body, limit| body::read_within(body, limit, limits::WEBHOOK_READ, gate.share("one", None));
         let began = tokio::time::Instant::now();

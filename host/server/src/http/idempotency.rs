@@ -24,9 +24,9 @@ use weir_domain::caller::Caller;
 use weir_domain::claim::{Claim, Claimed, Progress};
 use weir_domain::id::ContactId;
 use weir_domain::limits;
-use weir_store::{HeldClaim, KeptAnswer};
+use weir_store::{HeldClaim, StoredResponse};
 
-use super::problem::{Answer, COME_BACK, Problem};
+use super::problem::{ApiResult, COME_BACK, Problem};
 use super::{Api, acts, body, codes};
 
 /// The header.
@@ -60,7 +60,7 @@ impl Idempotency {
 
 /// Runs after the authentication, since idempotency keys belong to their caller, and in the request's own task, so that
 /// every claim is settled.
-pub(crate) async fn once(State(api): State<Api>, mut request: Request, next: Next) -> Answer<Response> {
+pub(crate) async fn once(State(api): State<Api>, mut request: Request, next: Next) -> ApiResult<Response> {
     if *request.method() != Method::POST {
         return Ok(next.run(request).await);
     }
@@ -103,7 +103,7 @@ impl Api {
         &self,
         claim: Option<Claim>,
         work: impl Future<Output = Response> + Send,
-    ) -> Answer<Response> {
+    ) -> ApiResult<Response> {
         let Some(claim) = claim else { return Ok(work.await) };
         let store = self.host.store();
         let node = self.host.core.node.id();
@@ -139,7 +139,7 @@ impl Api {
 
     /// Stores a response, then returns it. Its effects have happened, so it is returned even if it cannot be stored
     /// yet.
-    async fn keep(&self, claim: HeldClaim, response: Response) -> Answer<Response> {
+    async fn keep(&self, claim: HeldClaim, response: Response) -> ApiResult<Response> {
         let (mut parts, stream) = response.into_parts();
         // Our own response, which is in memory already.
         let bytes = axum::body::to_bytes(stream, usize::MAX)
@@ -150,7 +150,7 @@ impl Api {
             None => String::from_utf8_lossy(&bytes).into_owned(),
         };
         let about = about(&body);
-        let answer = KeptAnswer {
+        let answer = StoredResponse {
             status: parts.status.as_u16(),
             body,
         };
@@ -198,7 +198,7 @@ fn about(body: &str) -> Option<ContactId> {
     named("contact_id").or_else(|| named("id"))
 }
 
-fn replayed(kept: KeptAnswer) -> Response {
+fn replayed(kept: StoredResponse) -> Response {
     let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
     let mut response = (status, kept.body).into_response();
     let headers = response.headers_mut();
@@ -208,7 +208,7 @@ fn replayed(kept: KeptAnswer) -> Response {
 }
 
 /// The key, bare or as a quoted string (draft-ietf-httpapi-idempotency-key-header, 2.1).
-fn key_of(headers: &HeaderMap) -> Answer<Option<String>> {
+fn key_of(headers: &HeaderMap) -> ApiResult<Option<String>> {
     let mut values = headers.get_all(&KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let invalid =

@@ -7,7 +7,7 @@ use weir_domain::credential::Secret;
 use weir_domain::time::Timestamp;
 
 use super::Api;
-use super::problem::Answer;
+use super::problem::ApiResult;
 use crate::Host;
 use crate::core::cookie::SESSION;
 
@@ -21,7 +21,7 @@ pub(crate) struct InSession(pub(crate) Session, pub(crate) Secret);
 pub(super) type Known = Result<(Caller, Option<InSession>), Denied>;
 
 /// A key takes precedence over a cookie, which a browser sends automatically.
-pub(super) async fn caller_of(api: &Api, headers: &HeaderMap, changes: bool, now: Timestamp) -> Answer<Known> {
+pub(super) async fn caller_of(api: &Api, headers: &HeaderMap, changes: bool, now: Timestamp) -> ApiResult<Known> {
     if !headers.contains_key(AUTHORIZATION)
         && let Some(text) = cookie(&api.host, headers)
     {
@@ -34,7 +34,7 @@ pub(super) async fn caller_of(api: &Api, headers: &HeaderMap, changes: bool, now
     Ok(caller::authenticate(shown, found.as_ref(), now).map(|caller| (caller, None)))
 }
 
-async fn in_session(api: &Api, headers: &HeaderMap, text: &str, changes: bool, now: Timestamp) -> Answer<Known> {
+async fn in_session(api: &Api, headers: &HeaderMap, text: &str, changes: bool, now: Timestamp) -> ApiResult<Known> {
     let shown = Shown {
         session: text,
         csrf_token: headers.get(CSRF_TOKEN).and_then(|token| token.to_str().ok()),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json as Answered};
+use axum::{Extension, Json as JsonBody};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use weir_domain::caller::{self, Key, Scope};
@@ -18,7 +18,7 @@ use super::body::{Json, Named, Params};
 use super::caller::{Admin, May};
 use super::idempotency::KeepInstead;
 use super::list::List;
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use crate::Host;
 
 /// Longest name.
@@ -98,7 +98,7 @@ pub(crate) async fn list(
     caller: May<Admin>,
     State(host): State<Host>,
     Params(of): Params<OfWorkspace>,
-) -> Answer<Answered<List<KeyView>>> {
+) -> ApiResult<JsonBody<List<KeyView>>> {
     let workspace = caller.workspace_of(of.workspace_id.as_deref(), Scope::Admin)?;
     let keys = host.store().keys(&workspace).await?;
     Ok(List::whole(keys.into_iter().map(KeyView::of).collect()))
@@ -106,7 +106,11 @@ pub(crate) async fn list(
 
 /// Create a key
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", request_body = NewKey, responses((status = 201, body = KeyView)))]
-pub(crate) async fn create(caller: May<Admin>, State(host): State<Host>, Json(body): Json<NewKey>) -> Answer<Response> {
+pub(crate) async fn create(
+    caller: May<Admin>,
+    State(host): State<Host>,
+    Json(body): Json<NewKey>,
+) -> ApiResult<Response> {
     let now = host.now();
     if body.name.trim().is_empty() || body.name.chars().count() > NAME_CHARS {
         return Err(Problem::member(
@@ -150,7 +154,7 @@ pub(crate) async fn create(caller: May<Admin>, State(host): State<Host>, Json(bo
         key: Some(text),
         ..view
     };
-    Ok((StatusCode::CREATED, Extension(kept), Answered(shown)).into_response())
+    Ok((StatusCode::CREATED, Extension(kept), JsonBody(shown)).into_response())
 }
 
 /// The channels to which a new key is restricted; all if empty.
@@ -159,7 +163,7 @@ async fn bound(
     workspace: &str,
     scopes: &BTreeSet<Scope>,
     channels: Option<BTreeSet<ChannelId>>,
-) -> Answer<BTreeSet<ChannelId>> {
+) -> ApiResult<BTreeSet<ChannelId>> {
     let Some(channels) = channels else {
         return Ok(BTreeSet::new());
     };
@@ -190,7 +194,7 @@ pub(crate) async fn revoke(
     State(host): State<Host>,
     Named(id): Named<KeyId>,
     Params(of): Params<OfWorkspace>,
-) -> Answer<StatusCode> {
+) -> ApiResult<StatusCode> {
     let workspace = caller.workspace_of(of.workspace_id.as_deref(), Scope::Admin)?;
     if !host.store().revoke_key(&workspace, id, host.now()).await? {
         return Err(Problem::no_such("key"));

@@ -6,7 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 use weir_domain::limits;
 use weir_store::{Listed, Page};
 
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 
 /// The requested part of a list.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
@@ -21,7 +21,7 @@ pub(crate) struct Paging {
 
 impl Paging {
     /// The requested page.
-    pub(crate) fn page(self) -> Answer<Page> {
+    pub(crate) fn page(self) -> ApiResult<Page> {
         Ok(Page {
             limit: bounded(self.limit)?,
             cursor: self.cursor,
@@ -30,7 +30,7 @@ impl Paging {
 }
 
 /// A limit within its bounds.
-pub(crate) fn bounded(limit: Option<u32>) -> Answer<u32> {
+pub(crate) fn bounded(limit: Option<u32>) -> ApiResult<u32> {
     match limit {
         None => Ok(limits::PAGE_DEFAULT),
         Some(limit @ 1..=limits::PAGE) => Ok(limit),

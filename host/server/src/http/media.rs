@@ -10,7 +10,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json as Answered};
+use axum::{Extension, Json as JsonBody};
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
@@ -26,7 +26,7 @@ use weir_store::Media;
 use super::body::{self, Named, Params};
 use super::caller::{InChannels, May, MessagesWrite, Read};
 use super::idempotency::Idempotency;
-use super::problem::{Answer, COME_BACK, Problem};
+use super::problem::{ApiResult, COME_BACK, Problem};
 use super::{Api, codes};
 use crate::Host;
 use crate::messages::media::{LinkError, Upload, UploadError};
@@ -93,7 +93,7 @@ pub(crate) async fn upload(
     State(api): State<Api>,
     Extension(idempotency): Extension<Idempotency>,
     request: Request,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     match body::content_type(request.headers()).as_deref() {
         Some("application/json") => {
             let bytes = body::read(request.into_body(), limits::API_BODY_BYTES).await?;
@@ -119,11 +119,11 @@ pub(crate) async fn upload(
     }
 }
 
-fn stored(host: &Host, media: Result<Media, UploadError>) -> Answer<Response> {
-    Ok((StatusCode::CREATED, Answered(MediaView::of(media?, host))).into_response())
+fn stored(host: &Host, media: Result<Media, UploadError>) -> ApiResult<Response> {
+    Ok((StatusCode::CREATED, JsonBody(MediaView::of(media?, host))).into_response())
 }
 
-async fn from_form(host: &Host, mut form: Multipart) -> Answer<(Upload, [u8; 32], Option<String>)> {
+async fn from_form(host: &Host, mut form: Multipart) -> ApiResult<(Upload, [u8; 32], Option<String>)> {
     let broken = |error: axum::extract::multipart::MultipartError| Problem::member("", error.body_text());
     let only = "this route accepts one field, `file`";
     let field = form.next_field().await.map_err(broken)?;
@@ -144,12 +144,12 @@ pub(crate) async fn get(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<MediaId>,
-) -> Answer<Answered<MediaView>> {
+) -> ApiResult<JsonBody<MediaView>> {
     let media = host.store().media(caller.workspace_id(), id).await?;
     let media = media
         .filter(|media| media.is_of(&caller))
         .ok_or_else(|| Problem::no_such("media"))?;
-    Ok(Answered(MediaView::of(media, &host)))
+    Ok(JsonBody(MediaView::of(media, &host)))
 }
 
 /// The parameters of a link.
@@ -171,7 +171,7 @@ pub(crate) async fn bytes(
     State(host): State<Host>,
     Named(id): Named<MediaId>,
     Params(link): Params<Link>,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     let (media, opened) = match host.media.open_media(id, link.expires, &link.signature).await {
         Ok(opened) => opened,
         // The signature is valid: the holder of the link may learn why the file is unavailable.

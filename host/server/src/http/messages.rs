@@ -1,6 +1,6 @@
 //! Single messages.
 
-use axum::Json as Answered;
+use axum::Json as JsonBody;
 use axum::extract::State;
 use utoipa::{IntoParams, ToSchema};
 use weir_domain::caller::Caller;
@@ -15,7 +15,7 @@ use super::body::{Named, Params};
 use super::caller::{InChannels, May, MessagesWrite, Read};
 use super::codes;
 use super::list::{List, Paging};
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use super::types::message::{Message, MessageError};
 use crate::Host;
 
@@ -82,7 +82,7 @@ impl From<RequestRecord> for RequestView {
     }
 }
 
-async fn find(host: &Host, caller: &Caller, id: MessageId) -> Answer<message::Message> {
+async fn find(host: &Host, caller: &Caller, id: MessageId) -> ApiResult<message::Message> {
     let message = host.store().message(caller.workspace_id(), id).await?;
     message
         .filter(|message| caller.sees(Some(message.channel_id)))
@@ -108,7 +108,7 @@ pub(crate) async fn search(
     State(host): State<Host>,
     Params(wanted): Params<Search>,
     Params(paging): Params<Paging>,
-) -> Answer<Answered<List<Message>>> {
+) -> ApiResult<JsonBody<List<Message>>> {
     let words = wanted.search.trim();
     if !(2..=limits::SEARCH_CHARS).contains(&words.chars().count()) {
         let right = format_args!("write 2 to {} characters", limits::SEARCH_CHARS);
@@ -128,8 +128,8 @@ pub(crate) async fn get(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<MessageId>,
-) -> Answer<Answered<Message>> {
-    Ok(Answered(Message::of(find(&host, &caller, id).await?, &host.media)))
+) -> ApiResult<JsonBody<Message>> {
+    Ok(JsonBody(Message::of(find(&host, &caller, id).await?, &host.media)))
 }
 
 /// Cancel a queued message, or mark an uncertain one as failed
@@ -140,7 +140,7 @@ pub(crate) async fn cancel(
     caller: May<MessagesWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<MessageId>,
-) -> Answer<Answered<Message>> {
+) -> ApiResult<JsonBody<Message>> {
     find(&host, &caller, id).await?;
     match host
         .outbound
@@ -150,7 +150,7 @@ pub(crate) async fn cancel(
     {
         Ok(message) => {
             record(&host, &caller, "message.cancel", &id.to_string(), serde_json::json!({})).await;
-            Ok(Answered(Message::of(message, &host.media)))
+            Ok(JsonBody(Message::of(message, &host.media)))
         }
         Err(message) => Err(Problem::of(&codes::MESSAGE_NOT_CANCELLABLE)
             .detail(format_args!("the message is {}", message.status.as_str()))
@@ -164,7 +164,7 @@ pub(crate) async fn retry(
     caller: May<MessagesWrite, InChannels>,
     State(host): State<Host>,
     Named(id): Named<MessageId>,
-) -> Answer<(axum::http::StatusCode, Answered<Message>)> {
+) -> ApiResult<(axum::http::StatusCode, JsonBody<Message>)> {
     let message = find(&host, &caller, id).await?;
     if !matches!(message.status, Status::Failed | Status::Uncertain) {
         return Err(not_retryable(&message));
@@ -173,7 +173,7 @@ pub(crate) async fn retry(
         Some(message) => {
             record(&host, &caller, "message.retry", &id.to_string(), serde_json::json!({})).await;
             let shown = Message::of(message, &host.media);
-            Ok((axum::http::StatusCode::ACCEPTED, Answered(shown)))
+            Ok((axum::http::StatusCode::ACCEPTED, JsonBody(shown)))
         }
         // Its status changed between the two reads.
         None => Err(not_retryable(&find(&host, &caller, id).await?)),
@@ -193,7 +193,7 @@ pub(crate) async fn attempts(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<MessageId>,
-) -> Answer<Answered<List<AttemptView>>> {
+) -> ApiResult<JsonBody<List<AttemptView>>> {
     find(&host, &caller, id).await?;
     let attempts = host.store().attempts(caller.workspace_id(), id).await?;
     Ok(List::whole(attempts.into_iter().map(AttemptView::from).collect()))

@@ -1,6 +1,6 @@
 //! Nodes: the hosts that use the database.
 
-use axum::Json as Answered;
+use axum::Json as JsonBody;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -9,7 +9,7 @@ use weir_store::Node;
 
 use super::caller::{May, OnHost, Read};
 use super::list::List;
-use super::problem::Answer;
+use super::problem::ApiResult;
 use crate::Host;
 
 /// One start of a host.
@@ -48,7 +48,7 @@ pub(crate) enum NodeState {
 /// The hosts that use the database, by name. A stopped one is not listed; a dead one is listed for a day. For
 /// operators.
 #[utoipa::path(get, path = "/v1/nodes", tag = "nodes", responses((status = 200, body = List<NodeView>)))]
-pub(crate) async fn list(_: May<Read, OnHost>, State(host): State<Host>) -> Answer<Answered<List<NodeView>>> {
+pub(crate) async fn list(_: May<Read, OnHost>, State(host): State<Host>) -> ApiResult<JsonBody<List<NodeView>>> {
     let (now, this) = (host.core.node_time(), host.core.node.id());
     let is_shared = host.core.node.is_shared();
     let show = |node: Node| {

@@ -276,8 +276,8 @@ fn type_events(document: &mut Value) {
 /// Adds a default description to responses whose handlers give none, since OpenAPI requires one; and marks bytes as
 /// binary.
 fn describe(status: &str, summary: &str, response: &mut Value) {
-    let said = response["description"].as_str().unwrap_or_default();
-    if said.is_empty() {
+    let response_text = response["description"].as_str().unwrap_or_default();
+    if response_text.is_empty() {
         response["description"] = match status {
             "201" => format!("Created: {summary}"),
             "202" => format!("Accepted: {summary}"),

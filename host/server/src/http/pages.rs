@@ -91,7 +91,7 @@ pub(crate) async fn open_connect(State(host): State<Host>, id: Result<Named<Conn
             let problem = Problem::from(error);
             let status = problem.status();
             let code = problem.code();
-            failure(status, code.name, &problem.document("").in_words())
+            failure(status, code.name, &problem.document("").describe())
         }
     }
 }
@@ -122,7 +122,7 @@ pub(crate) async fn callback(
         .get(COOKIE)
         .and_then(|cookie| cookie.to_str().ok())
         .map(str::to_owned);
-    let spends = method == Method::GET && !looks_ahead(&headers);
+    let spends = method == Method::GET && !is_prefetch(&headers);
     let slot = match api.callback_slot() {
         Ok(slot) => slot,
         Err(busy) => {
@@ -138,7 +138,7 @@ pub(crate) async fn callback(
 
 /// Whether a browser prefetches an address before a person opens it: `Sec-Purpose` (Fetch standard), and its former
 /// names.
-fn looks_ahead(headers: &HeaderMap) -> bool {
+fn is_prefetch(headers: &HeaderMap) -> bool {
     ["sec-purpose", "purpose", "x-purpose", "x-moz"]
         .iter()
         .filter_map(|name| headers.get(*name)?.to_str().ok())
@@ -274,9 +274,9 @@ mod tests {
             ("x-moz", "prefetch"),
             ("x-purpose", "preview"),
         ] {
-            assert!(looks_ahead(&with(name, value)), "{name}");
+            assert!(is_prefetch(&with(name, value)), "{name}");
         }
-        assert!(!looks_ahead(&with("sec-fetch-dest", "document")));
+        assert!(!is_prefetch(&with("sec-fetch-dest", "document")));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use serde_json::Value;
 
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use crate::core::nearest::nearest;
 
 /// The parameters of each route, by method and path.
@@ -38,7 +38,7 @@ impl Described {
 
     /// # Errors
     /// Names the first parameter that the route does not have, and those that it has.
-    fn check(&self, method: &Method, path: &str, query: &str) -> Answer<()> {
+    fn check(&self, method: &Method, path: &str, query: &str) -> ApiResult<()> {
         // A HEAD request is answered by the handler of GET.
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let Some(known) = self.0.get(&(method.clone(), path.to_owned())) else {
@@ -57,7 +57,7 @@ pub(super) async fn refuse_unknown(
     State(described): State<Described>,
     request: Request,
     next: Next,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     if let (Some(query), Some(path)) = (request.uri().query(), request.extensions().get::<MatchedPath>()) {
         described.check(request.method(), path.as_str(), query)?;
     }

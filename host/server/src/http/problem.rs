@@ -19,7 +19,7 @@ use crate::core::refusals::OPERATORS_LIMIT;
 use super::codes::{self, Code};
 
 /// The result of a handler.
-pub(crate) type Answer<T> = Result<T, Problem>;
+pub(crate) type ApiResult<T> = Result<T, Problem>;
 
 /// When to retry, if the host is overloaded.
 pub(crate) const COME_BACK: Duration = Duration::from_secs(2);
@@ -259,7 +259,7 @@ impl Problem {
 
 impl Document {
     /// The error as a sentence for a page.
-    pub(crate) fn in_words(self) -> String {
+    pub(crate) fn describe(self) -> String {
         self.detail
     }
 }
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_carries_the_facts_that_decided_and_no_time_to_come_back() {
+    fn refusal_carries_facts_without_retry_time() {
         let problem = Problem::refusal(&Refusal::MessageBudgetExhausted { limit: 10, used: 10 });
         assert_eq!(problem.wait(), None);
         let document = document(problem);
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_has_a_documented_code_with_the_status_of_its_kind() {
+    fn every_refusal_has_documented_code() {
         let text = String::new;
         let all = [
             Refusal::ReplyWindowClosed {

@@ -13,7 +13,7 @@ use weir_domain::manifest::EntryKind;
 
 use super::body::{Named, Params};
 use super::caller::{InChannels, May, Read};
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use super::{channels, codes};
 use crate::Host;
 
@@ -48,7 +48,7 @@ pub(crate) async fn svg(
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
     Params(link): Params<Link>,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     let code = code(&host, &caller, id, &link).await?;
     let drawing = SvgBuilder::default().margin(QUIET).to_str(&code);
     Ok(([(CONTENT_TYPE, "image/svg+xml")], drawing).into_response())
@@ -62,7 +62,7 @@ pub(crate) async fn png(
     State(host): State<Host>,
     Named(id): Named<ChannelId>,
     Params(link): Params<Link>,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     let size = match link.size {
         None => SIZE_DEFAULT,
         Some(size @ 64..=SIZE) => size,
@@ -76,7 +76,7 @@ pub(crate) async fn png(
         .into_response())
 }
 
-async fn code(host: &Host, caller: &weir_domain::caller::Caller, id: ChannelId, link: &Link) -> Answer<QRCode> {
+async fn code(host: &Host, caller: &weir_domain::caller::Caller, id: ChannelId, link: &Link) -> ApiResult<QRCode> {
     let channel = channels::find(host, caller, id).await?;
     let url = host
         .accounts

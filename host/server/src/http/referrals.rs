@@ -1,6 +1,6 @@
 //! Referrals: the ads and links through which contacts came.
 
-use axum::Json as Answered;
+use axum::Json as JsonBody;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -10,7 +10,7 @@ use super::body::{Named, Params};
 use super::caller::{InChannels, May, Read};
 use super::contacts::{OfChannel, narrowed};
 use super::list::{List, Paging};
-use super::problem::Answer;
+use super::problem::ApiResult;
 use super::types::referral::Referral;
 use crate::Host;
 use crate::accounts::ads::Ad;
@@ -37,7 +37,7 @@ pub(crate) async fn list(
     State(host): State<Host>,
     Params(of): Params<OfChannel>,
     Params(paging): Params<Paging>,
-) -> Answer<Answered<List<ReferralView>>> {
+) -> ApiResult<JsonBody<List<ReferralView>>> {
     let listed = host
         .store()
         .referrals(caller.workspace_id(), narrowed(&caller, of.channel_id)?, paging.page()?)
@@ -59,6 +59,6 @@ pub(crate) async fn ad(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<ReferralId>,
-) -> Answer<Answered<Ad>> {
-    Ok(Answered(host.accounts.ad(&caller, id).await?))
+) -> ApiResult<JsonBody<Ad>> {
+    Ok(JsonBody(host.accounts.ad(&caller, id).await?))
 }

@@ -1,6 +1,6 @@
 //! Refusals: each is stored, so that it can be explained later.
 
-use axum::Json as Answered;
+use axum::Json as JsonBody;
 use axum::extract::State;
 use serde::Serialize;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use super::body::{Named, Params};
 use super::caller::{InChannels, May, Read};
 use super::codes;
 use super::list::{List, Paging};
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use crate::Host;
 
 /// A refusal.
@@ -99,7 +99,7 @@ pub(crate) struct RefusalCountView {
 pub(crate) async fn counts(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
-) -> Answer<Answered<List<RefusalCountView>>> {
+) -> ApiResult<JsonBody<List<RefusalCountView>>> {
     let counts = host
         .store()
         .refusal_counts(caller.workspace_id(), caller.channels().clone(), limits::COUNTS)
@@ -125,7 +125,7 @@ pub(crate) async fn list(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
     Params(paging): Params<Paging>,
-) -> Answer<Answered<List<RefusalView>>> {
+) -> ApiResult<JsonBody<List<RefusalView>>> {
     let listed = host
         .store()
         .refusals(caller.workspace_id(), caller.channels().clone(), paging.page()?)
@@ -139,10 +139,10 @@ pub(crate) async fn get(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
     Named(id): Named<RefusalId>,
-) -> Answer<Answered<RefusalView>> {
+) -> ApiResult<JsonBody<RefusalView>> {
     let refusal = host.store().refusal(caller.workspace_id(), id).await?;
     let refusal = refusal.filter(|refusal| caller.sees(refusal.channel_id));
-    Ok(Answered(RefusalView::of(
+    Ok(JsonBody(RefusalView::of(
         refusal.ok_or_else(|| Problem::no_such("refusal"))?,
     )))
 }

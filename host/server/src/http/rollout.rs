@@ -1,6 +1,6 @@
 //! Changes of a connector's versions: replay before a rollout, canary, promotion and rollback.
 
-use axum::Json as Answered;
+use axum::Json as JsonBody;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -17,7 +17,7 @@ use super::caller::{ConnectorsWrite, May, OnHost, Read};
 use super::codes;
 use super::connectors::{VersionView, refused_promotion};
 use super::list::{List, bounded};
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use crate::Host;
 use crate::connectors::canary::CanaryRunView;
 use crate::connectors::replay::Replay;
@@ -167,7 +167,7 @@ pub(crate) async fn canary(
     State(host): State<Host>,
     Path((name, version)): Names,
     Json(body): Json<PutCanary>,
-) -> Answer<Answered<VersionView>> {
+) -> ApiResult<JsonBody<VersionView>> {
     if body.percent > 100 {
         return Err(Problem::member("/percent", "it is between 0 and 100"));
     }
@@ -182,7 +182,7 @@ pub(crate) async fn canary(
         Err(error) => return Err(refused_promotion(&host, &caller, error).await),
     };
     record(&host, &caller, "connector.canary", &name, changed).await;
-    Ok(Answered(VersionView::of(on_trial, &host.store().grants(&name).await?)))
+    Ok(JsonBody(VersionView::of(on_trial, &host.store().grants(&name).await?)))
 }
 
 /// Roll back a version
@@ -196,7 +196,7 @@ pub(crate) async fn rollback(
     State(host): State<Host>,
     Path((name, version)): Names,
     Json(body): Json<RollBack>,
-) -> Answer<Answered<VersionView>> {
+) -> ApiResult<JsonBody<VersionView>> {
     if body.reason.len() > limits::NAME_BYTES {
         return Err(Problem::member(
             "/reason",
@@ -214,7 +214,7 @@ pub(crate) async fn rollback(
     };
     let changed = serde_json::json!({ "version": version, "reason": reason });
     record(&host, &caller, "connector.rollback", &name, changed).await;
-    Ok(Answered(VersionView::of(back, &host.store().grants(&name).await?)))
+    Ok(JsonBody(VersionView::of(back, &host.store().grants(&name).await?)))
 }
 
 /// Retire a version that serves no account
@@ -225,7 +225,7 @@ pub(crate) async fn retire(
     caller: May<ConnectorsWrite, OnHost>,
     State(host): State<Host>,
     Path((name, version)): Names,
-) -> Answer<Answered<VersionView>> {
+) -> ApiResult<JsonBody<VersionView>> {
     let retired = host.rollout.retire(&name, &version).await?;
     record(
         &host,
@@ -235,7 +235,7 @@ pub(crate) async fn retire(
         serde_json::json!({ "version": version }),
     )
     .await;
-    Ok(Answered(VersionView::of(retired, &host.store().grants(&name).await?)))
+    Ok(JsonBody(VersionView::of(retired, &host.store().grants(&name).await?)))
 }
 
 /// Replay recorded calls against this version
@@ -250,7 +250,7 @@ pub(crate) async fn replay(
     State(host): State<Host>,
     Path((name, version)): Names,
     Json(body): Json<ReplayOf>,
-) -> Answer<Answered<Report>> {
+) -> ApiResult<JsonBody<Report>> {
     if !(1..=limits::REPLAY_CALLS).contains(&body.last) {
         return Err(Problem::member(
             "/last",
@@ -262,9 +262,9 @@ pub(crate) async fn replay(
         against: body.against,
     };
     let report = host.connectors.replay(&name, &version, replay).await?;
-    let asked = serde_json::json!({ "version": version, "calls": report.calls, "differ": report.differ });
-    record(&host, &caller, "connector.replay", &name, asked).await;
-    Ok(Answered(report))
+    let audit_detail = serde_json::json!({ "version": version, "calls": report.calls, "differ": report.differ });
+    record(&host, &caller, "connector.replay", &name, audit_detail).await;
+    Ok(JsonBody(report))
 }
 
 /// Show the metrics of a canary
@@ -277,9 +277,9 @@ pub(crate) async fn trial(
     _: May<Read, OnHost>,
     State(host): State<Host>,
     Path((name, version)): Names,
-) -> Answer<Answered<CanaryRunView>> {
+) -> ApiResult<JsonBody<CanaryRunView>> {
     let canary_run = host.rollout.canary_run(&name, &version).await?;
-    canary_run.map(Answered).ok_or_else(|| Problem::no_such("trial"))
+    canary_run.map(JsonBody).ok_or_else(|| Problem::no_such("trial"))
 }
 
 /// Show what a version would change
@@ -292,13 +292,13 @@ pub(crate) async fn changes(
     _: May<Read>,
     State(host): State<Host>,
     Path((name, version)): Names,
-) -> Answer<Answered<Changes>> {
+) -> ApiResult<JsonBody<Changes>> {
     let versions = host.store().versions().await?;
     let mut ours = versions.iter().filter(|known| known.manifest.name == name);
     let meant = ours.clone().find(|known| known.manifest.version == version);
     let meant = meant.ok_or_else(|| Problem::no_such("version"))?;
     let active = ours.find(|known| known.stage == VersionStage::Active);
-    Ok(Answered(Changes {
+    Ok(JsonBody(Changes {
         active_version: active.map(|active| active.manifest.version.clone()),
         manifest: active.map_or_else(Vec::new, |active| {
             weir_runtime::differences(&active.manifest, &meant.manifest)
@@ -313,7 +313,7 @@ pub(crate) async fn timeline(
     _: May<Read, OnHost>,
     State(host): State<Host>,
     Path(name): Path<String>,
-) -> Answer<Answered<List<Step>>> {
+) -> ApiResult<JsonBody<List<Step>>> {
     let steps = host.store().version_changes(&name, TIMELINE).await?;
     if steps.is_empty() {
         return Err(Problem::no_such("connector"));
@@ -332,7 +332,7 @@ pub(crate) async fn transcripts(
     State(host): State<Host>,
     Path(name): Path<String>,
     Params(wanted): Params<Transcripts>,
-) -> Answer<Answered<List<TranscriptView>>> {
+) -> ApiResult<JsonBody<List<TranscriptView>>> {
     let filter = TranscriptFilter {
         version: wanted.version,
         call: wanted.call,
@@ -355,7 +355,7 @@ pub(crate) async fn transcript(
     State(host): State<Host>,
     Path((name, id)): Path<(String, String)>,
     Params(how): Params<HowWritten>,
-) -> Answer<Answered<Transcript>> {
+) -> ApiResult<JsonBody<Transcript>> {
     let id: TranscriptId = id.parse().map_err(|_| Problem::no_such("transcript"))?;
     let found = host.store().transcript(&name, id).await?;
     let found = found.ok_or_else(|| Problem::no_such("transcript"))?;
@@ -371,12 +371,12 @@ pub(crate) async fn transcript(
     )
     .await;
     if !how.scrub {
-        return Ok(Answered(whole));
+        return Ok(JsonBody(whole));
     }
     let scrubbed = host.connectors.scrub(&whole).await.ok_or_else(|| {
         Problem::of(&codes::CONNECTOR_FAILED).detail(
             "no version can translate this call, so personal data in it cannot be identified; request it unscrubbed, and review it before you share it",
         )
     })?;
-    Ok(Answered(scrubbed))
+    Ok(JsonBody(scrubbed))
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use axum::extract::State;
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, StatusCode};
-use axum::{Extension, Json as Answered};
+use axum::{Extension, Json as JsonBody};
 use serde::Serialize;
 use utoipa::ToSchema;
 use weir_domain::caller::{self, Caller, Scope};
@@ -19,7 +19,7 @@ use weir_domain::time::Timestamp;
 
 use super::audit::record;
 use super::identify::InSession;
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use crate::Host;
 use crate::core::cookie::SESSION;
 
@@ -68,7 +68,7 @@ pub(crate) async fn begin(
     Extension(caller): Extension<Caller>,
     State(host): State<Host>,
     session: Option<Extension<InSession>>,
-) -> Answer<(StatusCode, HeaderMap, Answered<SessionView>)> {
+) -> ApiResult<(StatusCode, HeaderMap, JsonBody<SessionView>)> {
     if session.is_some() {
         // Otherwise a session could renew itself forever.
         return Err(Problem::member(
@@ -94,7 +94,7 @@ pub(crate) async fn begin(
     .await;
     let headers = set_cookie(&host, &text, limits::SESSION.as_secs());
     let view = SessionView::of(&caller, &host, Some((&text, end)));
-    Ok((StatusCode::CREATED, headers, Answered(view)))
+    Ok((StatusCode::CREATED, headers, JsonBody(view)))
 }
 
 /// Show the caller, and the CSRF token
@@ -103,11 +103,11 @@ pub(crate) async fn get(
     Extension(caller): Extension<Caller>,
     State(host): State<Host>,
     session: Option<Extension<InSession>>,
-) -> Answered<SessionView> {
+) -> JsonBody<SessionView> {
     let session = session
         .as_ref()
         .map(|Extension(InSession(session, text))| (text.expose(), session.expires_at));
-    Answered(SessionView::of(&caller, &host, session))
+    JsonBody(SessionView::of(&caller, &host, session))
 }
 
 /// Sign out
@@ -116,7 +116,7 @@ pub(crate) async fn end(
     Extension(_): Extension<Caller>,
     State(host): State<Host>,
     session: Option<Extension<InSession>>,
-) -> Answer<(StatusCode, HeaderMap)> {
+) -> ApiResult<(StatusCode, HeaderMap)> {
     if let Some(Extension(InSession(session, _))) = session {
         host.store().end_session(session.digest).await?;
         host.core.keys_ended();

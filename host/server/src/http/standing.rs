@@ -21,7 +21,7 @@ use weir_domain::time::Timestamp;
 
 use super::Api;
 use super::identify::caller_of;
-use super::problem::Answer;
+use super::problem::ApiResult;
 
 /// The key or session that authorized a reading request.
 pub(super) struct Standing {
@@ -53,7 +53,7 @@ impl Standing {
     }
 
     /// Runs a request, and its response to the end, for as long as its key is valid.
-    pub(super) async fn bound(self, answer: impl Future<Output = Response>) -> Answer<Response> {
+    pub(super) async fn bound(self, answer: impl Future<Output = Response>) -> ApiResult<Response> {
         let mut ended: Ended = Box::pin(self.ended());
         tokio::select! {
             biased;
@@ -70,7 +70,7 @@ impl Standing {
             let now = self.api.host.now();
             let look = self
                 .ends_at
-                .map_or(limits::KEY_LOOK, |end| end.since(now).min(limits::KEY_LOOK));
+                .map_or(limits::KEY_CHECK, |end| end.since(now).min(limits::KEY_CHECK));
             tokio::select! {
                 // The sender is the host's, which outlives its requests.
                 _ = self.changed.changed() => {}

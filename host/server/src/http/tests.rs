@@ -37,7 +37,7 @@ struct Api {
 
 /// The response.
 #[derive(Debug)]
-struct Answered {
+struct ApiResponse {
     status: StatusCode,
     kind: String,
     headers: axum::http::HeaderMap,
@@ -75,7 +75,7 @@ impl Api {
         self.router.clone().oneshot(request).await.expect("infallible")
     }
 
-    async fn ask(&self, request: Request<Body>) -> Answered {
+    async fn call(&self, request: Request<Body>) -> ApiResponse {
         let response = self.raw(request).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
@@ -83,7 +83,7 @@ impl Api {
             .headers
             .get("content-type")
             .map_or("", |kind| kind.to_str().expect("ASCII"));
-        Answered {
+        ApiResponse {
             status: parts.status,
             kind: kind.to_owned(),
             headers: parts.headers.clone(),
@@ -91,19 +91,19 @@ impl Api {
         }
     }
 
-    async fn json(&self, method: &str, path: &str, body: Value) -> Answered {
+    async fn json(&self, method: &str, path: &str, body: Value) -> ApiResponse {
         let request = self.request(method, path).header("content-type", "application/json");
-        self.ask(request.body(Body::from(body.to_string())).expect("a request"))
+        self.call(request.body(Body::from(body.to_string())).expect("a request"))
             .await
     }
 
-    async fn get(&self, path: &str) -> Answered {
-        self.ask(self.request("GET", path).body(Body::empty()).expect("a request"))
+    async fn get(&self, path: &str) -> ApiResponse {
+        self.call(self.request("GET", path).body(Body::empty()).expect("a request"))
             .await
     }
 }
 
-impl Answered {
+impl ApiResponse {
     /// Checks that it is a documented problem; returns its code.
     fn problem(&self) -> &str {
         assert_eq!(self.kind, "application/problem+json", "{self:?}");

@@ -1,6 +1,6 @@
 //! Workspaces: tenants. A key acts for one, and sees no other; the operator's key creates and deletes them.
 
-use axum::Json as Answered;
+use axum::Json as JsonBody;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use super::body::Json;
 use super::caller::{Admin, InChannels, May, OnHost, Read};
 use super::codes;
 use super::list::List;
-use super::problem::{Answer, Problem};
+use super::problem::{ApiResult, Problem};
 use crate::Host;
 
 /// A tenant.
@@ -48,7 +48,7 @@ pub(crate) struct NewWorkspace {
 }
 
 /// The workspace, if the caller may see it.
-async fn find(host: &Host, caller: &Caller, id: &str) -> Answer<Workspace> {
+async fn find(host: &Host, caller: &Caller, id: &str) -> ApiResult<Workspace> {
     let found = host.store().workspace(id).await?;
     found
         .filter(|found| found.id == caller.workspace_id() || caller.may_on_host(Scope::Admin).is_ok())
@@ -62,7 +62,7 @@ async fn find(host: &Host, caller: &Caller, id: &str) -> Answer<Workspace> {
 pub(crate) async fn list(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
-) -> Answer<Answered<List<WorkspaceView>>> {
+) -> ApiResult<JsonBody<List<WorkspaceView>>> {
     let seen = if caller.may_on_host(Scope::Admin).is_ok() {
         host.store().workspaces().await?
     } else {
@@ -84,7 +84,7 @@ pub(crate) async fn create(
     caller: May<Admin, OnHost>,
     State(host): State<Host>,
     Json(body): Json<NewWorkspace>,
-) -> Answer<(StatusCode, Answered<WorkspaceView>)> {
+) -> ApiResult<(StatusCode, JsonBody<WorkspaceView>)> {
     if !workspace::is_name(&body.id) {
         return Err(Problem::member(
             "/id",
@@ -108,7 +108,7 @@ pub(crate) async fn create(
         )));
     }
     record(&host, &caller, "workspace.create", &new.id, serde_json::json!({})).await;
-    Ok((StatusCode::CREATED, Answered(WorkspaceView::of(new))))
+    Ok((StatusCode::CREATED, JsonBody(WorkspaceView::of(new))))
 }
 
 /// Get a workspace
@@ -118,8 +118,8 @@ pub(crate) async fn get(
     caller: May<Read, InChannels>,
     State(host): State<Host>,
     Path(id): Path<String>,
-) -> Answer<Answered<WorkspaceView>> {
-    Ok(Answered(WorkspaceView::of(find(&host, &caller, &id).await?)))
+) -> ApiResult<JsonBody<WorkspaceView>> {
+    Ok(JsonBody(WorkspaceView::of(find(&host, &caller, &id).await?)))
 }
 
 /// Delete a workspace, with everything in it
@@ -132,7 +132,7 @@ pub(crate) async fn remove(
     caller: May<Admin, OnHost>,
     State(host): State<Host>,
     Path(id): Path<String>,
-) -> Answer<StatusCode> {
+) -> ApiResult<StatusCode> {
     let removed = host.workspaces.remove(&id).await.map_err(|error| match error {
         RemoveWorkspaceError::InUse(reason) => {
             let problem = Problem::of(&codes::WORKSPACE_IN_USE).detail(reason);

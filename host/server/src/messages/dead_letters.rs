@@ -18,7 +18,7 @@ use weir_store::{DeadLetter, Page, Recorded, Source, StoreError};
 use crate::accounts::Accounts;
 use crate::accounts::calls::{ActError, CallFailure, reauthorization_required};
 use crate::connectors::Connectors;
-use crate::connectors::rollout::Kept;
+use crate::connectors::rollout::DeadLetterReplay;
 use crate::connectors::serving::{ConnectorError, NotServed, Serving};
 use crate::core::Core;
 use crate::messages::inbound::Inbound;
@@ -98,7 +98,7 @@ impl DeadLetters {
             Err(NotServed::NoSuchApp(app)) => return Err(ReplayError::NoSuchApp(app)),
             Err(error) => return Err(ConnectorError::unserved(error).map_or_else(Into::into, ReplayError::Connector)),
         };
-        let recorded = match self.ask_again(&letter).await? {
+        let recorded = match self.retranslate(&letter).await? {
             Some(recorded) => recorded,
             None => {
                 // Verified when it was received; its row is the host's own.
@@ -149,7 +149,7 @@ impl DeadLetters {
     ///
     /// # Errors
     /// See [`ReplayError`]; also if the platform no longer returns items from that cursor.
-    async fn ask_again(&self, letter: &DeadLetter) -> Result<Option<Recorded>, ReplayError> {
+    async fn retranslate(&self, letter: &DeadLetter) -> Result<Option<Recorded>, ReplayError> {
         if letter.webhook.method != POLL {
             return Ok(None);
         }
@@ -159,7 +159,7 @@ impl DeadLetters {
         })?;
         let channel = self.core.store().channel_of_any(polled.channel_id).await?;
         let channel = channel.filter(works).ok_or(ReplayError::NotFound)?;
-        let asked = async {
+        let translating = async {
             let serving = self.connectors.serving_of(&channel).await?;
             let batch = self
                 .accounts
@@ -170,7 +170,7 @@ impl DeadLetters {
                 .await?;
             Ok::<_, CallFailure>(self.inbound.record(&serving, batch.events, Source::Webhook).await?)
         };
-        match asked.await.map_err(ActError::from) {
+        match translating.await.map_err(ActError::from) {
             Ok(recorded) if recorded.stored + recorded.duplicates + recorded.unknown_events == 0 => {
                 Err(ReplayError::Connector(ConnectorError::Failed(Box::new(MessageError {
                     code: "not_shown".to_owned(),
@@ -193,7 +193,7 @@ impl DeadLetters {
 }
 
 #[async_trait]
-impl Kept for DeadLetters {
+impl DeadLetterReplay for DeadLetters {
     async fn replay(&self, connector: &str, since: Timestamp) -> Result<(), StoreError> {
         let apps = self.core.store().apps().await?;
         let ours = apps.into_iter().filter(|app| app.connector == connector);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn c6_a_version_that_keeps_breaking_off_is_set_aside_and_what_came_meanwhile_is_not_lost() {
+    async fn c6_crashing_version_is_quarantined_without_loss() {
         let folder = TempDir::new().expect("a directory");
         let host = with_echo(&folder).await;
         let loops = host.start();
@@ -321,7 +321,7 @@ mod tests {
             .version;
         host.rollout.promote("echo", &version).await.expect("it serves again");
         assert_eq!(stage(&host).await, VersionStage::Active);
-        Kept::replay(&*host.dead_letters, "echo", since)
+        DeadLetterReplay::replay(&*host.dead_letters, "echo", since)
             .await
             .expect("a database");
         let page = Page {

@@ -27,7 +27,7 @@ use crate::accounts::renewal::Renewal;
 use crate::connectors::Connectors;
 use crate::connectors::pacing::ChannelPacer;
 use crate::connectors::serving::{NotServed, Serving};
-use crate::connectors::state_turns::StateUse;
+use crate::connectors::state_locks::StateUse;
 use crate::core::Core;
 use crate::core::in_flight::InFlight;
 use crate::core::node::{Moment, Registration};
@@ -221,7 +221,7 @@ impl Deliverer {
             Err(NotServed::Store(error)) => return Err(error),
             Err(error) => return Ok(Tried::without_requests(self.waits(lease, &error).await?)),
         };
-        let rules = serving.book.rules(&lease.channel);
+        let rules = serving.policies.rules(&lease.channel);
         let mut requests = Vec::new();
         let mut is_second = false;
         loop {
@@ -276,7 +276,7 @@ impl Deliverer {
             if let Some(error) = error {
                 tracing::warn!(
                     message.id = %lease.message.id,
-                    connector = serving.book.manifest().name,
+                    connector = serving.policies.manifest().name,
                     version = serving.version(),
                     "The connector did not return from a send: {error}"
                 );

@@ -130,7 +130,7 @@ impl Fetcher {
             .serving_of(&fetch.channel)
             .await
             .map_err(Missing::for_now)?;
-        if !serving.book.manifest().provides("media-transfer") {
+        if !serving.policies.manifest().provides("media-transfer") {
             return Err(Missing::for_good(
                 "type_unsupported",
                 "the connector cannot fetch attachments",

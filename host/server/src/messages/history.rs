@@ -17,7 +17,7 @@ use weir_domain::inbound::{Fact, InboundEvent, Person};
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
 use weir_runtime::context::ConversationFacts;
-use weir_store::{HistoryGap, Recorded, Source, StoreError, WorkAgain, WorkKind, WorkLease};
+use weir_store::{HistoryGap, Recorded, Requeue, Source, StoreError, WorkKind, WorkLease};
 
 use crate::accounts::Accounts;
 use crate::accounts::calls::{ActError, CallFailure};
@@ -47,7 +47,7 @@ const USUALLY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest period: TikTok keeps conversations for so long (Get a list of conversations).
 const FURTHEST: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Delay before a channel's history is retried after a failure, initially and at most.
-const TRY_AGAIN: (Duration, Duration) = (Duration::from_secs(10), limits::WORK_WAIT);
+const RETRY_WAIT: (Duration, Duration) = (Duration::from_secs(10), limits::WORK_WAIT);
 /// Number of attempts: enough for a platform that is down for some hours.
 const TRIES: u32 = 24;
 /// Conversations read for one channel at once.
@@ -102,7 +102,7 @@ impl History {
     ///
     /// # Errors
     /// The database failed.
-    pub(crate) async fn ask_after_outage(&self) -> Result<(), StoreError> {
+    pub(crate) async fn request_after_outage(&self) -> Result<(), StoreError> {
         let now = self.core.now();
         let node = self.core.node.id();
         let others = self.core.store().nodes().await?.into_iter();
@@ -113,7 +113,7 @@ impl History {
         let Some(last) = self.last_presence().await.into_iter().chain(others).max() else {
             return Ok(());
         };
-        self.accounts.looked(last);
+        self.accounts.checked(last);
         // With other nodes the clock is the server's, and the running ones handle a step.
         if last > now && !self.core.node.is_shared() {
             self.core.set_right(Step::Back(last.since(now)), now).await?;
@@ -137,7 +137,7 @@ impl History {
             .collect();
         for workspace in workspaces {
             for channel in self.core.channels_of(&workspace).await? {
-                self.core.store().ask_history(channel.id, since, now).await?;
+                self.core.store().request_history(channel.id, since, now).await?;
             }
         }
         self.core.wakes.history.notify_one();
@@ -155,14 +155,14 @@ impl History {
             let id = lease.channel_id;
             let ended = self.read_leased(&lease).await;
             read += u32::from(matches!(ended, Ok(true)));
-            let again = match &ended {
+            let requeue = match &ended {
                 Ok(_) => None,
-                Err(CallFailure::Store(_)) => Some(self.again(lease.failures)),
+                Err(CallFailure::Store(_)) => Some(self.requeue(lease.failures)),
                 Err(error) => {
                     let tries = lease.failures + 1;
                     if tries < TRIES {
                         tracing::warn!(channel.id = %id, "The history of {id} cannot be read (attempt {tries}): {error}");
-                        Some(self.again(tries))
+                        Some(self.requeue(tries))
                     } else {
                         tracing::error!(
                             channel.id = %id,
@@ -172,7 +172,7 @@ impl History {
                     }
                 }
             };
-            self.core.store().end_work(lease, again).await?;
+            self.core.store().end_work(lease, requeue).await?;
             if let Err(CallFailure::Store(error)) = ended {
                 return Err(error);
             }
@@ -189,9 +189,9 @@ impl History {
         Ok(leased.into_iter().next())
     }
 
-    fn again(&self, failures: u32) -> WorkAgain {
-        WorkAgain {
-            due_at: self.core.now().after(backoff(TRY_AGAIN, failures, self.core.jitter())),
+    fn requeue(&self, failures: u32) -> Requeue {
+        Requeue {
+            due_at: self.core.now().after(backoff(RETRY_WAIT, failures, self.core.jitter())),
             failures,
         }
     }
@@ -235,11 +235,11 @@ impl History {
                 contact_id: gap.contact.clone(),
                 answered: gap.answered,
             };
-            let asked = match self.connectors.serving_of(&channel).await {
+            let outcome = match self.connectors.serving_of(&channel).await {
                 Ok(serving) => self.read_conversation(&channel, &serving, &facts, gap.since).await,
                 Err(error) => Err(error.into()),
             };
-            match asked {
+            match outcome {
                 Ok(_) => {
                     read += 1;
                     self.core
@@ -315,26 +315,26 @@ impl History {
     /// messages `since` then, by our clock.
     async fn read_history(&self, channel: &Channel, since: Timestamp) -> Result<CaughtUp, CallFailure> {
         let serving = self.connectors.serving_of(channel).await?;
-        let since = serving.book.clock().platform(since);
+        let since = serving.policies.clock().platform(since);
         let mut sum = CaughtUp::default();
-        if !serving.book.manifest().provides("history") {
+        if !serving.policies.manifest().provides("history") {
             return Ok(sum);
         }
         let mut cursor = None;
         let mut conversations = 0;
         let mut refused_in_a_row = 0;
         loop {
-            let asked = cursor.take();
+            let outcome = cursor.take();
             let page = self
                 .accounts
                 .call(channel, |connector, context| {
-                    let asked = asked.clone();
-                    Box::pin(async move { connector.conversations(context, asked).await })
+                    let outcome = outcome.clone();
+                    Box::pin(async move { connector.conversations(context, outcome).await })
                 })
                 .await?;
             // A page may contain several lists of the platform, each newest first: only a page without new items ends
             // the reading.
-            let mut has_news = false;
+            let mut has_new = false;
             for summary in page.conversations {
                 if summary.updated_at.is_some_and(|at| at < since) {
                     continue;
@@ -342,7 +342,7 @@ impl History {
                 if conversations >= CONVERSATIONS {
                     return Ok(sum);
                 }
-                has_news = true;
+                has_new = true;
                 conversations += 1;
                 let facts = summary.conversation;
                 if refused_in_a_row >= limits::HISTORY_REFUSALS {
@@ -369,7 +369,7 @@ impl History {
                 }
             }
             match page.cursor {
-                Some(next) if has_news => cursor = Some(next),
+                Some(next) if has_new => cursor = Some(next),
                 _ => return Ok(sum),
             }
         }
@@ -433,14 +433,14 @@ mod tests {
         with_account(&host, "acme", &[]).await;
         let before = host.now().before(Duration::from_secs(3_600));
         host.history.note_presence(before).await;
-        host.history.ask_after_outage().await.expect("a database");
+        host.history.request_after_outage().await.expect("a database");
         host.history.note_presence(host.now()).await;
         let (store, now) = (host.store(), host.now());
-        let asked = store.lease_work(WorkKind::History, "another start", 9, now).await;
-        let asked = asked.expect("a database");
-        assert_eq!(asked.len(), 1, "a new start still has the queue");
-        assert_eq!(asked[0].since, Some(before.before(MARGIN)));
-        store.end_work(asked[0].clone(), None).await.expect("a database");
+        let outcome = store.lease_work(WorkKind::History, "another start", 9, now).await;
+        let outcome = outcome.expect("a database");
+        assert_eq!(outcome.len(), 1, "a new start still has the queue");
+        assert_eq!(outcome[0].since, Some(before.before(MARGIN)));
+        store.end_work(outcome[0].clone(), None).await.expect("a database");
         assert_eq!(store.next_work(WorkKind::History, now).await.expect("a database"), None);
     }
 }

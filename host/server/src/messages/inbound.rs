@@ -25,7 +25,7 @@ use crate::core::Core;
 
 /// Webhooks in progress at once: each holds a body and an instance of a connector. Others wait, up to the platform's
 /// timeout.
-const WEBHOOKS_IN_HAND: usize = 128;
+const WEBHOOKS_IN_FLIGHT: usize = 128;
 /// Where a withheld message may be: conversations of the last hour.
 const WITHHELD: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -87,7 +87,7 @@ impl Inbound {
         Self {
             core,
             connectors,
-            webhooks: Arc::new(Semaphore::new(WEBHOOKS_IN_HAND)),
+            webhooks: Arc::new(Semaphore::new(WEBHOOKS_IN_FLIGHT)),
         }
     }
 
@@ -125,11 +125,11 @@ impl Inbound {
     pub async fn admit_webhook(&self, app: &str, head: &RawWebhook) -> Result<(), HookError> {
         let admitted = match self.verifier(app).await {
             // A challenge is authenticated by its query, which is in the head.
-            Ok(serving) if asks(&serving, head).is_some() => Ok(()),
+            Ok(serving) if is_challenge(&serving, head).is_some() => Ok(()),
             Ok(serving) => {
-                let scheme = serving.book.manifest().webhook.as_ref();
+                let scheme = serving.policies.manifest().webhook.as_ref();
                 let now = self.core.now();
-                let platforms = serving.book.clock().platform(now);
+                let platforms = serving.policies.clock().platform(now);
                 admit_head(scheme, &serving.app.app.secrets_at(now), head, platforms).map_err(HookError::from)
             }
             Err(error) => Err(error),
@@ -156,7 +156,7 @@ impl Inbound {
             // Without a manifest it cannot be verified; the platform keeps it and redelivers.
             error => HookError::Busy(error.to_string()),
         })?;
-        let manifest = serving.book.manifest();
+        let manifest = serving.policies.manifest();
         match &manifest.webhook {
             Some(webhook) if !serving.grants.allow_webhook(webhook) => Err(HookError::Forged(Forged::NotGranted {
                 connector: manifest.name.clone(),
@@ -167,8 +167,8 @@ impl Inbound {
 
     async fn take(self: &Arc<Self>, app: &str, raw: RawWebhook) -> Result<Hook, HookError> {
         let serving = self.verifier(app).await?;
-        let scheme = serving.book.manifest().webhook.as_ref();
-        if let Some(challenge) = asks(&serving, &raw) {
+        let scheme = serving.policies.manifest().webhook.as_ref();
+        if let Some(challenge) = is_challenge(&serving, &raw) {
             return answer(challenge, &serving.app.app.secrets_at(self.core.now()), &raw.query);
         }
         let now = self.core.now();
@@ -177,7 +177,7 @@ impl Inbound {
                 scheme,
                 &serving.app.app.secrets_at(now),
                 raw,
-                serving.book.clock().platform(now),
+                serving.policies.clock().platform(now),
             )
         })?;
         if let Some(signed_at) = webhook.signed_at() {
@@ -209,7 +209,7 @@ impl Inbound {
                 return Ok(Hook::DeadLettered(id));
             }
         };
-        let unknown = words_for_unknown(parts.events.iter().flat_map(|(_, events)| events));
+        let unknown = unknown_event_text(parts.events.iter().flat_map(|(_, events)| events));
         let recorded = self.record_parts(parts.events).await?;
         // The others' events are recorded, and are duplicates when it is replayed.
         if let Some(owner) = &parts.held {
@@ -243,10 +243,10 @@ impl Inbound {
         if source == Source::History {
             self.leave_out_forgotten(&mut events, self.core.now());
         }
-        let scheme = serving.book.manifest().webhook.as_ref();
+        let scheme = serving.policies.manifest().webhook.as_ref();
         let tolerance = scheme.and_then(Webhook::tolerance);
         let tolerance = tolerance.unwrap_or(limits::CLOCK_TOLERANCE);
-        let received_at = serving.book.clock().platform(self.core.now());
+        let received_at = serving.policies.clock().platform(self.core.now());
         let events: Vec<InboundEvent> = events
             .into_iter()
             .map(|event| event.with_plausible_times(received_at, tolerance))
@@ -265,7 +265,7 @@ impl Inbound {
         let recorded = self
             .core
             .store
-            .record_inbound(app, events, source, &serving.book, self.core.now())
+            .record_inbound(app, events, source, &serving.policies, self.core.now())
             .instrument(trace_span!("commit"))
             .await?;
         for (what, count) in [
@@ -285,7 +285,7 @@ impl Inbound {
         }
         // Not from the history itself: it would trigger another read of itself.
         if recorded.stored > 0 && source == Source::Webhook && !withheld.is_empty() {
-            self.ask_for_withheld(&app.workspace_id, &app.name, &withheld).await;
+            self.request_withheld(&app.workspace_id, &app.name, &withheld).await;
         }
         Ok(recorded)
     }
@@ -301,7 +301,7 @@ impl Inbound {
     }
 
     /// The platform withholds a message of this account: the visible history is fetched.
-    async fn ask_for_withheld(&self, workspace: &str, app: &str, platform_ids: &BTreeSet<String>) {
+    async fn request_withheld(&self, workspace: &str, app: &str, platform_ids: &BTreeSet<String>) {
         let now = self.core.now();
         let channels = match self.core.channels_of(workspace).await {
             Ok(channels) => channels,
@@ -312,12 +312,12 @@ impl Inbound {
         };
         for channel in channels {
             if channel.app == app && platform_ids.contains(&channel.platform_id) {
-                let asked = self
+                let request_result = self
                     .core
                     .store()
-                    .ask_history(channel.id, now.before(WITHHELD), now)
+                    .request_history(channel.id, now.before(WITHHELD), now)
                     .await;
-                if let Err(error) = asked {
+                if let Err(error) = request_result {
                     tracing::warn!(channel.id = %channel.id, "Withheld messages of {} are not fetched: {error}", channel.id);
                 }
             }
@@ -337,7 +337,7 @@ impl Inbound {
         tracing::warn!(
             app,
             dead_letter.id = %id,
-            connector = serving.book.manifest().name,
+            connector = serving.policies.manifest().name,
             version = serving.version(),
             "A webhook waits for a fixed connector as dead letter {id}: {reason}"
         );
@@ -425,8 +425,8 @@ async fn read(connector: &Connector, webhook: &VerifiedWebhook) -> Result<Vec<In
 const TURN: Duration = Duration::from_secs(3);
 
 /// How a platform's challenge is answered, if this is one.
-fn asks<'s>(serving: &'s Serving, head: &RawWebhook) -> Option<&'s Challenge> {
-    let scheme = serving.book.manifest().webhook.as_ref()?;
+fn is_challenge<'s>(serving: &'s Serving, head: &RawWebhook) -> Option<&'s Challenge> {
+    let scheme = serving.policies.manifest().webhook.as_ref()?;
     scheme.challenge.as_ref().filter(|_| head.method == "GET")
 }
 
@@ -455,7 +455,7 @@ fn answer(challenge: &Challenge, secrets: &BTreeMap<String, Vec<Secret>>, query:
 }
 
 /// The platform's content that the connector does not know; a few items.
-pub(crate) fn words_for_unknown<'a>(events: impl Iterator<Item = &'a InboundEvent>) -> String {
+pub(crate) fn unknown_event_text<'a>(events: impl Iterator<Item = &'a InboundEvent>) -> String {
     let words: Vec<_> = events
         .filter_map(|event| match &event.fact {
             Fact::Unknown { what } => Some(what.as_str()),

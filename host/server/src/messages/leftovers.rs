@@ -40,11 +40,11 @@ impl Media {
         let names = names(folder).await;
         for name in names.iter().filter(|name| name.ends_with(".part")) {
             let id = name.split('.').next().and_then(|name| name.parse::<MediaId>().ok());
-            if id.is_some_and(|id| !self.in_hand.holds(id)) {
+            if id.is_some_and(|id| !self.in_flight.holds(id)) {
                 removed += u32::from(is_removed(&folder.join(name)).await);
             }
         }
-        left.retain(|id| !self.in_hand.holds(*id));
+        left.retain(|id| !self.in_flight.holds(*id));
         for ids in left.chunks(FILES) {
             let left = self.core.store().media_without_row(ids.to_vec()).await?;
             removed += u32::try_from(self.store.remove(&left).await?.len()).unwrap_or(u32::MAX);
@@ -89,7 +89,7 @@ mod tests {
         put("components", format!("{}.wasm", "a".repeat(64))).expect("a file");
         put("components", format!("{}.part", "b".repeat(64))).expect("a file");
         put("cache", format!("{}-0123.cwasm", "c".repeat(64))).expect("a file");
-        let in_hand = host.media.begin(host.mint().id(host.now()), 0).await.expect("a file");
+        let in_flight = host.media.begin(host.mint().id(host.now()), 0).await.expect("a file");
         assert_eq!(files(&host, "media").await.len(), 4);
         host.retention.remove_leftovers().await.expect("a database");
         let left = files(&host, "media").await;
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(left.len(), 2, "files in use stay: {left:?}");
         assert!(files(&host, "components").await.is_empty());
         assert!(files(&host, "cache").await.is_empty());
-        drop(in_hand);
+        drop(in_flight);
         assert_eq!(names(&media).await, ["notes.txt"]);
     }
 

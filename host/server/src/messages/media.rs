@@ -87,7 +87,7 @@ pub struct Media {
     /// The directory of incomplete files.
     pub(super) folder: PathBuf,
     pub(super) store: Arc<dyn MediaStore>,
-    pub(super) in_hand: InHand,
+    pub(super) in_flight: FilesInFlight,
     /// Signs links to files.
     link_key: [u8; 32],
 }
@@ -125,22 +125,22 @@ pub(crate) struct Upload {
 
 /// Files that are being written: the database may not have their rows yet, and they are not orphans.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct InHand(Arc<Mutex<HashMap<MediaId, usize>>>);
+pub(crate) struct FilesInFlight(Arc<Mutex<HashMap<MediaId, usize>>>);
 
 /// One of them, until it is dropped.
-struct Place {
-    of: InHand,
+struct FileInFlight {
+    of: FilesInFlight,
     id: MediaId,
 }
 
-impl InHand {
+impl FilesInFlight {
     fn ids(&self) -> MutexGuard<'_, HashMap<MediaId, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, id: MediaId) -> Place {
+    fn enter(&self, id: MediaId) -> FileInFlight {
         *self.ids().entry(id).or_default() += 1;
-        Place { of: self.clone(), id }
+        FileInFlight { of: self.clone(), id }
     }
 
     pub(crate) fn holds(&self, id: MediaId) -> bool {
@@ -148,7 +148,7 @@ impl InHand {
     }
 }
 
-impl Drop for Place {
+impl Drop for FileInFlight {
     fn drop(&mut self) {
         let mut ids = self.of.ids();
         if let Entry::Occupied(mut count) = ids.entry(self.id) {
@@ -162,7 +162,7 @@ impl Drop for Place {
 
 /// A file being written to the media store; deleted unless it is kept.
 pub(crate) struct Incoming {
-    in_hand: Place,
+    in_flight: FileInFlight,
     file: tokio::fs::File,
     unfinished: PathBuf,
     store: Arc<dyn MediaStore>,
@@ -180,7 +180,7 @@ impl Incoming {
         self.file.flush().await?;
         self.file.sync_all().await?;
         let mime_type = type_of(&self.unfinished).await?;
-        self.store.put(self.in_hand.id, &self.unfinished, now).await?;
+        self.store.put(self.in_flight.id, &self.unfinished, now).await?;
         self.is_kept = true;
         Ok((mime_type, self))
     }
@@ -230,17 +230,17 @@ impl Media {
             folder: folder(&core.config),
             store: store(&core),
             core,
-            in_hand: InHand::default(),
+            in_flight: FilesInFlight::default(),
             link_key,
         }
     }
 
     /// Starts a file. `attempt` separates two fetches whose leases a step of the clock may let overlap.
     pub(crate) async fn begin(&self, id: MediaId, attempt: u32) -> io::Result<Incoming> {
-        let in_hand = self.in_hand.enter(id);
+        let in_flight = self.in_flight.enter(id);
         let unfinished = self.folder.join(format!("{id}.{attempt}.part"));
         Ok(Incoming {
-            in_hand,
+            in_flight,
             file: tokio::fs::OpenOptions::from(private()).open(&unfinished).await?,
             unfinished,
             store: Arc::clone(&self.store),
@@ -502,7 +502,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_type_is_told_by_the_bytes_and_not_by_the_name() {
+    fn media_type_comes_from_bytes() {
         assert_eq!(sniff(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"), "image/png");
         assert_eq!(sniff(b"\xff\xd8\xff\xe0\0\x10JFIF\0"), "image/jpeg");
         assert_eq!(sniff(b"hello"), "text/plain");

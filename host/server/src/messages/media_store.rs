@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_of_before_is_found_beside_the_database() {
+    async fn old_media_file_is_found_near_database() {
         let folder = tempfile::tempdir().expect("a directory");
         let core = testing::core(&folder);
         let media = folder.path().join("media");

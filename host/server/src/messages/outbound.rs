@@ -92,7 +92,7 @@ impl Outbound {
             .accounts
             .probed(&serving, &channel, conversation, request.content.kind())
             .await;
-        let rules = serving.book.rules(&channel);
+        let rules = serving.policies.rules(&channel);
         let parts = if request.split {
             content::split(&rules, request.content)
         } else {
@@ -127,7 +127,7 @@ impl Outbound {
             origin: request.origin,
             claim: request.claim,
         };
-        let enqueued = self.core.store.enqueue(new, &serving.book, self.core.now()).await;
+        let enqueued = self.core.store.enqueue(new, &serving.policies, self.core.now()).await;
         if let Err(EnqueueError::Refused(refusal)) = enqueued {
             return Err(self.refuse(&channel, conversation.id, None, refusal).await);
         }
@@ -183,7 +183,7 @@ impl Outbound {
         let retried = self
             .core
             .store
-            .retry_message(caller.workspace_id(), id, &serving.book, self.core.now())
+            .retry_message(caller.workspace_id(), id, &serving.policies, self.core.now())
             .await;
         if let Err(EnqueueError::Refused(refusal)) = retried {
             return Err(self.refuse(&channel, message.conversation_id, Some(id), refusal).await);
@@ -227,13 +227,10 @@ impl Outbound {
             .ok_or(ActError::NotFound)?;
         if signal == Signal::Read {
             // The conversation was read here, whether or not the platform accepts a receipt.
-            self.core
-                .store
-                .looked_at(caller.workspace_id(), conversation.id)
-                .await?;
+            self.core.store.viewed(caller.workspace_id(), conversation.id).await?;
         }
         let serving = self.connectors.serving_of(&channel).await?;
-        may_use(&serving.book.rules(&channel), &channel)?;
+        may_use(&serving.policies.rules(&channel), &channel)?;
         let facts = ConversationFacts::from(&conversation);
         let signal = match signal {
             Signal::Typing => weir_runtime::Signal::Typing,

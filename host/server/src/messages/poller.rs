@@ -13,7 +13,7 @@ use weir_domain::delivery::backoff;
 use weir_domain::id::ChannelId;
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
-use weir_store::{Source, StoreError, WorkAgain, WorkKind, WorkLease};
+use weir_store::{Requeue, Source, StoreError, WorkKind, WorkLease};
 
 use crate::accounts::Accounts;
 use crate::accounts::calls::CallFailure;
@@ -21,7 +21,7 @@ use crate::connectors::Connectors;
 use crate::core::Core;
 use crate::core::worker::Work;
 use crate::messages::dead_letters::{DeadLetters, works};
-use crate::messages::inbound::{Inbound, words_for_unknown};
+use crate::messages::inbound::{Inbound, unknown_event_text};
 
 /// How often the list of channels is refreshed: the longest wait of a new one.
 const LIST_EVERY: Duration = Duration::from_secs(10);
@@ -70,7 +70,7 @@ impl Poller {
         let mut polled = BTreeSet::new();
         for app in self.core.store().apps().await? {
             let serving = self.connectors.serving(&app.name).await;
-            if !serving.is_ok_and(|serving| serving.book.manifest().provides("polling")) {
+            if !serving.is_ok_and(|serving| serving.policies.manifest().provides("polling")) {
                 continue;
             }
             let channels = self.core.channels_of(&app.workspace_id).await?.into_iter();
@@ -81,7 +81,7 @@ impl Poller {
     }
 
     /// Polls a channel and records its events; returns the interval that the connector requests.
-    async fn ask(&self, id: ChannelId) -> Result<Duration, CallFailure> {
+    async fn poll_channel(&self, id: ChannelId) -> Result<Duration, CallFailure> {
         let store = self.core.store();
         let Some(channel) = store.channel_of_any(id).await?.filter(works) else {
             return Ok(Duration::ZERO);
@@ -95,7 +95,7 @@ impl Poller {
                 Box::pin(async move { connector.poll(context, cursor).await })
             })
             .await?;
-        let unknown = words_for_unknown(batch.events.iter());
+        let unknown = unknown_event_text(batch.events.iter());
         let recorded = self.inbound.record(&serving, batch.events, Source::Webhook).await?;
         if batch.cursor != cursor {
             // The platform may not return it again from that cursor.
@@ -139,11 +139,11 @@ impl Work for Poller {
 
     async fn work(&self, lease: WorkLease) {
         let id = lease.channel_id;
-        let asked = self.ask(id).await;
-        if let Err(error) = &asked {
+        let poll_result = self.poll_channel(id).await;
+        if let Err(error) = &poll_result {
             tracing::warn!(channel.id = %id, "{id} cannot be polled: {error}");
         }
-        let again = next_poll(lease.failures, asked.ok(), self.core.jitter(), self.core.now());
+        let again = next_poll(lease.failures, poll_result.ok(), self.core.jitter(), self.core.now());
         if let Err(error) = self.core.store().end_work(lease, Some(again)).await {
             tracing::warn!(channel.id = %id, "{id} is polled again when its lease expires: {error}");
         }
@@ -151,14 +151,14 @@ impl Work for Poller {
 }
 
 /// A channel was polled: it waits for its connector's interval, or longer after each failure.
-fn next_poll(failures: u32, wait: Option<Duration>, jitter: f64, now: Timestamp) -> WorkAgain {
+fn next_poll(failures: u32, wait: Option<Duration>, jitter: f64, now: Timestamp) -> Requeue {
     let (shortest, longest) = limits::POLL_WAIT;
     let failures = match wait {
         Some(_) => 0,
         None => failures.saturating_add(1),
     };
     let wait = wait.unwrap_or_else(|| backoff(limits::POLL_WAIT, failures, jitter));
-    WorkAgain {
+    Requeue {
         due_at: now.after(wait.clamp(shortest, longest)),
         failures,
     }
@@ -179,19 +179,19 @@ mod tests {
     use crate::testing::{with_account, with_echo};
 
     #[test]
-    fn a_channel_waits_as_long_as_its_connector_says_and_after_failures_longer_each_time() {
+    fn poll_wait_follows_connector_and_backs_off() {
         let at = |seconds: u64| Timestamp::from_millis(1_000_000).after(Duration::from_secs(seconds));
         let next = |failures, wait: Option<u64>| next_poll(failures, wait.map(Duration::from_secs), 1.0, at(0));
         for (wait, due) in [(0, 1), (20, 20), (86_400, 300)] {
             let (due_at, failures) = (at(due), 0);
-            assert_eq!(next(7, Some(wait)), WorkAgain { due_at, failures });
+            assert_eq!(next(7, Some(wait)), Requeue { due_at, failures });
         }
         for (before, wait) in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300].into_iter().enumerate() {
             let failures = u32::try_from(before).expect("few");
             let due_at = at(wait);
             assert_eq!(
                 next(failures, None),
-                WorkAgain {
+                Requeue {
                     due_at,
                     failures: failures + 1
                 }
@@ -203,8 +203,8 @@ mod tests {
     async fn echo(answers: Vec<String>) -> (String, Arc<Mutex<Vec<String>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&asked);
+        let poll_result = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&poll_result);
         tokio::spawn(async move {
             for body in answers {
                 let (mut stream, _) = listener.accept().await.expect("a connection");
@@ -223,7 +223,7 @@ mod tests {
                 stream.write_all(answer.as_bytes()).await.expect("it listens");
             }
         });
-        (origin, asked)
+        (origin, poll_result)
     }
 
     /// An account whose platform is at `origin`.
@@ -235,14 +235,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_platform_without_webhooks_tells_is_recorded_once_and_asked_on_from_there() {
+    async fn polled_updates_are_recorded_once() {
         let folder = tempfile::tempdir().expect("a directory");
         let host = with_echo(&folder).await;
-        let told = |id: &str| json!({"type": "message", "id": id, "conversation": "c1", "contact": {"id": "u1"}, "text": id, "at": 1});
-        let (origin, asked) = echo(vec![
-            json!({"events": [told("m1"), told("m2")], "next": "17", "wait_ms": 0}).to_string(),
+        let update = |id: &str| json!({"type": "message", "id": id, "conversation": "c1", "contact": {"id": "u1"}, "text": id, "at": 1});
+        let (origin, poll_result) = echo(vec![
+            json!({"events": [update("m1"), update("m2")], "next": "17", "wait_ms": 0}).to_string(),
             "not json".to_owned(),
-            json!({"events": [told("m2"), told("m3")], "next": "18", "wait_ms": 60_000}).to_string(),
+            json!({"events": [update("m2"), update("m3")], "next": "18", "wait_ms": 60_000}).to_string(),
         ])
         .await;
         let channel = polled(&host, &origin).await;
@@ -263,20 +263,20 @@ mod tests {
             types: [EventType::MessageReceived.as_str().to_owned()].into(),
             ..EventFilter::default()
         };
-        let heard = host
+        let received = host
             .store()
             .events("default", 0, &filter, 10)
             .await
             .expect("a database");
-        let heard: Vec<_> = heard
+        let received: Vec<_> = received
             .rows
             .iter()
             .map(|event| event.data["platform_id"].clone())
             .collect();
-        assert_eq!(heard, ["m1", "m2", "m3"], "in order, without the duplicate");
-        let asked = asked.lock().expect("not poisoned").clone();
+        assert_eq!(received, ["m1", "m2", "m3"], "in order, without the duplicate");
+        let poll_result = poll_result.lock().expect("not poisoned").clone();
         assert_eq!(
-            asked,
+            poll_result,
             [
                 "GET /news HTTP/1.1",
                 "GET /news?after=17 HTTP/1.1",
@@ -292,7 +292,7 @@ mod tests {
         let message = |id: &str| json!({"type": "message", "id": id, "conversation": "c1", "contact": {"id": "u1"}, "text": id, "at": 1});
         let unknown = json!({"type": "new", "id": "m2"});
         let batch = |events: serde_json::Value| json!({"events": events, "next": "17", "wait_ms": 0}).to_string();
-        let (origin, asked) = echo(vec![
+        let (origin, poll_result) = echo(vec![
             batch(json!([message("m1"), unknown])),
             batch(json!([message("m1"), unknown])),
             batch(json!([])),
@@ -336,9 +336,9 @@ mod tests {
             .expect("it is known now");
         assert_eq!((replayed.stored, replayed.duplicates), (1, 1));
         assert!(letters().await.is_empty());
-        let asked = asked.lock().expect("not poisoned").clone();
+        let poll_result = poll_result.lock().expect("not poisoned").clone();
         assert_eq!(
-            asked, ["GET /news HTTP/1.1"; 4],
+            poll_result, ["GET /news HTTP/1.1"; 4],
             "each time from where the item was shown"
         );
     }

@@ -50,7 +50,7 @@ impl Reconciler {
     /// The database failed. A platform's failure is logged, and retried in a later round.
     pub(crate) async fn reconcile_round(&self, now: Timestamp) -> Result<u32, StoreError> {
         let mut settled = 0;
-        for uncertain in self.core.store().ask_uncertain(ROUND, now).await? {
+        for uncertain in self.core.store().confirm_uncertain(ROUND, now).await? {
             match self.settle_by_history(&uncertain, now).await {
                 Ok(true) => settled += 1,
                 Ok(false) => {}
@@ -69,10 +69,10 @@ impl Reconciler {
 
     async fn settle_by_history(&self, uncertain: &UncertainMessage, now: Timestamp) -> Result<bool, CallFailure> {
         let serving = self.connectors.serving_of(&uncertain.channel).await?;
-        if !serving.book.manifest().provides("history") {
+        if !serving.policies.manifest().provides("history") {
             return Ok(false);
         }
-        let rules = serving.book.rules(&uncertain.channel);
+        let rules = serving.policies.rules(&uncertain.channel);
         let possible_since = rules.possible_since(uncertain.dispatched_at);
         let likely_since = rules.likely_since(uncertain.dispatched_at);
         // By a known clock it cannot be earlier; the further back, the less complete a platform's history is.

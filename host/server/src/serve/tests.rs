@@ -16,18 +16,18 @@ async fn dial(from: &str, to: std::net::SocketAddr) -> TcpStream {
 }
 
 /// The response to a request; empty if the connection was closed unread.
-async fn ask(stream: &mut TcpStream) -> String {
+async fn request_page(stream: &mut TcpStream) -> String {
     let request = b"GET / HTTP/1.1\r\nhost: weir\r\nconnection: close\r\n\r\n";
-    let mut said = String::new();
+    let mut response = String::new();
     // Closed before or during the write: either way there is no response.
     if stream.write_all(request).await.is_ok() {
-        let _ = stream.read_to_string(&mut said).await;
+        let _ = stream.read_to_string(&mut response).await;
     }
-    said
+    response
 }
 
 #[tokio::test]
-async fn an_address_has_so_many_connections_and_others_are_served_meanwhile() {
+async fn connections_are_bounded_per_address() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let closing = CancellationToken::new();
@@ -40,14 +40,23 @@ async fn an_address_has_so_many_connections_and_others_are_served_meanwhile() {
     let serving = tokio::spawn(serve(listener, router, bounds, closing.clone(), Duration::from_secs(5)));
     let (mut first, mut second) = (dial("127.0.0.1", address).await, dial("127.0.0.1", address).await);
     for _ in 0..20 {
-        assert_eq!(ask(&mut dial("127.0.0.1", address).await).await, "");
+        assert_eq!(request_page(&mut dial("127.0.0.1", address).await).await, "");
     }
-    assert!(ask(&mut dial("127.0.0.2", address).await).await.ends_with("served"));
+    assert!(
+        request_page(&mut dial("127.0.0.2", address).await)
+            .await
+            .ends_with("served")
+    );
     // They were there first, and free their slots.
     for held in [&mut first, &mut second] {
-        assert!(ask(held).await.ends_with("served"));
+        assert!(request_page(held).await.ends_with("served"));
     }
-    let again = async { while !ask(&mut dial("127.0.0.1", address).await).await.ends_with("served") {} };
+    let again = async {
+        while !request_page(&mut dial("127.0.0.1", address).await)
+            .await
+            .ends_with("served")
+        {}
+    };
     let patience = Duration::from_secs(180);
     tokio::time::timeout(patience, again).await.expect("a released slot");
     closing.cancel();

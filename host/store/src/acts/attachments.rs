@@ -39,7 +39,7 @@ pub(crate) fn stored(
     });
     messages::put_content(db, message.id, &content)?;
     let (message_id, conversation) = (message.id, message.conversation_id);
-    tell(
+    emit(
         db,
         (message_id, conversation),
         &content,
@@ -50,7 +50,7 @@ pub(crate) fn stored(
 }
 
 /// Appends the event about a message's attachment.
-fn tell(
+fn emit(
     db: &Db<'_>,
     (message_id, conversation_id): (MessageId, ConversationId),
     content: &Content,
@@ -102,5 +102,5 @@ pub(crate) fn failed(
     let place = (message.id, message.conversation_id);
     let content = media::given_up(message.content, reason, "could not be fetched");
     messages::put_content(db, message.id, &content)?;
-    tell(db, place, &content, EventType::MediaFailed, Some(reason), now)
+    emit(db, place, &content, EventType::MediaFailed, Some(reason), now)
 }

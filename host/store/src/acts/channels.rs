@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use weir_domain::channel::{Channel, ChannelStatus, PolicyOverride};
 use weir_domain::credential::Credential;
-use weir_domain::event::{ChannelTold, EventType};
+use weir_domain::event::{ChannelEventData, EventType};
 use weir_domain::id::ChannelId;
 use weir_domain::record::About;
 use weir_domain::record::states::{self as record, Hold};
@@ -27,7 +27,7 @@ pub(crate) fn connect(
     let is_new = known.is_none();
     let (session, writes, set_up_at) = (new.session, new.state.clone(), new.set_up_at);
     let (channel, kind) = match known {
-        None => (begun(db, new, now), EventType::ChannelConnected),
+        None => (started(db, new, now), EventType::ChannelConnected),
         Some(known) => {
             let kind = match known.status {
                 ChannelStatus::Deleted => EventType::ChannelConnected,
@@ -40,7 +40,7 @@ pub(crate) fn connect(
     channels::put(db, &channel)?;
     authorize(db, channel.id, credential, now)?;
     if !states::commit(db, channel.id, &writes)? {
-        states::tell_unwritten(db, channel.id, &writes, now)?;
+        states::notify_unwritten(db, channel.id, &writes, now)?;
     }
     db.write(
         "UPDATE channels SET set_up_at = ?2, set_up_tries = 0 WHERE id = ?1",
@@ -53,7 +53,7 @@ pub(crate) fn connect(
     Ok((channel, is_new))
 }
 
-fn begun(db: &Db<'_>, new: NewChannel, now: Timestamp) -> Channel {
+fn started(db: &Db<'_>, new: NewChannel, now: Timestamp) -> Channel {
     let own_name = new.display_name.as_ref().or(new.username.as_ref());
     Channel {
         id: db.mint(now),
@@ -171,12 +171,12 @@ fn put_status(db: &Db<'_>, known: Channel, status: ChannelStatus, reason: &str, 
         ChannelStatus::ReauthorizationRequired | ChannelStatus::Deleted => EventType::ChannelReauthorizationRequired,
     };
     let about = About::channel(&channel);
-    let told = ChannelTold {
+    let data = ChannelEventData {
         channel: channel.into(),
         reason: Some(reason.to_owned()),
         days_left: None,
     };
-    events::append(db, &about, kind, &told, now)?;
+    events::append(db, &about, kind, &data, now)?;
     Ok(())
 }
 
@@ -255,7 +255,7 @@ pub(crate) fn hold_accounts(
         match hold {
             Hold::Same => {}
             Hold::Status(status) => put_status(db, channel, status, reason, now)?,
-            Hold::Told(kind) => states::tell(db, id, kind, reason, now)?,
+            Hold::Notify(kind) => states::emit(db, id, kind, reason, now)?,
         }
         changed.held += u32::from(why.is_some());
         changed.freed += u32::from(why.is_none());
@@ -269,7 +269,8 @@ pub(crate) fn resume_set_ups(db: &Db<'_>, now: Timestamp) -> Result<u32> {
         "UPDATE channels SET set_up_at = ?1 WHERE set_up_at > ?1",
         [now.as_millis()],
     )?;
-    let reason = "the account is connected, but the host ended before its set-up was complete; it is being completed now";
+    let reason =
+        "the account is connected, but the host ended before its set-up was complete; it is being completed now";
     let count = u32::try_from(cut_off.len()).unwrap_or(u32::MAX);
     for channel in cut_off {
         put_status(db, channel, ChannelStatus::Degraded, reason, now)?;

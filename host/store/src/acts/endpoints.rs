@@ -1,6 +1,6 @@
 //! Changes endpoints and tracks whether their deliveries succeed, and appends the events about both.
 
-use weir_domain::event::{EventType, ToldEndpoint};
+use weir_domain::event::{EndpointEventData, EventType};
 use weir_domain::id::EndpointId;
 use weir_domain::limits;
 use weir_domain::record::About;
@@ -42,18 +42,18 @@ pub(crate) fn update(
     endpoint.updated_at = now;
     endpoints::put(db, &endpoint)?;
     if was_enabled && !endpoint.enabled && endpoint.disabled_reason.is_some() {
-        tell(db, &endpoint, EventType::EndpointDisabled, now)?;
+        emit(db, &endpoint, EventType::EndpointDisabled, now)?;
     }
     Ok(Some(endpoint))
 }
 
 /// Appends an event about an endpoint, without its secrets; it is not delivered to that endpoint.
-pub(crate) fn tell(db: &Db<'_>, endpoint: &Endpoint, kind: EventType, now: Timestamp) -> Result<()> {
+pub(crate) fn emit(db: &Db<'_>, endpoint: &Endpoint, kind: EventType, now: Timestamp) -> Result<()> {
     let about = About {
         endpoint: Some(endpoint.id),
         ..About::workspace(&endpoint.workspace_id)
     };
-    let told = ToldEndpoint {
+    let data = EndpointEventData {
         id: endpoint.id,
         url: endpoint.url.clone(),
         description: endpoint.description.clone(),
@@ -61,7 +61,7 @@ pub(crate) fn tell(db: &Db<'_>, endpoint: &Endpoint, kind: EventType, now: Times
         disabled_reason: endpoint.disabled_reason.clone(),
         failing_since: endpoint.failing_since,
     };
-    events::append(db, &about, kind, &told, now)?;
+    events::append(db, &about, kind, &data, now)?;
     Ok(())
 }
 
@@ -72,16 +72,16 @@ pub(crate) fn note(db: &Db<'_>, id: EndpointId, went_through: bool, now: Timesta
         [key(id)],
         |row| Ok((get_time_if(row, 0)?, row.get::<bool>(1)?)),
     )?;
-    let Some((failing_since, told)) = known else {
+    let Some((failing_since, data)) = known else {
         return Ok(());
     };
     let (since, news) = match (failing_since, went_through) {
         (None, true) => return Ok(()),
         (None, false) => (Some(now), None),
-        (Some(_), true) => (None, told.then_some(EventType::EndpointRecovered)),
+        (Some(_), true) => (None, data.then_some(EventType::EndpointRecovered)),
         (Some(since), false) => {
-            let is_news = !told && now.since(since) >= limits::ENDPOINT_FAILING;
-            (Some(since), is_news.then_some(EventType::EndpointFailing))
+            let is_due = !data && now.since(since) >= limits::ENDPOINT_FAILING;
+            (Some(since), is_due.then_some(EventType::EndpointFailing))
         }
     };
     db.write(
@@ -92,19 +92,19 @@ pub(crate) fn note(db: &Db<'_>, id: EndpointId, went_through: bool, now: Timesta
     if let Some(kind) = news
         && let Some(endpoint) = endpoints::by_id(db, id)?
     {
-        tell(db, &endpoint, kind, now)?;
+        emit(db, &endpoint, kind, now)?;
     }
     Ok(())
 }
 
 /// Reports the failing endpoints, without waiting for their next attempt, which may be hours away; returns their
 /// number.
-pub(crate) fn tell_failing(db: &Db<'_>, now: Timestamp) -> Result<u32> {
+pub(crate) fn notify_failing(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let failing = endpoints::failing(db, now)?;
     for id in &failing {
         db.write("UPDATE endpoints SET failing_told = 1 WHERE id = ?1", [key(*id)])?;
         if let Some(endpoint) = endpoints::by_id(db, *id)? {
-            tell(db, &endpoint, EventType::EndpointFailing, now)?;
+            emit(db, &endpoint, EventType::EndpointFailing, now)?;
         }
     }
     Ok(u32::try_from(failing.len()).unwrap_or(u32::MAX))
@@ -119,5 +119,5 @@ pub(crate) fn disable(db: &Db<'_>, id: EndpointId, reason: &str, now: Timestamp)
     endpoint.disabled_reason = Some(reason.to_owned());
     endpoint.updated_at = now;
     endpoints::put(db, &endpoint)?;
-    tell(db, &endpoint, EventType::EndpointDisabled, now)
+    emit(db, &endpoint, EventType::EndpointDisabled, now)
 }

@@ -97,7 +97,7 @@ const DOCUMENTS: &[Documents] = &[
     },
 ];
 
-// ---- what indexes find -----------------------------------------------------------------------------------------------
+// ---- rows found by index -------------------------------------------------------------------------------------------
 
 /// Deletes a contact's rows, and stores what is left to be searched and which files are to be removed.
 pub(crate) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp) -> Result<Option<Erased>> {
@@ -115,7 +115,7 @@ pub(crate) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
         erase_words(db, *conversation, &erasure, &mut erased, now)?;
         erase_mentions(db, *conversation, &erasure)?;
         if let Some(heir) = heir {
-            hand_over(db, *conversation, id, *heir)?;
+            reassign(db, *conversation, id, *heir)?;
         }
     }
     db.write("DELETE FROM authors WHERE contact_id = ?1", [key(id)])?;
@@ -129,7 +129,7 @@ pub(crate) fn erase(db: &Db<'_>, workspace: &str, id: ContactId, now: Timestamp)
     note(db, &erasure)?;
     apply(db, std::mem::take(&mut erasure.changes), now)?;
     erased.removed.files = counted(erased.media.len());
-    events::append_one(db, erasure.told(erased.removed), now)?;
+    events::append_one(db, erasure.erased_event(erased.removed), now)?;
     Ok(Some(erased))
 }
 
@@ -192,12 +192,14 @@ fn erase_thread(db: &Db<'_>, thread: ConversationId, erased: &mut Erased, now: T
         |row| get_id::<MediaId>(row, 0),
     )?);
     erased.media.extend(media::forget_sent(db, thread)?);
-    let told = "(SELECT sequence FROM events WHERE conversation_id = ?1)";
+    let event_rows = "(SELECT sequence FROM events WHERE conversation_id = ?1)";
     for sql in [
         format!("DELETE FROM media WHERE message_id IN {theirs}"),
         format!("DELETE FROM attempts WHERE message_id IN {theirs}"),
-        format!("DELETE FROM delivery_attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE event IN {told})"),
-        format!("DELETE FROM deliveries WHERE event IN {told}"),
+        format!(
+            "DELETE FROM delivery_attempts WHERE delivery_id IN (SELECT id FROM deliveries WHERE event IN {event_rows})"
+        ),
+        format!("DELETE FROM deliveries WHERE event IN {event_rows}"),
     ] {
         db.write(&sql, [key(thread)])?;
     }
@@ -209,7 +211,7 @@ fn erase_thread(db: &Db<'_>, thread: ConversationId, erased: &mut Erased, now: T
     Ok(())
 }
 
-/// Deletes a conversation with all its messages and events, whoever its contact is.
+/// Deletes a conversation with all its messages and events, with any contact.
 pub(crate) fn erase_conversation(db: &Db<'_>, thread: ConversationId, now: Timestamp) -> Result<()> {
     let mut erased = Erased::default();
     erase_thread(db, thread, &mut erased, now)?;
@@ -308,7 +310,7 @@ fn other_author(db: &Db<'_>, thread: ConversationId) -> Result<Option<ContactId>
 }
 
 /// Assigns a conversation of the erased contact to another, with the messages of the business.
-fn hand_over(db: &Db<'_>, thread: ConversationId, from: ContactId, to: ContactId) -> Result<()> {
+fn reassign(db: &Db<'_>, thread: ConversationId, from: ContactId, to: ContactId) -> Result<()> {
     db.write(
         "UPDATE messages SET contact_id = ?3 WHERE conversation_id = ?1 AND contact_id = ?2",
         params![key(thread), key(from), key(to)],
@@ -325,7 +327,7 @@ fn hand_over(db: &Db<'_>, thread: ConversationId, from: ContactId, to: ContactId
     Ok(())
 }
 
-// ---- what has to be read ---------------------------------------------------------------------------------------------
+// ---- documents to be read -----------------------------------------------------------------------------------------
 
 /// An erasure in progress.
 pub(crate) struct Search {
@@ -396,7 +398,7 @@ impl Search {
     }
 
     /// Reads some documents.
-    pub(crate) fn look(&self, db: &Db<'_>) -> Result<Found> {
+    pub(crate) fn find(&self, db: &Db<'_>) -> Result<Found> {
         let mut found = Found {
             rows: Vec::new(),
             next: None,

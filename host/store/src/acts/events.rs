@@ -35,10 +35,10 @@ pub(crate) fn append_one(db: &Db<'_>, event: NewEvent, now: Timestamp) -> Result
 /// Appends events in order, each with deliveries to the endpoints that subscribed to it. Returns their ids and
 /// positions.
 pub(crate) fn append_all(db: &Db<'_>, events: Vec<NewEvent>, now: Timestamp) -> Result<Vec<(EventId, i64)>> {
-    let told: Vec<(About, EventType)> = events.iter().map(|event| (event.about.clone(), event.kind)).collect();
+    let kinds: Vec<(About, EventType)> = events.iter().map(|event| (event.about.clone(), event.kind)).collect();
     let ids: Vec<EventId> = events.iter().map(|_| db.mint(now)).collect();
     let places = events::insert_all(db, ids.iter().copied().zip(events).collect(), now)?;
-    let appended: Vec<AppendedEvent> = told
+    let appended: Vec<AppendedEvent> = kinds
         .into_iter()
         .zip(&places)
         .map(|((about, kind), place)| AppendedEvent {

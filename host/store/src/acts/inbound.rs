@@ -95,11 +95,11 @@ fn load(db: &Db<'_>, batches: &[Batch], now: Timestamp) -> Result<Snapshot> {
         let known = referrals::until(db, conversation, at)?;
         snapshot.referrals.insert(conversation, known);
     }
-    for (conversation, at) in snapshot.first_words_needed(batches) {
+    for (conversation, at) in snapshot.first_messages_needed(batches) {
         if let Some(first) = messages::first_after(db, conversation, at)? {
             let id = first.message.id;
             snapshot.add_message(Tracked::loaded(first));
-            snapshot.first_words.insert((conversation, at), id);
+            snapshot.first_messages.insert((conversation, at), id);
         }
     }
     Ok(snapshot)

@@ -9,7 +9,7 @@ use weir_domain::claim::{Claim, Claimed, Progress};
 use weir_domain::event::{self, EventType};
 use weir_domain::id::{ChannelId, ContactId, ConversationId, MessageId};
 use weir_domain::message::{Direction, Message, Status};
-use weir_domain::policy::RuleBook;
+use weir_domain::policy::PolicySet;
 use weir_domain::record::outbound::{self, Destination, NewMessages, Retry, Settlement};
 use weir_domain::record::queue::{ConversationQueue, QueuedMessage};
 use weir_domain::record::{Changes, StoredConversation, Tracked};
@@ -19,7 +19,7 @@ use crate::acts::{apply, outbox as acts};
 use crate::db::Db;
 use crate::tables::echo::{self, Seen};
 use crate::tables::{channels, claims, conversations, media, messages, outbox};
-use crate::{EnqueueError, Enqueued, KeptAnswer, NewMessage, Resolution, Result, StoreError, UncertainMessage};
+use crate::{EnqueueError, Enqueued, NewMessage, Resolution, Result, StoreError, StoredResponse, UncertainMessage};
 
 /// HTTP's `202 Accepted`, stored as the status of the first response.
 const ACCEPTED: u16 = 202;
@@ -28,7 +28,7 @@ const ACCEPTED: u16 = 202;
 #[derive(Clone, Debug)]
 pub(crate) struct Acceptance {
     pub(crate) new: NewMessage,
-    pub(crate) book: RuleBook,
+    pub(crate) policies: PolicySet,
     pub(crate) now: Timestamp,
 }
 
@@ -70,9 +70,9 @@ struct Loaded {
 }
 
 /// The response stored under a claim.
-struct Answered {
+struct ClaimedResponse {
     claim: Claim,
-    answer: KeptAnswer,
+    answer: StoredResponse,
     contact: ContactId,
 }
 
@@ -113,8 +113,8 @@ fn accept_apart(
     if let Ok(new @ 1..) = u32::try_from(answered.len()) {
         claims::forget_old(db, new, latest)?;
     }
-    for Answered { claim, answer, contact } in answered {
-        claims::insert_answered(db, &claim, &answer, Some(contact), latest)?;
+    for ClaimedResponse { claim, answer, contact } in answered {
+        claims::insert_with_response(db, &claim, &answer, Some(contact), latest)?;
     }
     apply(db, changes, latest)
 }
@@ -124,8 +124,8 @@ fn accept_one(
     db: &Db<'_>,
     loaded: &mut Loaded,
     acceptance: Acceptance,
-) -> Result<(Enqueued, Changes, Option<Answered>), EnqueueError> {
-    let Acceptance { new, book, now } = acceptance;
+) -> Result<(Enqueued, Changes, Option<ClaimedResponse>), EnqueueError> {
+    let Acceptance { new, policies, now } = acceptance;
     if let Some(first) = replayed(db, &new, now)? {
         return Ok((Enqueued::Replayed(first), Changes::default(), None));
     }
@@ -144,7 +144,7 @@ fn accept_one(
     {
         return Err(EnqueueError::ClientRefTaken(other));
     }
-    let rules = book.rules(&channel);
+    let rules = policies.rules(&channel);
     let reply_to = match new.reply_to {
         Some(id) => Some((id, quoted(db, &conversation, id)?)),
         None => None,
@@ -169,16 +169,16 @@ fn accept_one(
     let (messages, changes) = outbound::accept(to, new_messages, db.mint, now)?;
     let answered = new.claim.map(|claim| {
         // The response lists the messages as their events show them.
-        let told = changes
+        let appended = changes
             .events
             .iter()
             .filter(|event| event.kind == EventType::MessageQueued);
-        let documents: Vec<&str> = told.map(|event| event.data.as_str()).collect();
-        let answer = KeptAnswer {
+        let documents: Vec<&str> = appended.map(|event| event.data.as_str()).collect();
+        let answer = StoredResponse {
             status: ACCEPTED,
             body: format!("[{}]", documents.join(",")),
         };
-        Answered { claim, answer, contact }
+        ClaimedResponse { claim, answer, contact }
     });
     Ok((Enqueued::New(messages), changes, answered))
 }
@@ -228,7 +228,7 @@ pub(crate) fn retry(
     db: &Db<'_>,
     workspace: &str,
     id: MessageId,
-    book: &RuleBook,
+    policies: &PolicySet,
     now: Timestamp,
 ) -> Result<Option<Message>, EnqueueError> {
     let Some(outbound) = acts::load(db, id)?.filter(|outbound| outbound.message.workspace == workspace) else {
@@ -244,7 +244,7 @@ pub(crate) fn retry(
     }
     let channel = channels::needed(db, message.channel_id)?;
     let by = Retry {
-        rules: &book.rules(&channel),
+        rules: &policies.rules(&channel),
         channel: &channel,
         draft: acts::draft(db, workspace, message)?,
         epoch: outbox::last_attempt(db, id)?,
@@ -259,14 +259,14 @@ pub(crate) fn uncertain(db: &Db<'_>, limit: u32) -> Result<Vec<UncertainMessage>
 }
 
 /// Uncertain messages about which the platform is due to be queried.
-pub(crate) fn ask_uncertain(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<UncertainMessage>> {
-    let asked = outbox::to_ask(db, limit, now)?;
-    for uncertain in &asked {
-        outbox::note_asked(db, uncertain, now)?;
+pub(crate) fn confirm_uncertain(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<UncertainMessage>> {
+    let to_confirm = outbox::to_confirm(db, limit, now)?;
+    for uncertain in &to_confirm {
+        outbox::note_confirmation(db, uncertain, now)?;
     }
     shown(
         db,
-        asked
+        to_confirm
             .into_iter()
             .map(|uncertain| (uncertain.message_id, uncertain.dispatched_at))
             .collect(),

@@ -8,7 +8,7 @@ use weir_domain::delivery::Next;
 use weir_domain::id::{ChannelId, ConversationId, MessageId};
 use weir_domain::message::{Draft, Message, Status};
 use weir_domain::record::echo::Arrival;
-use weir_domain::record::queue::{Room, take_turns};
+use weir_domain::record::queue::{Room, round_robin};
 use weir_domain::record::settle::{self, Outbound, Tried};
 use weir_domain::record::{Changes, StoredMessage, Tracked};
 use weir_domain::time::Timestamp;
@@ -44,7 +44,7 @@ pub(crate) fn lease(db: &Db<'_>, owner: &str, mut room: Room, now: Timestamp) ->
         for turn in turns.iter().filter(|turn| turn.due.is_empty()) {
             outbox::find_due(db, turn.channel)?;
         }
-        let round = take_turns(turns, &mut room);
+        let round = round_robin(turns, &mut room);
         if round.places.is_empty() {
             break;
         }
@@ -53,7 +53,7 @@ pub(crate) fn lease(db: &Db<'_>, owner: &str, mut room: Room, now: Timestamp) ->
         let mut threads = conversations::at_places(db, places)?;
         outbox::lease(db, places, owner, now)?;
         for channel in round.channels {
-            outbox::had_turn(db, channel)?;
+            outbox::note_round(db, channel)?;
             if let Entry::Vacant(unknown) = known.entry(channel) {
                 unknown.insert(channels::needed(db, channel)?);
             }
@@ -198,7 +198,7 @@ fn settle_apart(
             queue,
         };
         if !states::commit(db, channel, &writes)? {
-            states::tell_unwritten(db, channel, &writes, now)?;
+            states::notify_unwritten(db, channel, &writes, now)?;
         }
         let arrival = match &next {
             Next::Sent { platform_id, at } => {
@@ -209,16 +209,18 @@ fn settle_apart(
                         && message.platform_id.as_ref() == Some(platform_id)
                 };
                 let known_as = echo::known_as(&outbound, platform_id);
-                let said = if known_as == platform_id {
+                let receipts = if known_as == platform_id {
                     let of_it = early
                         .iter()
-                        .filter(|said| said.channel == channel && said.message == known_as);
-                    of_it.map(|said| (said.status, said.error.clone())).collect()
+                        .filter(|receipts| receipts.channel == channel && receipts.message == known_as);
+                    of_it
+                        .map(|receipts| (receipts.status, receipts.error.clone()))
+                        .collect()
                 } else {
-                    early::said_of(db, channel, known_as)?
+                    early::receipts_of(db, channel, known_as)?
                 };
                 let other = known.iter().find(is_named).cloned();
-                echo::arrival_beside(db, &outbound, (platform_id, *at), other, said)?
+                echo::arrival_with(db, &outbound, (platform_id, *at), other, receipts)?
             }
             _ => Arrival::default(),
         };

@@ -12,7 +12,7 @@ use weir_domain::limits;
 use weir_domain::record::fan_out::OwedDelivery;
 use weir_domain::time::Timestamp;
 
-use crate::db::{Db, get_id, get_id_if, get_time, get_word, key, params};
+use crate::db::{Db, get_enum, get_id, get_id_if, get_time, key, params};
 use crate::tables::{deliveries, endpoints, events};
 use crate::{Endpoint, RecoveryStep, Result};
 
@@ -96,7 +96,7 @@ pub(crate) fn step(db: &Db<'_>, workspace: &str, id: EndpointId, now: Timestamp)
         |row| {
             Ok(Passed {
                 sequence: row.get(0)?,
-                kind: get_word(row, 1, "events.type")?,
+                kind: get_enum(row, 1, "events.type")?,
                 channel: get_id_if(row, 2)?,
                 conversation: get_id_if(row, 3)?,
                 at: get_time(row, 4)?,

@@ -1,6 +1,6 @@
 //! Moves the states of connectors between versions, and writes the state changes of calls.
 
-use weir_domain::event::{ChannelTold, EventType};
+use weir_domain::event::{ChannelEventData, EventType};
 use weir_domain::id::ChannelId;
 use weir_domain::record::About;
 use weir_domain::record::states::{self, Writer};
@@ -33,23 +33,23 @@ pub(crate) fn commit(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]) -> Resul
 }
 
 /// Returns false if the state has changed since it was read.
-pub(crate) fn hand_over(db: &Db<'_>, connector: &str, handed: &StateMove) -> Result<bool> {
-    let now = state::state(db, handed.channel_id)?;
-    if !states::may_hand_over(now.owner.as_deref(), &now.entries, &handed.from, &handed.before) {
+pub(crate) fn move_state(db: &Db<'_>, connector: &str, state_move: &StateMove) -> Result<bool> {
+    let now = state::state(db, state_move.channel_id)?;
+    if !states::may_move(now.owner.as_deref(), &now.entries, &state_move.from, &state_move.before) {
         return Ok(false);
     }
-    intents::keep_moved(db, connector, handed.channel_id, &now.entries)?;
-    state::replace(db, handed.channel_id, &handed.after)?;
+    intents::keep_moved(db, connector, state_move.channel_id, &now.entries)?;
+    state::replace(db, state_move.channel_id, &state_move.after)?;
     db.write(
         "INSERT INTO state_owners (channel_id, connector, version, copy_version, copy, reason)
          VALUES (?1, ?2, ?3, ?4, ?5, NULL)
          ON CONFLICT (channel_id) DO UPDATE SET version = ?3, copy_version = ?4, copy = ?5, reason = NULL",
         params![
-            key(handed.channel_id),
+            key(state_move.channel_id),
             connector,
-            handed.to,
-            handed.from,
-            json(&handed.before)?
+            state_move.to,
+            state_move.from,
+            json(&state_move.before)?
         ],
     )?;
     Ok(true)
@@ -71,26 +71,26 @@ pub(crate) fn hold(
         params![key(id), connector, version, reason],
     )?;
     revisions::bump(db, Revised::Connector, connector)?;
-    tell(db, id, EventType::ChannelDegraded, reason, now)
+    emit(db, id, EventType::ChannelDegraded, reason, now)
 }
 
-pub(crate) fn tell(db: &Db<'_>, id: ChannelId, kind: EventType, reason: &str, now: Timestamp) -> Result<()> {
+pub(crate) fn emit(db: &Db<'_>, id: ChannelId, kind: EventType, reason: &str, now: Timestamp) -> Result<()> {
     let channel = channels::needed(db, id)?;
     let about = About::channel(&channel);
-    let told = ChannelTold {
+    let data = ChannelEventData {
         channel: channel.into(),
         reason: Some(reason.to_owned()),
         days_left: None,
     };
-    events::append(db, &about, kind, &told, now)?;
+    events::append(db, &about, kind, &data, now)?;
     Ok(())
 }
 
 /// Logs that the writes of a call were discarded, because another version took the state over during the call.
-pub(crate) fn tell_unwritten(db: &Db<'_>, id: ChannelId, writes: &[StateWrite], now: Timestamp) -> Result<()> {
+pub(crate) fn notify_unwritten(db: &Db<'_>, id: ChannelId, writes: &[StateWrite], now: Timestamp) -> Result<()> {
     let by = writes.first().map_or("", |write| write.by.as_str());
     let reason = format!("the write of {by} to the channel's state was discarded: another version owns it");
-    tell(db, id, EventType::ChannelDegraded, &reason, now)
+    emit(db, id, EventType::ChannelDegraded, &reason, now)
 }
 
 /// Returns a state that `from` took over from `to`, as it was. Returns false if no copy of it exists.

@@ -1,14 +1,14 @@
 //! Loads a connector's versions, and applies decisions on their stages.
 
 use weir_domain::caller::OPERATORS_WORKSPACE;
-use weir_domain::event::{EventType, ToldSignature, ToldVersion};
+use weir_domain::event::{ConnectorVersionEventData, EventType, SignatureEventData};
 use weir_domain::record::About;
 use weir_domain::record::versions::{KnownVersion, StageChange, Unchanged, VersionDecision, decide};
 use weir_domain::rollout::{Canary, VersionAct};
 use weir_domain::time::Timestamp;
 
 use crate::acts::events;
-use crate::db::{Db, json_if, params, word};
+use crate::db::{Db, enum_text, json_if, params};
 use crate::tables::{canary_runs, components, connectors, intents, revisions, state};
 use crate::{NewVersion, Result, Retirement, Revised, StageError, Version, VersionFailure, VersionStage};
 
@@ -61,7 +61,7 @@ pub(crate) fn stage(db: &Db<'_>, new: NewVersion, now: Timestamp) -> Result<Vers
         None,
         now,
     )?;
-    tell(db, &staged, EventType::ConnectorStaged, "", now)?;
+    emit(db, &staged, EventType::ConnectorStaged, "", now)?;
     Ok(staged)
 }
 
@@ -186,7 +186,7 @@ fn apply(db: &Db<'_>, version: &mut Version, change: StageChange, now: Timestamp
         params![
             connector,
             number,
-            word(change.stage)?,
+            enum_text(change.stage)?,
             json_if(change.canary.as_ref())?,
             now.as_millis(),
             failure.as_ref().map(|failure| &failure.reason),
@@ -216,19 +216,19 @@ fn apply(db: &Db<'_>, version: &mut Version, change: StageChange, now: Timestamp
         version.failure = failure;
     }
     match change.event {
-        Some(kind) => tell(db, version, kind, &change.reason, now),
+        Some(kind) => emit(db, version, kind, &change.reason, now),
         None => Ok(()),
     }
 }
 
-fn tell(db: &Db<'_>, version: &Version, kind: EventType, reason: &str, now: Timestamp) -> Result<()> {
-    let told = ToldVersion {
+fn emit(db: &Db<'_>, version: &Version, kind: EventType, reason: &str, now: Timestamp) -> Result<()> {
+    let data = ConnectorVersionEventData {
         name: version.manifest.name.clone(),
         version: version.manifest.version.clone(),
         release: version.manifest.release,
         digest: version.digest.clone(),
         state: version.stage,
-        signature: ToldSignature {
+        signature: SignatureEventData {
             status: version.signature.status.clone(),
             key: version.signature.key.clone(),
         },
@@ -236,6 +236,6 @@ fn tell(db: &Db<'_>, version: &Version, kind: EventType, reason: &str, now: Time
         percent: version.canary.as_ref().map(|canary| canary.percent),
     };
     // Connectors belong to the host and not to a tenant.
-    events::append(db, &About::workspace(OPERATORS_WORKSPACE), kind, &told, now)?;
+    events::append(db, &About::workspace(OPERATORS_WORKSPACE), kind, &data, now)?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weir_domain::channel::Channel;
 use weir_domain::id::ChannelId;
-use weir_domain::policy::RuleBook;
+use weir_domain::policy::PolicySet;
 use weir_domain::record::window_events::{self, DueConversation};
 use weir_domain::time::Timestamp;
 
@@ -15,7 +15,7 @@ use crate::db::Db;
 use crate::tables::{channels, conversations};
 
 /// Appends the due window events of up to `limit` conversations. Returns the number of conversations processed.
-pub(crate) fn sweep(db: &Db<'_>, books: &BTreeMap<String, RuleBook>, limit: u32, now: Timestamp) -> Result<u32> {
+pub(crate) fn sweep(db: &Db<'_>, policy_sets: &BTreeMap<String, PolicySet>, limit: u32, now: Timestamp) -> Result<u32> {
     let mut known: BTreeMap<ChannelId, Arc<Channel>> = BTreeMap::new();
     let mut due = Vec::new();
     for stored in conversations::due(db, limit, now)? {
@@ -28,10 +28,10 @@ pub(crate) fn sweep(db: &Db<'_>, books: &BTreeMap<String, RuleBook>, limit: u32,
                 channel
             }
         };
-        let rules = books.get(&channel.app).map(|book| book.rules(&channel));
+        let rules = policy_sets.get(&channel.app).map(|policies| policies.rules(&channel));
         due.push(DueConversation { stored, channel, rules });
     }
-    let looked_at = u32::try_from(due.len()).unwrap_or(u32::MAX);
+    let viewed = u32::try_from(due.len()).unwrap_or(u32::MAX);
     apply(db, window_events::sweep(due, now), now)?;
-    Ok(looked_at)
+    Ok(viewed)
 }

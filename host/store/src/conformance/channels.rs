@@ -30,7 +30,7 @@ pub fn a_set_up_is_due_until_it_is_done(factory: Factory) {
         assert_eq!(due(10).await, [channel.id]);
         let shown = store.channel(DEFAULT, channel.id).await.unwrap().unwrap();
         assert_eq!(shown.status, ChannelStatus::Degraded);
-        assert_eq!(world.told(EventType::ChannelDegraded).await.len(), 1);
+        assert_eq!(world.events_of(EventType::ChannelDegraded).await.len(), 1);
         // Each failure makes the wait longer.
         store.set_up_failed(DEFAULT, channel.id, at(10)).await.unwrap();
         assert_eq!((due(69).await.len(), due(70).await.len()), (0, 1));
@@ -42,7 +42,7 @@ pub fn a_set_up_is_due_until_it_is_done(factory: Factory) {
     });
 }
 
-pub fn an_account_connected_again_keeps_its_id_and_name(factory: Factory) {
+pub fn reconnected_account_keeps_id_and_name(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let patch = ChannelPatch {
@@ -99,11 +99,11 @@ pub fn an_account_connected_again_keeps_its_id_and_name(factory: Factory) {
             (back.id, back.status, back.deleted_at),
             (id, ChannelStatus::Connected, None)
         );
-        assert_eq!(world.told(EventType::ChannelConnected).await.len(), 2);
+        assert_eq!(world.events_of(EventType::ChannelConnected).await.len(), 2);
     });
 }
 
-pub fn an_operators_change_is_told_with_the_channel(factory: Factory) {
+pub fn operator_change_emits_channel_event(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let patch = ChannelPatch {
@@ -117,10 +117,10 @@ pub fn an_operators_change_is_told_with_the_channel(factory: Factory) {
             .unwrap()
             .unwrap();
         assert_eq!((changed.name.as_str(), changed.updated_at), ("The Shop", at(1)));
-        let told = world.told(EventType::ChannelUpdated).await;
+        let events = world.events_of(EventType::ChannelUpdated).await;
         let shown = weir_domain::event::Channel::from(changed.clone());
-        assert_eq!(told[0].data, serde_json::to_value(shown).unwrap());
-        assert_eq!(told[0].channel_id, Some(changed.id));
+        assert_eq!(events[0].data, serde_json::to_value(shown).unwrap());
+        assert_eq!(events[0].channel_id, Some(changed.id));
         assert_eq!(world.store.channel(DEFAULT, changed.id).await.unwrap(), Some(changed));
         let nobody: ChannelId = world.id();
         assert!(
@@ -134,7 +134,7 @@ pub fn an_operators_change_is_told_with_the_channel(factory: Factory) {
     });
 }
 
-pub fn a_credential_is_given_back_as_it_was_and_destroyed_with_its_channel(factory: Factory) {
+pub fn credential_round_trips_and_dies_with_channel(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let id = world.channel.id;
@@ -181,7 +181,7 @@ pub fn a_renewed_credential_recovers_its_channel(factory: Factory) {
         assert!(put.await.unwrap());
         let channel = store.channel(DEFAULT, id).await.unwrap().unwrap();
         assert_eq!(channel.status, ChannelStatus::Connected);
-        assert_eq!(world.told(EventType::ChannelRecovered).await.len(), 1);
+        assert_eq!(world.events_of(EventType::ChannelRecovered).await.len(), 1);
     });
 }
 
@@ -190,7 +190,7 @@ pub fn a_renewal_without_an_end_is_due(factory: Factory) {
         let world = World::begin(factory).await;
         let (store, id) = (&world.store, world.channel.id);
         store.begin_renewal(DEFAULT, id, at(1)).await.unwrap();
-        assert_eq!(store.renewal_begun(DEFAULT, id).await.unwrap(), Some(at(1)));
+        assert_eq!(store.renewal_started(DEFAULT, id).await.unwrap(), Some(at(1)));
         assert_eq!(
             store.credentials_due(at(2), 10).await.unwrap(),
             [(DEFAULT.to_owned(), id)]
@@ -200,7 +200,7 @@ pub fn a_renewal_without_an_end_is_due(factory: Factory) {
         store.begin_renewal(DEFAULT, id, at(3)).await.unwrap();
         let put = store.put_credential(DEFAULT, id, credential("token"), credential("rotated"), at(4));
         assert!(put.await.unwrap());
-        assert_eq!(store.renewal_begun(DEFAULT, id).await.unwrap(), None);
+        assert_eq!(store.renewal_started(DEFAULT, id).await.unwrap(), None);
     });
 }
 
@@ -262,9 +262,9 @@ pub fn lists_go_on_where_they_stopped(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let many = (0..7)
-            .map(|n| says_in(&format!("t{n}"), &format!("m{n}"), 10 + n / 2))
+            .map(|n| contact_writes_in(&format!("t{n}"), &format!("m{n}"), 10 + n / 2))
             .collect();
-        world.hear(many, 20).await;
+        world.receive(many, 20).await;
         let all = world
             .store
             .conversations(DEFAULT, ConversationFilter::default(), page())

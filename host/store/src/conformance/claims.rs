@@ -5,12 +5,12 @@ use weir_domain::limits;
 
 use super::world::*;
 use super::{Factory, run};
-use crate::{AuditEntry, HeldClaim, KeptAnswer, for_claim};
+use crate::{AuditEntry, HeldClaim, StoredResponse, for_claim};
 
 const OWNER: &str = "this process";
 
-fn answer(body: &str) -> KeptAnswer {
-    KeptAnswer {
+fn answer(body: &str) -> StoredResponse {
+    StoredResponse {
         status: 201,
         body: body.into(),
     }
@@ -24,7 +24,7 @@ fn held(claim: &Claim, node: &str) -> HeldClaim {
 }
 
 impl World {
-    async fn claimed(&self, claim: &Claim, seconds: i64) -> Claimed<KeptAnswer> {
+    async fn claimed(&self, claim: &Claim, seconds: i64) -> Claimed<StoredResponse> {
         self.store.claim(claim.clone(), OWNER, at(seconds)).await.unwrap()
     }
 
@@ -80,7 +80,7 @@ pub fn a_key_is_claimed_once_and_answered_from_the_claim(factory: Factory) {
     });
 }
 
-pub fn what_was_refused_may_be_asked_again(factory: Factory) {
+pub fn refused_request_may_be_repeated(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let claim = World::claim("key", "print");
@@ -98,7 +98,7 @@ pub fn what_was_refused_may_be_asked_again(factory: Factory) {
         assert_ne!(
             world.claimed(&claim, 3).await,
             Claimed::New,
-            "an answer is not given back"
+            "a key with a response is not released"
         );
     });
 }

@@ -13,16 +13,16 @@ use crate::{KeptSince, Resolution, Source};
 const AHEAD: i64 = 8;
 
 /// A message whose response was lost, sent at 100 by the host's clock.
-async fn in_doubt_at_100(world: &World, text: &str) -> weir_domain::message::Message {
-    world.hear(vec![says("m1", 10)], 10).await;
+async fn uncertain_at_100(world: &World, text: &str) -> weir_domain::message::Message {
+    world.receive(vec![contact_writes("m1", 10)], 10).await;
     let ours = world.send(text, 100).await.unwrap();
     let lease = world.lease(1, 100).await.remove(0);
-    assert!(world.settle(&lease, in_doubt(), 101).await);
+    assert!(world.settle(&lease, uncertain_outcome(), 101).await);
     ours
 }
 
 fn read_by_the_rules(world: &World) -> Resolution {
-    let rules = world.book.rules(&world.channel);
+    let rules = world.policy_set.rules(&world.channel);
     Resolution::HistoryRead {
         possible_since: rules.possible_since(at(100)),
         likely_since: rules.likely_since(at(100)),
@@ -32,10 +32,10 @@ fn read_by_the_rules(world: &World) -> Resolution {
 pub fn an_echo_dated_by_a_clock_behind_is_matched(factory: Factory) {
     run(async {
         let mut world = World::begin(factory).await;
-        world.book = world.book.with_clock(ClockOffset::from_millis(-AHEAD * 1_000));
-        let ours = in_doubt_at_100(&world, "hello").await;
+        world.policy_set = world.policy_set.with_clock(ClockOffset::from_millis(-AHEAD * 1_000));
+        let ours = uncertain_at_100(&world, "hello").await;
         world
-            .hear(vec![echo("p1", Origin::Api, "hello", 100 - AHEAD)], 103)
+            .receive(vec![echo("p1", Origin::Api, "hello", 100 - AHEAD)], 103)
             .await;
         assert_eq!(world.message(&ours).await.status, Status::Sent);
         assert_eq!(world.messages("thread").await.len(), 2, "the echo is the message");
@@ -47,9 +47,9 @@ pub fn an_unmatched_message_alike_disproves_absence(factory: Factory) {
         // Changed in ways that the clock offset does not explain: trimmed in transit, or changed by the platform.
         for (shown, dated) in [("hello", 100 - AHEAD), (" hello\n", 100 - AHEAD), ("h-e-l-l-o", 104)] {
             let world = World::begin(factory).await;
-            let ours = in_doubt_at_100(&world, "hello").await;
+            let ours = uncertain_at_100(&world, "hello").await;
             let history = vec![echo("p1", Origin::Api, shown, dated)];
-            world.hear_from(history, Source::History, 230).await;
+            world.receive_from(history, Source::History, 230).await;
             let read = read_by_the_rules(&world);
             assert!(
                 !world
@@ -66,20 +66,20 @@ pub fn an_unmatched_message_alike_disproves_absence(factory: Factory) {
 pub fn what_others_sent_or_we_matched_proves_nothing(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         world.send("hello", 90).await.unwrap();
         let first = world.lease(1, 90).await.remove(0);
         assert!(world.settle(&first, sent("p0", 90), 91).await);
         let ours = world.send("hello", 100).await.unwrap();
         let second = world.lease(1, 100).await.remove(0);
-        assert!(world.settle(&second, in_doubt(), 101).await);
+        assert!(world.settle(&second, uncertain_outcome(), 101).await);
         // The first outbound message, which has its id; a person's message in the app; an old message.
         let history = vec![
             echo("p0", Origin::Api, "hello", 90),
             echo("p1", Origin::App, "good evening", 105),
             echo("p2", Origin::Api, "hello", -500),
         ];
-        world.hear_from(history, Source::History, 230).await;
+        world.receive_from(history, Source::History, 230).await;
         let read = read_by_the_rules(&world);
         assert!(
             world
@@ -99,16 +99,19 @@ pub fn what_others_sent_or_we_matched_proves_nothing(factory: Factory) {
 pub fn a_stored_echo_settles_once_clocks_are_known(factory: Factory) {
     run(async {
         let mut world = World::begin(factory).await;
-        let ours = in_doubt_at_100(&world, "hello").await;
+        let ours = uncertain_at_100(&world, "hello").await;
         world
-            .hear(vec![echo("p1", Origin::Api, "hello", 100 - AHEAD)], 103)
+            .receive(vec![echo("p1", Origin::Api, "hello", 100 - AHEAD)], 103)
             .await;
         assert_eq!(
             world.message(&ours).await.status,
             Status::Uncertain,
             "eight seconds too early"
         );
-        world.book = world.book.clone().with_clock(ClockOffset::from_millis(-AHEAD * 1_000));
+        world.policy_set = world
+            .policy_set
+            .clone()
+            .with_clock(ClockOffset::from_millis(-AHEAD * 1_000));
         let read = read_by_the_rules(&world);
         assert!(
             world
@@ -140,9 +143,9 @@ pub fn rows_from_the_future_hold_no_older_ones_up(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let year = 365 * 24 * 3_600;
-        world.hear(vec![says("ahead", 10)], year).await;
-        world.hear(vec![says("old", 20)], 20).await;
-        world.hear(vec![says("young", 90)], 90).await;
+        world.receive(vec![contact_writes("ahead", 10)], year).await;
+        world.receive(vec![contact_writes("old", 20)], 20).await;
+        world.receive(vec![contact_writes("young", 90)], 90).await;
         let since = KeptSince {
             messages: Some(at(50)),
             now: Some(at(100)),
@@ -164,7 +167,7 @@ pub fn rows_from_the_future_hold_no_older_ones_up(factory: Factory) {
 pub fn ends_of_messages_move_with_the_platforms_clock(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let ours = world.send("hello", 20).await.unwrap();
         let end = 10 + WINDOW;
         // The host's clock turns out to be ten minutes ahead: at the end by the host's clock the platform's has ten

@@ -70,7 +70,7 @@ pub fn a_connect_session_always_gets_an_end(factory: Factory) {
         assert_eq!(
             end(late, 1_200).await,
             ConnectEnd::Taken,
-            "whoever took it ends it, or the next start"
+            "the node that claimed it ends it, or the next start"
         );
         assert_eq!(end(recent, 1_200).await, succeeded);
     });

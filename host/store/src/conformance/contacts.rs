@@ -11,14 +11,14 @@ use super::ledger::{apps, letter};
 use super::world::*;
 use super::{Factory, run};
 use crate::{
-    ConversationFilter, Erasing, HistoryGap, KeptAnswer, Media, StateMove, StateWrite, TranscriptFilter,
+    ConversationFilter, Erasing, HistoryGap, Media, StateMove, StateWrite, StoredResponse, TranscriptFilter,
     TranscriptRecord,
 };
 
-pub fn an_erased_contact_leaves_nothing_and_begins_anew(factory: Factory) {
+pub fn erased_contact_leaves_nothing_and_starts_fresh(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let ours = world.send("hello", 20).await.unwrap();
         let waiting = world.lease(1, 20).await.remove(0);
         let contact = world.messages("thread").await[0].contact_id;
@@ -48,7 +48,7 @@ pub fn an_erased_contact_leaves_nothing_and_begins_anew(factory: Factory) {
             kinds[kinds.len() - 2..],
             [EventType::ConversationClosed, EventType::ContactErased]
         );
-        world.hear(vec![says("m2", 40)], 40).await;
+        world.receive(vec![contact_writes("m2", 40)], 40).await;
         assert_ne!(world.messages("thread").await[0].contact_id, contact);
     });
 }
@@ -64,8 +64,10 @@ pub fn an_erasure_ends_what_waits_for_the_person(factory: Factory) {
         let world = World::begin(factory).await;
         let store = &world.store;
         // Before the conversations: stored until they begin.
-        world.hear(vec![read_up_to("r1", 12)], 9).await;
-        world.hear(vec![says("m1", 10), says_in("other", "m2", 10)], 10).await;
+        world.receive(vec![read_up_to("r1", 12)], 9).await;
+        world
+            .receive(vec![contact_writes("m1", 10), contact_writes_in("other", "m2", 10)], 10)
+            .await;
         let hers = world.conversation("thread").await;
         let gap = |conversation: &str, contact: Option<&str>, detail: &str| HistoryGap {
             channel: world.channel.id,
@@ -95,7 +97,9 @@ pub fn an_erasure_ends_what_waits_for_the_person(factory: Factory) {
         assert_eq!(left, ["other"]);
         erase_all(&world).await;
         // A stored read receipt would be the person's data.
-        world.hear(vec![echo("e1", Origin::App, "Hello again", 11)], 21).await;
+        world
+            .receive(vec![echo("e1", Origin::App, "Hello again", 11)], 21)
+            .await;
         assert_eq!(world.messages("thread").await[0].status, Status::Sent);
     });
 }
@@ -104,7 +108,9 @@ pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let store = &world.store;
-        world.hear(vec![says("m1", 10), says_in("other", "m2", 11)], 11).await;
+        world
+            .receive(vec![contact_writes("m1", 10), contact_writes_in("other", "m2", 11)], 11)
+            .await;
         let (hers, other) = (world.conversation("thread").await, world.conversation("other").await);
         // An event without a conversation: the platform was queried about the person.
         let renamed = Person {
@@ -112,7 +118,7 @@ pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
             ..jane()
         };
         store
-            .hear_of_contact(DEFAULT, world.channel.id, renamed, at(12))
+            .update_contact(DEFAULT, world.channel.id, renamed, at(12))
             .await
             .unwrap();
         for body in [
@@ -127,7 +133,7 @@ pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
         for (key, contact) in [("hers", hers.contact.id), ("another's", other.contact.id)] {
             let claim = World::claim(key, "print");
             store.claim(claim.clone(), "owner", at(14)).await.unwrap();
-            let answer = KeptAnswer {
+            let answer = StoredResponse {
                 status: 200,
                 body: format!("{{\"id\":\"{contact}\"}}"),
             };
@@ -165,14 +171,14 @@ pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
             .unwrap();
         // A rollback does not restore data of the person.
         let before = store.state(DEFAULT, world.channel.id).await.unwrap().entries;
-        let handed = StateMove {
+        let state_move = StateMove {
             channel_id: world.channel.id,
             from: "1.0.0".into(),
             to: "2.0.0".into(),
             after: before.clone(),
             before,
         };
-        assert!(store.hand_state_over("example", handed).await.unwrap());
+        assert!(store.move_stored_state("example", state_move).await.unwrap());
         store
             .erase_contact(DEFAULT, hers.contact.id, at(20))
             .await
@@ -213,19 +219,19 @@ pub fn an_erasure_finds_the_person_in_documents(factory: Factory) {
     });
 }
 
-pub fn others_words_stay_in_a_shared_conversation(factory: Factory) {
+pub fn erasure_keeps_others_texts(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let by = |id: &str, second, name: &str| {
-            let mut told = told("thread", id, Direction::Inbound, Origin::Contact, name, second);
-            told.contact = Person {
+            let mut inbound_message = thread_message("thread", id, Direction::Inbound, Origin::Contact, name, second);
+            inbound_message.contact = Person {
                 platform_id: name.into(),
                 ..jane()
             };
-            message(told)
+            message(inbound_message)
         };
         world
-            .hear(
+            .receive(
                 vec![by("m1", 10, "jane"), by("m2", 11, "joe"), by("m3", 12, "jane")],
                 12,
             )
@@ -270,7 +276,9 @@ pub fn others_words_stay_in_a_shared_conversation(factory: Factory) {
 pub fn a_sent_picture_goes_with_its_last_conversation(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10), says_in("other", "m2", 10)], 10).await;
+        world
+            .receive(vec![contact_writes("m1", 10), contact_writes_in("other", "m2", 10)], 10)
+            .await;
         let upload = |id| Media {
             channel_id: None,
             id,
@@ -316,13 +324,13 @@ pub fn a_sent_picture_goes_with_its_last_conversation(factory: Factory) {
     });
 }
 
-pub fn a_new_name_is_told_and_a_newly_signed_picture_is_not(factory: Factory) {
+pub fn name_change_emits_event_resigned_picture_does_not(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let as_person = |id: &str, second, person: Person| {
-            let mut told = told("thread", id, Direction::Inbound, Origin::Contact, "hi", second);
-            told.contact = person;
-            message(told)
+            let mut inbound_message = thread_message("thread", id, Direction::Inbound, Origin::Contact, "hi", second);
+            inbound_message.contact = person;
+            message(inbound_message)
         };
         let resigned = Person {
             avatar_url: Some("https://example.com/jane.png?signature=2".into()),
@@ -337,25 +345,25 @@ pub fn a_new_name_is_told_and_a_newly_signed_picture_is_not(factory: Factory) {
             ..jane()
         };
         world
-            .hear(
+            .receive(
                 vec![
-                    says("m1", 10),
+                    contact_writes("m1", 10),
                     as_person("m2", 11, resigned),
                     as_person("m3", 12, unnamed),
                 ],
                 12,
             )
             .await;
-        assert!(world.told(EventType::ContactUpdated).await.is_empty());
+        assert!(world.events_of(EventType::ContactUpdated).await.is_empty());
         let contact = world.conversation("thread").await.contact;
         assert_eq!(contact.display_name.as_deref(), Some("Jane"));
         assert_eq!(
             contact.avatar_url.as_deref(),
             Some("https://example.com/jane.png?signature=2")
         );
-        world.hear(vec![as_person("m4", 13, renamed)], 13).await;
+        world.receive(vec![as_person("m4", 13, renamed)], 13).await;
         assert_eq!(
-            world.told(EventType::ContactUpdated).await[0].data["display_name"],
+            world.events_of(EventType::ContactUpdated).await[0].data["display_name"],
             "Jane D."
         );
         assert_eq!(
@@ -376,60 +384,68 @@ pub fn an_older_name_replaces_none_that_was_confirmed_since(factory: Factory) {
         let world = World::begin(factory).await;
         let named = |thread: &str, second, username: &str, display_name: Option<&str>| {
             let id = format!("m{second}");
-            let mut told = told(thread, &id, Direction::Inbound, Origin::Contact, "hi", second);
-            told.contact = Person {
+            let mut inbound_message = thread_message(thread, &id, Direction::Inbound, Origin::Contact, "hi", second);
+            inbound_message.contact = Person {
                 username: Some(username.into()),
                 display_name: display_name.map(str::to_owned),
                 ..jane()
             };
-            message(told)
+            message(inbound_message)
         };
         let name = async || world.conversation("thread").await.contact.display_name;
         world
-            .hear(vec![named("thread", 9, "jane_doe", Some("Jane"))], 100)
+            .receive(vec![named("thread", 9, "jane_doe", Some("Jane"))], 100)
             .await;
         world
-            .hear(vec![named("thread", 15, "jane_doe", Some("Jane"))], 100)
+            .receive(vec![named("thread", 15, "jane_doe", Some("Jane"))], 100)
             .await;
         // Older than the confirmed name, so that it changes nothing; then one that changes another name.
-        world.hear(vec![named("thread", 13, "jane", None)], 100).await;
-        world.hear(vec![named("thread", 16, "jane", None)], 100).await;
-        world.hear(vec![named("thread", 11, "jane", Some("Janet"))], 100).await;
+        world.receive(vec![named("thread", 13, "jane", None)], 100).await;
+        world.receive(vec![named("thread", 16, "jane", None)], 100).await;
+        world
+            .receive(vec![named("thread", 11, "jane", Some("Janet"))], 100)
+            .await;
         assert_eq!(name().await.as_deref(), Some("Jane"));
         // A confirmation in another conversation refers to the names at that time, also if a change comes through this
         // one.
-        world.hear(vec![named("another", 20, "jane", Some("Jane"))], 100).await;
-        world.hear(vec![named("another", 25, "jane", Some("Jane"))], 100).await;
-        world.hear(vec![named("thread", 22, "jane", Some("J."))], 100).await;
-        assert_eq!(name().await.as_deref(), Some("Jane"));
         world
-            .hear(vec![named("thread", 30, "jane", Some("Jane D."))], 100)
+            .receive(vec![named("another", 20, "jane", Some("Jane"))], 100)
             .await;
         world
-            .hear(vec![named("another", 28, "jane", Some("Jane B."))], 100)
+            .receive(vec![named("another", 25, "jane", Some("Jane"))], 100)
+            .await;
+        world.receive(vec![named("thread", 22, "jane", Some("J."))], 100).await;
+        assert_eq!(name().await.as_deref(), Some("Jane"));
+        world
+            .receive(vec![named("thread", 30, "jane", Some("Jane D."))], 100)
+            .await;
+        world
+            .receive(vec![named("another", 28, "jane", Some("Jane B."))], 100)
             .await;
         assert_eq!(name().await.as_deref(), Some("Jane D."));
     });
 }
 
-pub fn what_a_contact_wrote_is_unread_until_somebody_looks_or_answers(factory: Factory) {
+pub fn message_is_unread_until_viewed_or_answered(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 1), says("m2", 2)], 2).await;
+        world
+            .receive(vec![contact_writes("m1", 1), contact_writes("m2", 2)], 2)
+            .await;
         let thread = world.conversation("thread").await;
         assert_eq!(thread.unread, 2);
-        world.store.looked_at("another", thread.id).await.unwrap();
+        world.store.viewed("another", thread.id).await.unwrap();
         assert_eq!(world.conversation("thread").await.unread, 2);
-        world.store.looked_at(DEFAULT, thread.id).await.unwrap();
+        world.store.viewed(DEFAULT, thread.id).await.unwrap();
         assert_eq!(world.conversation("thread").await.unread, 0);
-        world.hear(vec![says("m3", 3)], 3).await;
+        world.receive(vec![contact_writes("m3", 3)], 3).await;
         assert_eq!(world.conversation("thread").await.unread, 1);
         // A reply, from here or from the platform's app, marks the earlier messages as read.
-        world.hear(vec![echo("m4", Origin::App, "ours", 4)], 4).await;
+        world.receive(vec![echo("m4", Origin::App, "ours", 4)], 4).await;
         assert_eq!(world.conversation("thread").await.unread, 0);
-        world.hear(vec![says("m5", 5)], 5).await;
+        world.receive(vec![contact_writes("m5", 5)], 5).await;
         let draft = world.draft(thread.id, "answer");
-        world.store.enqueue(draft, &world.book, at(6)).await.unwrap();
+        world.store.enqueue(draft, &world.policy_set, at(6)).await.unwrap();
         assert_eq!(world.conversation("thread").await.unread, 0);
         let newest = world
             .store
@@ -444,10 +460,10 @@ pub fn what_a_contact_wrote_is_unread_until_somebody_looks_or_answers(factory: F
 pub fn a_late_echo_of_an_older_message_reads_nothing_newer(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("hi", 10)], 10).await;
-        world.hear(vec![says("new question", 900)], 900).await;
+        world.receive(vec![contact_writes("hi", 10)], 10).await;
+        world.receive(vec![contact_writes("new question", 900)], 900).await;
         world
-            .hear(
+            .receive(
                 vec![echo("earlier", Origin::App, "what a colleague typed earlier", 600)],
                 1_000,
             )
@@ -488,19 +504,22 @@ pub fn an_event_without_people_is_its_conversations(factory: Factory) {
                 },
             )
         };
-        world.hear(vec![says("m1", 10), reacts("r1")], 20).await;
+        world.receive(vec![contact_writes("m1", 10), reacts("r1")], 20).await;
         let contact = world.conversation("thread").await.contact;
-        let told = &world.told(EventType::ReactionAdded).await[0].data;
-        assert_eq!(told["contact"]["id"], contact.id.to_string());
-        assert_eq!(told["contact"]["platform_id"], "jane");
-        assert_eq!(told["message_id"], world.messages("thread").await[0].id.to_string());
+        let inbound_message = &world.events_of(EventType::ReactionAdded).await[0].data;
+        assert_eq!(inbound_message["contact"]["id"], contact.id.to_string());
+        assert_eq!(inbound_message["contact"]["platform_id"], "jane");
+        assert_eq!(
+            inbound_message["message_id"],
+            world.messages("thread").await[0].id.to_string()
+        );
 
         // A thread that an echo without a person began: it has a placeholder until the person is named.
-        let mut ours = told_by_app("other", "e1", 30);
+        let mut ours = app_message("other", "e1", 30);
         ours.contact = nobody();
-        world.hear(vec![message(ours)], 30).await;
+        world.receive(vec![message(ours)], 30).await;
         assert_eq!(world.conversation("other").await.contact.platform_id, "other");
-        world.hear(vec![says_in("other", "m2", 40)], 40).await;
+        world.receive(vec![contact_writes_in("other", "m2", 40)], 40).await;
         let named = world.conversation("other").await.contact;
         assert_eq!(named.platform_id, "person-other");
         let contacts: BTreeSet<_> = world.messages("other").await.iter().map(|one| one.contact_id).collect();
@@ -508,14 +527,14 @@ pub fn an_event_without_people_is_its_conversations(factory: Factory) {
     });
 }
 
-fn told_by_app(thread: &str, id: &str, seconds: i64) -> InboundMessage {
-    told(thread, id, Direction::Outbound, Origin::App, "ours", seconds)
+fn app_message(thread: &str, id: &str, seconds: i64) -> InboundMessage {
+    thread_message(thread, id, Direction::Outbound, Origin::App, "ours", seconds)
 }
 
 pub fn a_conversation_is_found_by_its_contacts_name(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 1)], 1).await;
+        world.receive(vec![contact_writes("m1", 1)], 1).await;
         let found = async |name: &str| {
             let filter = ConversationFilter {
                 channels: BTreeSet::new(),

@@ -89,18 +89,20 @@ pub fn a_longer_log_wakes_who_waits_for_events(factory: Factory) {
         end.mark_unchanged();
         add(&world, &[]).await;
         assert!(!end.has_changed().unwrap(), "an endpoint is no event");
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         assert!(end.has_changed().unwrap(), "the write is answered after it");
         assert_eq!(*end.borrow_and_update(), world.store.last_sequence().await.unwrap());
-        world.hear(vec![says("m1", 10)], 11).await;
-        assert!(!end.has_changed().unwrap(), "told twice is written once");
+        world.receive(vec![contact_writes("m1", 10)], 11).await;
+        assert!(!end.has_changed().unwrap(), "a repeated fact is written once");
     });
 }
 
 pub fn the_log_is_read_in_order_and_by_wish(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10), says("m2", 11)], 11).await;
+        world
+            .receive(vec![contact_writes("m1", 10), contact_writes("m2", 11)], 11)
+            .await;
         let all = world.events().await;
         assert!(all.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
         assert_eq!(world.store.last_sequence().await.unwrap(), all.last().unwrap().sequence);
@@ -142,10 +144,10 @@ pub fn the_log_is_read_in_order_and_by_wish(factory: Factory) {
 pub fn an_endpoint_gets_what_it_wants_and_only_what_comes_after_it(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let chosen = add(&world, &["message.received"]).await;
         assert!(lease(&world, 10, 11).await.is_empty());
-        world.hear(vec![says("m2", 12)], 12).await;
+        world.receive(vec![contact_writes("m2", 12)], 12).await;
         assert_eq!(world.store.next_delivery_due().await.unwrap(), Some(at(12)));
         let leases = lease(&world, 10, 12).await;
         assert_eq!(leases.len(), 1);
@@ -174,7 +176,7 @@ pub fn an_endpoint_gets_what_it_wants_and_only_what_comes_after_it(factory: Fact
             .unwrap()
             .unwrap();
         assert!(!off.enabled);
-        world.hear(vec![says("m3", 15)], 15).await;
+        world.receive(vec![contact_writes("m3", 15)], 15).await;
         assert!(lease(&world, 10, 16).await.is_empty());
         assert!(world.store.endpoint("another", chosen.id).await.unwrap().is_none());
         assert_eq!(world.store.endpoints(DEFAULT, page()).await.unwrap().rows.len(), 1);
@@ -188,12 +190,12 @@ pub fn a_failing_event_blocks_only_its_conversation(factory: Factory) {
         let world = World::begin(factory).await;
         add(&world, &["message.received"]).await;
         let events = vec![
-            says("m1", 10),
-            says("m2", 11),
-            says_in("other", "m3", 12),
-            says_in("other", "m4", 13),
+            contact_writes("m1", 10),
+            contact_writes("m2", 11),
+            contact_writes_in("other", "m3", 12),
+            contact_writes_in("other", "m4", 13),
         ];
-        world.hear(events, 13).await;
+        world.receive(events, 13).await;
         let first = lease(&world, 10, 20).await;
         assert_eq!(first.iter().map(about).collect::<Vec<_>>(), ["m1", "m3"]);
         assert!(settle(&world, &first[0], DeliveryNext::RetryAt(at(60)), 21).await);
@@ -218,7 +220,7 @@ pub fn a_lost_delivery_lease_writes_nothing(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         add(&world, &["message.received"]).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let late = lease(&world, 1, 10).await.remove(0);
         let end = 10 + limits::LEASE.as_secs().cast_signed();
         assert!(lease(&world, 1, end - 1).await.is_empty());
@@ -238,10 +240,10 @@ pub fn endpoints_take_turns(factory: Factory) {
         busy.ordered = false;
         world.store.insert_endpoint(busy).await.unwrap();
         world
-            .hear((0..6).map(|n| says(&format!("m{n}"), n)).collect(), 10)
+            .receive((0..6).map(|n| contact_writes(&format!("m{n}"), n)).collect(), 10)
             .await;
         let other = add(&world, &["message.received"]).await;
-        world.hear(vec![says("late", 11)], 11).await;
+        world.receive(vec![contact_writes("late", 11)], 11).await;
         let leased: Vec<EndpointId> = lease(&world, 2, 12)
             .await
             .into_iter()
@@ -258,9 +260,9 @@ pub fn a_slow_endpoint_holds_its_bound_and_no_more(factory: Factory) {
         let mut slow = endpoint(world.id(), &["message.received"]);
         slow.ordered = false;
         world.store.insert_endpoint(slow.clone()).await.unwrap();
-        let told = i64::from(limits::DELIVERIES_PER_ENDPOINT) + 4;
+        let emitted = i64::from(limits::DELIVERIES_PER_ENDPOINT) + 4;
         world
-            .hear((0..told).map(|n| says(&format!("m{n}"), n)).collect(), 20)
+            .receive((0..emitted).map(|n| contact_writes(&format!("m{n}"), n)).collect(), 20)
             .await;
         let held = lease(&world, 100, 21).await;
         assert_eq!(held.len(), limits::DELIVERIES_PER_ENDPOINT as usize);
@@ -277,14 +279,14 @@ pub fn a_slow_endpoint_holds_its_bound_and_no_more(factory: Factory) {
     });
 }
 
-pub fn an_endpoint_gets_no_more_at_once_or_in_a_second_than_its_operator_says(factory: Factory) {
+pub fn endpoint_limits_concurrency_and_rate(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let mut few = endpoint(world.id(), &["message.received"]);
         (few.ordered, few.max_in_flight, few.max_per_second) = (false, 3, Some(4));
         world.store.insert_endpoint(few.clone()).await.unwrap();
         world
-            .hear((0..12).map(|n| says(&format!("m{n}"), n)).collect(), 20)
+            .receive((0..12).map(|n| contact_writes(&format!("m{n}"), n)).collect(), 20)
             .await;
         let held = lease(&world, 100, 30).await;
         assert_eq!(held.len(), 3);
@@ -313,12 +315,12 @@ pub fn an_endpoint_gets_no_more_at_once_or_in_a_second_than_its_operator_says(fa
     });
 }
 
-pub fn an_event_can_be_sent_again_by_hand(factory: Factory) {
+pub fn event_can_be_resent_manually(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let quiet = add(&world, &["channel.deleted"]).await;
-        world.hear(vec![says("m1", 10)], 10).await;
-        let event = world.told(EventType::MessageReceived).await.remove(0);
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
+        let event = world.events_of(EventType::MessageReceived).await.remove(0);
         let id = world
             .store
             .insert_delivery(DEFAULT, quiet.id, event.id, at(11))
@@ -343,7 +345,10 @@ pub fn deliveries_do_not_wait_longer_when_the_clock_is_set_back(factory: Factory
         let world = World::begin(factory).await;
         let known = add(&world, &["message.received"]).await;
         world
-            .hear(vec![says("m1", 9_000), says_in("other", "m2", 9_000)], 10_000)
+            .receive(
+                vec![contact_writes("m1", 9_000), contact_writes_in("other", "m2", 9_000)],
+                10_000,
+            )
             .await;
         let leased = lease(&world, 1, 10_000).await.remove(0);
         assert!(settle(&world, &leased, DeliveryNext::RetryAt(at(10_300)), 10_000).await);
@@ -384,7 +389,7 @@ pub fn a_filter_without_a_match_reads_a_bounded_page(factory: Factory) {
             writing.spawn(async move { store.append_event(quiet, at(1)).await.unwrap() });
         }
         writing.join_all().await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let wish = EventFilter {
             types: ["message.received".to_owned()].into(),
             ..EventFilter::default()
@@ -400,9 +405,9 @@ pub fn a_filter_without_a_match_reads_a_bounded_page(factory: Factory) {
 pub fn an_erased_events_place_is_known(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says_in("other", "m1", 10)], 10).await;
-        world.hear(vec![says("m2", 20)], 20).await;
-        world.hear(vec![says_in("other", "m3", 30)], 30).await;
+        world.receive(vec![contact_writes_in("other", "m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m2", 20)], 20).await;
+        world.receive(vec![contact_writes_in("other", "m3", 30)], 30).await;
         let before = world.events().await;
         let erased = before.iter().find(|event| event.timestamp == at(20)).unwrap().clone();
         let contact = world.conversation("thread").await.contact.id;

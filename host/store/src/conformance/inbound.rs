@@ -13,10 +13,10 @@ use super::world::*;
 use super::{Factory, run};
 use crate::{AdAnswer, Page, Recorded, Source};
 
-pub fn the_first_word_opens_the_conversation_and_the_window(factory: Factory) {
+pub fn first_message_opens_conversation_and_window(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        let recorded = world.hear(vec![says("m1", 10)], 11).await;
+        let recorded = world.receive(vec![contact_writes("m1", 10)], 11).await;
         assert_eq!(recorded.stored, 1);
         let conversation = world.conversation("thread").await;
         assert_eq!(conversation.opened_by, OpenedBy::Message);
@@ -34,29 +34,31 @@ pub fn the_first_word_opens_the_conversation_and_the_window(factory: Factory) {
                 EventType::WindowOpened,
             ]
         );
-        let opened = &world.told(EventType::ConversationOpened).await[0].data;
+        let opened = &world.events_of(EventType::ConversationOpened).await[0].data;
         assert_eq!(
             (&opened["reason"], &opened["can_reply"]),
             (&"message".into(), &true.into())
         );
         // A window that is open already causes no event.
-        world.hear(vec![says("m2", 20)], 20).await;
-        assert_eq!(world.told(EventType::WindowOpened).await.len(), 1);
-        world.hear(vec![says("m3", 20 + WINDOW)], 20 + WINDOW).await;
-        assert_eq!(world.told(EventType::WindowOpened).await.len(), 2);
+        world.receive(vec![contact_writes("m2", 20)], 20).await;
+        assert_eq!(world.events_of(EventType::WindowOpened).await.len(), 1);
+        world
+            .receive(vec![contact_writes("m3", 20 + WINDOW)], 20 + WINDOW)
+            .await;
+        assert_eq!(world.events_of(EventType::WindowOpened).await.len(), 2);
     });
 }
 
 pub fn what_was_written_is_found_in_whatever_case_and_page_by_page(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         for (id, text, seconds) in [
             ("m2", "Привет, blue", 20),
             ("m3", "red", 30),
             ("m4", "BLUE \"type\"", 40),
         ] {
-            world.hear(vec![echo(id, Origin::App, text, seconds)], seconds).await;
+            world.receive(vec![echo(id, Origin::App, text, seconds)], seconds).await;
         }
         let found = async |workspace, words: &str, page| {
             let listed = world
@@ -81,28 +83,28 @@ pub fn what_was_written_is_found_in_whatever_case_and_page_by_page(factory: Fact
     });
 }
 
-pub fn a_webhook_told_twice_is_kept_once(factory: Factory) {
+pub fn duplicate_webhook_is_stored_once(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 11).await;
+        world.receive(vec![contact_writes("m1", 10)], 11).await;
         let before = world.kinds().await.len();
-        let again = world.hear(vec![says("m1", 10)], 12).await;
+        let again = world.receive(vec![contact_writes("m1", 10)], 12).await;
         assert_eq!((again.stored, again.duplicates), (0, 1));
         // The history has it under another key.
-        let history = event("history-1", says("m1", 10).fact);
-        let again = world.hear_from(vec![history], Source::History, 13).await;
+        let history = event("history-1", contact_writes("m1", 10).fact);
+        let again = world.receive_from(vec![history], Source::History, 13).await;
         assert_eq!((again.stored, again.duplicates), (0, 1));
         assert_eq!(world.kinds().await.len(), before);
         assert_eq!(world.messages("thread").await.len(), 1);
     });
 }
 
-pub fn an_older_word_does_not_move_the_window(factory: Factory) {
+pub fn older_message_does_not_move_window(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m2", 100)], 100).await;
+        world.receive(vec![contact_writes("m2", 100)], 100).await;
         world.send("hello", 101).await.unwrap();
-        world.hear(vec![says("m1", 50)], 102).await;
+        world.receive(vec![contact_writes("m1", 50)], 102).await;
         let conversation = world.conversation("thread").await;
         assert_eq!(conversation.contact_wrote_at, Some(at(100)));
         assert_eq!(conversation.budget_used, 1);
@@ -113,22 +115,24 @@ pub fn an_older_word_does_not_move_the_window(factory: Factory) {
 pub fn a_platform_clock_ahead_of_ours_does_not_lengthen_the_window(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 1_000)], 10).await;
+        world.receive(vec![contact_writes("m1", 1_000)], 10).await;
         assert_eq!(world.conversation("thread").await.contact_wrote_at, Some(at(10)));
     });
 }
 
-pub fn an_older_word_found_later_leaves_counted_what_we_sent_since(factory: Factory) {
+pub fn older_message_keeps_budget_counts(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         for (name, second) in [("ours-1", 20), ("ours-2", 40)] {
             world.send(name, second).await.unwrap();
             let lease = world.lease(1, second).await.remove(0);
             world.settle(&lease, sent(name, second), second).await;
         }
         // Between the two the contact wrote, without a webhook.
-        world.hear_from(vec![says("m2", 30)], Source::History, 50).await;
+        world
+            .receive_from(vec![contact_writes("m2", 30)], Source::History, 50)
+            .await;
         assert_eq!(world.conversation("thread").await.contact_wrote_at, Some(at(30)));
         assert_eq!(world.used().await, 1);
     });
@@ -137,31 +141,31 @@ pub fn an_older_word_found_later_leaves_counted_what_we_sent_since(factory: Fact
 pub fn unknown_and_deleted_accounts_are_counted_and_not_kept(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        let mut stray = says("m1", 10);
+        let mut stray = contact_writes("m1", 10);
         stray.channel_platform_id = "nobody".into();
-        assert_eq!(world.hear(vec![stray], 10).await.unknown_channel, 1);
+        assert_eq!(world.receive(vec![stray], 10).await.unknown_channel, 1);
         world
             .store
             .delete_channel(DEFAULT, world.channel.id, at(11))
             .await
             .unwrap();
-        let recorded = world.hear(vec![says("m2", 12)], 12).await;
+        let recorded = world.receive(vec![contact_writes("m2", 12)], 12).await;
         let expected = Recorded {
             deleted_channel: 1,
             ..Recorded::default()
         };
         assert_eq!(recorded, expected);
-        assert!(world.told(EventType::MessageReceived).await.is_empty());
+        assert!(world.events_of(EventType::MessageReceived).await.is_empty());
     });
 }
 
-pub fn an_unknown_event_can_be_heard_again_later(factory: Factory) {
+pub fn unknown_event_can_be_replayed_later(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        let key = says("m1", 10).key;
+        let key = contact_writes("m1", 10).key;
         let unknown = event(&key, Fact::Unknown { what: "sticker".into() });
-        assert_eq!(world.hear(vec![unknown], 10).await.unknown_events, 1);
-        assert_eq!(world.hear(vec![says("m1", 10)], 20).await.stored, 1);
+        assert_eq!(world.receive(vec![unknown], 10).await.unknown_events, 1);
+        assert_eq!(world.receive(vec![contact_writes("m1", 10)], 20).await.stored, 1);
     });
 }
 
@@ -190,14 +194,14 @@ pub fn an_arrival_opens_a_conversation_and_no_window(factory: Factory) {
             referral: referral(),
             at: at(10),
         };
-        world.hear(vec![event("a1", arrival)], 10).await;
+        world.receive(vec![event("a1", arrival)], 10).await;
         let conversation = world.conversation("thread").await;
         assert_eq!(
             (conversation.opened_by, conversation.contact_wrote_at),
             (OpenedBy::Referral, None)
         );
-        let told = world.told(EventType::ReferralReceived).await;
-        let data = &told[0].data;
+        let emitted = world.events_of(EventType::ReferralReceived).await;
+        let data = &emitted[0].data;
         assert_eq!(data["ref"], "spring");
         assert_eq!(data["conversation_id"], conversation.id.to_string());
         assert!(data["id"].as_str().unwrap().starts_with("ref_"));
@@ -209,7 +213,7 @@ pub fn an_arrival_opens_a_conversation_and_no_window(factory: Factory) {
         );
         assert!(world.store.referral("another", id).await.unwrap().is_none());
         assert!(world.send("hello", 11).await.is_err());
-        assert!(world.told(EventType::WindowOpened).await.is_empty());
+        assert!(world.events_of(EventType::WindowOpened).await.is_empty());
     });
 }
 
@@ -224,11 +228,16 @@ pub fn a_referral_is_on_the_first_message_after_it(factory: Factory) {
             };
             event("a1", fact)
         };
-        let told = [says("before", 10), arrives(), says("first", 30), says("second", 40)];
+        let emitted = [
+            contact_writes("before", 10),
+            arrives(),
+            contact_writes("first", 30),
+            contact_writes("second", 40),
+        ];
         for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2], [2, 0, 3, 1]] {
             let world = World::begin(factory).await;
             for n in order {
-                world.hear(vec![told[n].clone()], 50).await;
+                world.receive(vec![emitted[n].clone()], 50).await;
             }
             let came: Vec<_> = world
                 .messages("thread")
@@ -269,9 +278,9 @@ pub(super) fn comes(key: &str, text: &str, audit: &str) -> InboundEvent {
 pub fn what_was_found_out_of_an_ad_is_kept(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![comes("a1", "hi", "passed")], 10).await;
-        let told = world.told(EventType::ReferralReceived).await;
-        let id = told[0].data["id"].as_str().unwrap().parse().unwrap();
+        world.receive(vec![comes("a1", "hi", "passed")], 10).await;
+        let emitted = world.events_of(EventType::ReferralReceived).await;
+        let id = emitted[0].data["id"].as_str().unwrap().parse().unwrap();
         let kept = || async { world.store.referral(DEFAULT, id).await.unwrap().unwrap().ad };
         assert_eq!(kept().await, None);
         let answer = AdAnswer {
@@ -289,9 +298,9 @@ pub fn what_was_found_out_of_an_ad_is_kept(factory: Factory) {
 pub fn a_prefilled_text_has_the_state_of_its_newest_referral(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![comes("a1", "hi", "pending")], 10).await;
+        world.receive(vec![comes("a1", "hi", "pending")], 10).await;
         world
-            .hear(vec![comes("a2", "hi", "rejected"), comes("a3", "other", "passed")], 20)
+            .receive(vec![comes("a2", "hi", "rejected"), comes("a3", "other", "passed")], 20)
             .await;
         let channel = world.channel.id;
         let audit = |text: &'static str| {
@@ -311,13 +320,17 @@ pub fn a_quote_of_an_unknown_message_keeps_the_platforms_id(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let quote = |id: &str, of: &str, second| {
-            let mut quoting = told("thread", id, Direction::Inbound, Origin::Contact, "this", second);
+            let mut quoting = thread_message("thread", id, Direction::Inbound, Origin::Contact, "this", second);
             quoting.reply_to = Some(of.into());
             message(quoting)
         };
         world
-            .hear(
-                vec![says("m1", 10), quote("m2", "m1", 11), quote("m3", "long-ago", 12)],
+            .receive(
+                vec![
+                    contact_writes("m1", 10),
+                    quote("m2", "m1", 11),
+                    quote("m3", "long-ago", 12),
+                ],
                 12,
             )
             .await;
@@ -334,7 +347,7 @@ pub fn a_quote_of_an_unknown_message_keeps_the_platforms_id(factory: Factory) {
 pub fn a_reaction_names_our_message(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let reaction = |message: &str, added| Fact::Reaction {
             conversation: "thread".into(),
             contact: jane(),
@@ -346,15 +359,15 @@ pub fn a_reaction_names_our_message(factory: Factory) {
             at: at(20),
         };
         world
-            .hear(
+            .receive(
                 vec![event("r1", reaction("m1", true)), event("r2", reaction("gone", false))],
                 20,
             )
             .await;
-        let added = &world.told(EventType::ReactionAdded).await[0].data;
+        let added = &world.events_of(EventType::ReactionAdded).await[0].data;
         assert_eq!(added["message_id"], world.messages("thread").await[0].id.to_string());
         assert_eq!(added["emoji"], "❤");
-        let removed = &world.told(EventType::ReactionRemoved).await[0].data;
+        let removed = &world.events_of(EventType::ReactionRemoved).await[0].data;
         assert_eq!(
             (&removed["message_id"], &removed["message_platform_id"]),
             (&serde_json::Value::Null, &"gone".into())
@@ -372,7 +385,7 @@ pub fn a_revoked_authorization_holds_the_channel(factory: Factory) {
         };
         let notices = ["inbound_withheld", "authorization_revoked", "renamed"];
         let events = notices.iter().map(|kind| event(kind, notice(kind))).collect();
-        world.hear(events, 10).await;
+        world.receive(events, 10).await;
         let channel = world.store.channel(DEFAULT, world.channel.id).await.unwrap().unwrap();
         assert_eq!(channel.status, ChannelStatus::ReauthorizationRequired);
         let kinds = world.kinds().await;
@@ -388,8 +401,8 @@ pub fn a_revoked_authorization_holds_the_channel(factory: Factory) {
 }
 
 pub(super) fn picture(id: &str, second: i64) -> InboundEvent {
-    let mut told = told("thread", id, Direction::Inbound, Origin::Contact, "", second);
-    told.content = Content::Image {
+    let mut emitted = thread_message("thread", id, Direction::Inbound, Origin::Contact, "", second);
+    emitted.content = Content::Image {
         media: RemoteMedia {
             reference: format!("remote-{id}"),
             mime_type: None,
@@ -398,13 +411,13 @@ pub(super) fn picture(id: &str, second: i64) -> InboundEvent {
         },
         caption: None,
     };
-    message(told)
+    message(emitted)
 }
 
 pub fn attachments_are_fetched_and_described(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        assert_eq!(world.hear(vec![picture("m1", 10)], 10).await.media, 1);
+        assert_eq!(world.receive(vec![picture("m1", 10)], 10).await.media, 1);
         let fetch = world.store.lease_media(10, at(10)).await.unwrap().remove(0);
         assert_eq!(
             (fetch.remote.reference.as_str(), fetch.kind.as_str(), fetch.attempt),
@@ -439,7 +452,7 @@ pub fn attachments_are_fetched_and_described(factory: Factory) {
                 .as_deref(),
             Some("image/png")
         );
-        let stored = &world.told(EventType::MediaStored).await[0].data;
+        let stored = &world.events_of(EventType::MediaStored).await[0].data;
         assert_eq!(
             (&stored["message_id"], &stored["size"], &stored["status"]),
             (&message.id.to_string().into(), &77.into(), &"stored".into())
@@ -456,10 +469,10 @@ pub fn attachments_are_fetched_and_described(factory: Factory) {
     });
 }
 
-pub fn an_attachment_that_cannot_be_had_leaves_words_in_its_place(factory: Factory) {
+pub fn lost_attachment_leaves_text(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![picture("m1", 10)], 10).await;
+        world.receive(vec![picture("m1", 10)], 10).await;
         let fetch = world.store.lease_media(10, at(10)).await.unwrap().remove(0);
         world
             .store
@@ -474,7 +487,7 @@ pub fn an_attachment_that_cannot_be_had_leaves_words_in_its_place(factory: Facto
             panic!("{:?}", message.content)
         };
         assert_eq!((original_type.as_str(), reason.as_str()), ("image", "download_failed"));
-        let failed = &world.told(EventType::MediaFailed).await[0].data;
+        let failed = &world.events_of(EventType::MediaFailed).await[0].data;
         assert_eq!(
             (&failed["reason"], &failed["status"]),
             (&"download_failed".into(), &"failed".into())
@@ -486,11 +499,11 @@ pub fn history_older_than_the_window_opens_none(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         world
-            .hear_from(vec![says("m1", 10)], Source::History, 10 + WINDOW)
+            .receive_from(vec![contact_writes("m1", 10)], Source::History, 10 + WINDOW)
             .await;
         let conversation = world.conversation("thread").await;
         assert_eq!(conversation.opened_by, OpenedBy::History);
-        assert!(world.told(EventType::WindowOpened).await.is_empty());
+        assert!(world.events_of(EventType::WindowOpened).await.is_empty());
         assert!(world.send("too late", 10 + WINDOW).await.is_err());
         assert_eq!(
             conversation

@@ -33,11 +33,11 @@ fn runner() -> TestRunner {
 #[derive(Clone, Debug)]
 enum Step {
     ContactWrites,
-    OldWord,
+    OldMessage,
     AppWrites,
     Send,
     Lease,
-    Settle(usize, Fate),
+    Settle(usize, AttemptOutcome),
     Echo(usize),
     Read,
     Sweep(i64),
@@ -48,27 +48,27 @@ enum Step {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Fate {
+enum AttemptOutcome {
     Sent,
     Failed,
     Retry,
-    Doubt,
+    Uncertain,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let fate = prop_oneof![
-        Just(Fate::Sent),
-        Just(Fate::Failed),
-        Just(Fate::Retry),
-        Just(Fate::Doubt)
+    let outcome = prop_oneof![
+        Just(AttemptOutcome::Sent),
+        Just(AttemptOutcome::Failed),
+        Just(AttemptOutcome::Retry),
+        Just(AttemptOutcome::Uncertain)
     ];
     prop_oneof![
         2 => Just(Step::ContactWrites),
-        1 => Just(Step::OldWord),
+        1 => Just(Step::OldMessage),
         1 => Just(Step::AppWrites),
         5 => Just(Step::Send),
         5 => Just(Step::Lease),
-        5 => (0..4usize, fate).prop_map(|(n, fate)| Step::Settle(n, fate)),
+        5 => (0..4usize, outcome).prop_map(|(n, outcome)| Step::Settle(n, outcome)),
         2 => (0..9usize).prop_map(Step::Echo),
         1 => Just(Step::Read),
         1 => (0..300i64).prop_map(Step::Sweep),
@@ -88,7 +88,7 @@ struct Played {
     retried: BTreeSet<MessageId>,
     accepted: BTreeSet<MessageId>,
     /// When the platform accepted messages: by its own clock, at the moment of sending.
-    taken: BTreeMap<MessageId, i64>,
+    platform_times: BTreeMap<MessageId, i64>,
 }
 
 async fn play(world: &World, played: &mut Played, step: Step) {
@@ -105,25 +105,31 @@ async fn play(world: &World, played: &mut Played, step: Step) {
         .collect();
     let pick = |n: usize| ours.get(n % ours.len().max(1)).copied();
     match step {
-        Step::ContactWrites => drop(world.hear(vec![says(&fresh, now)], now).await),
-        Step::OldWord => drop(world.hear(vec![says(&fresh, now - 200)], now).await),
-        Step::AppWrites => drop(world.hear(vec![echo(&fresh, Origin::App, "by hand", now)], now).await),
+        Step::ContactWrites => drop(world.receive(vec![contact_writes(&fresh, now)], now).await),
+        Step::OldMessage => drop(world.receive(vec![contact_writes(&fresh, now - 200)], now).await),
+        Step::AppWrites => drop(
+            world
+                .receive(vec![echo(&fresh, Origin::App, "by hand", now)], now)
+                .await,
+        ),
         Step::Send => played
             .accepted
             .extend(world.send(&fresh, now).await.map(|message| message.id)),
         Step::Lease => {
             let leases = world.lease(2, now).await;
-            played.taken.extend(leases.iter().map(|lease| (lease.message.id, now)));
+            played
+                .platform_times
+                .extend(leases.iter().map(|lease| (lease.message.id, now)));
             played.leases.extend(leases);
         }
-        Step::Settle(n, fate) if !played.leases.is_empty() => {
+        Step::Settle(n, outcome) if !played.leases.is_empty() => {
             // Some workers settle twice, and some too late.
             let lease = played.leases[n % played.leases.len()].clone();
-            let next = match fate {
-                Fate::Sent => sent(&format!("p-{}", lease.message.id), now),
-                Fate::Failed => failed(),
-                Fate::Doubt => in_doubt(),
-                Fate::Retry => Next::RetryAt {
+            let next = match outcome {
+                AttemptOutcome::Sent => sent(&format!("p-{}", lease.message.id), now),
+                AttemptOutcome::Failed => failed(),
+                AttemptOutcome::Uncertain => uncertain_outcome(),
+                AttemptOutcome::Retry => Next::RetryAt {
                     at: at(now + 5),
                     counts: true,
                     error: error("later"),
@@ -138,13 +144,13 @@ async fn play(world: &World, played: &mut Played, step: Step) {
                     return;
                 };
                 // The platform shows only messages that were sent.
-                if let Some(taken) = played.taken.get(&id).copied() {
-                    let shown = echo(&format!("p-{id}"), Origin::Api, text, taken);
-                    world.hear(vec![shown], now).await;
+                if let Some(platform_times) = played.platform_times.get(&id).copied() {
+                    let shown = echo(&format!("p-{id}"), Origin::Api, text, platform_times);
+                    world.receive(vec![shown], now).await;
                 }
             }
         }
-        Step::Read => drop(world.hear(vec![read_up_to(&fresh, now)], now).await),
+        Step::Read => drop(world.receive(vec![read_up_to(&fresh, now)], now).await),
         Step::Sweep(later) => {
             played.now += later;
             world.store.sweep_messages(at(played.now)).await.unwrap();
@@ -174,7 +180,7 @@ async fn play(world: &World, played: &mut Played, step: Step) {
         Step::Retry(n) => {
             if let Some(id) = pick(n) {
                 played.retried.insert(id);
-                drop(world.store.retry_message(DEFAULT, id, &world.book, at(now)).await);
+                drop(world.store.retry_message(DEFAULT, id, &world.policy_set, at(now)).await);
             }
         }
         Step::Settle(..) => {}
@@ -226,7 +232,7 @@ pub fn a_status_only_moves_forward_and_the_budget_is_never_exceeded(factory: Fac
         .run(&vec(step(), 1..40), |steps| {
             run(async {
                 let world = World::begin(factory).await;
-                world.hear(vec![says("m0", 0)], 0).await;
+                world.receive(vec![contact_writes("m0", 0)], 0).await;
                 let mut played = Played {
                     now: 1_000,
                     counter: 0,
@@ -234,7 +240,7 @@ pub fn a_status_only_moves_forward_and_the_budget_is_never_exceeded(factory: Fac
                     statuses: BTreeMap::new(),
                     retried: BTreeSet::new(),
                     accepted: BTreeSet::new(),
-                    taken: BTreeMap::new(),
+                    platform_times: BTreeMap::new(),
                 };
                 for step in steps {
                     play(&world, &mut played, step).await;
@@ -250,7 +256,7 @@ fn facts() -> Vec<InboundEvent> {
     (0..8)
         .map(|n| match n % 4 {
             3 => echo(&format!("e{n}"), Origin::App, "by hand", 10 + n),
-            _ => says(&format!("m{n}"), 10 + n),
+            _ => contact_writes(&format!("m{n}"), 10 + n),
         })
         .collect()
 }
@@ -261,9 +267,9 @@ pub fn the_same_facts_in_any_order_and_number_are_the_same_messages(factory: Fac
         .run(&shuffled, |(first, second, cut)| {
             run(async {
                 let world = World::begin(factory).await;
-                let told: Vec<InboundEvent> = first.into_iter().chain(second).collect();
-                for batch in told.chunks(cut) {
-                    world.hear(batch.to_vec(), 100).await;
+                let reported: Vec<InboundEvent> = first.into_iter().chain(second).collect();
+                for batch in reported.chunks(cut) {
+                    world.receive(batch.to_vec(), 100).await;
                 }
                 let messages = world.messages("thread").await;
                 let known: BTreeSet<String> = messages
@@ -348,15 +354,15 @@ fn thread_facts() -> impl Strategy<Value = Vec<InboundEvent>> {
                     receipt(&format!("receipt-{n}"), &format!("m{}", 10 + about), status)
                 }
                 _ => {
-                    let mut told = told("thread", &id, Direction::Inbound, Origin::Contact, "hi", moment);
-                    told.contact.username = Some(format!("name-{name}"));
-                    told.contact.display_name = (name > 0).then(|| format!("Name {about}"));
-                    message(told)
+                    let mut reported = thread_message("thread", &id, Direction::Inbound, Origin::Contact, "hi", moment);
+                    reported.contact.username = Some(format!("name-{name}"));
+                    reported.contact.display_name = (name > 0).then(|| format!("Name {about}"));
+                    message(reported)
                 }
             });
         }
         // Without a message the conversation does not exist.
-        facts.push(says("m9", 9));
+        facts.push(contact_writes("m9", 9));
         facts
     })
 }
@@ -364,14 +370,14 @@ fn thread_facts() -> impl Strategy<Value = Vec<InboundEvent>> {
 pub fn facts_in_any_order_are_one_conversation(factory: Factory) {
     let orders = thread_facts().prop_flat_map(|facts| (Just(facts.clone()), Just(facts).prop_shuffle(), 1..6usize));
     runner()
-        .run(&orders, |(told, shuffled, cut)| {
+        .run(&orders, |(reported, shuffled, cut)| {
             run(async {
                 let (first, second) = (World::begin(factory).await, World::begin(factory).await);
-                for event in told {
-                    first.hear(vec![event], 100).await;
+                for event in reported {
+                    first.receive(vec![event], 100).await;
                 }
                 for batch in shuffled.chunks(cut) {
-                    second.hear(batch.to_vec(), 100).await;
+                    second.receive(batch.to_vec(), 100).await;
                 }
                 prop_assert_eq!(seen(&first).await, seen(&second).await);
                 Ok(())
@@ -399,7 +405,7 @@ pub fn a_contact_is_named_by_the_newest_of_all_its_conversations(factory: Factor
                 for (n, (thread, username, display_name)) in drawn.into_iter().enumerate() {
                     let moment = 10 + i64::try_from(n).unwrap();
                     let thread = ["thread", "second", "third"][thread];
-                    let mut told = told(
+                    let mut reported = thread_message(
                         thread,
                         &format!("m{moment}"),
                         Direction::Inbound,
@@ -409,21 +415,21 @@ pub fn a_contact_is_named_by_the_newest_of_all_its_conversations(factory: Factor
                     );
                     let names = [(username, "name"), (display_name, "Name")]
                         .map(|(name, word)| (name > 0).then(|| format!("{word} {name}")));
-                    for (known, said) in newest.iter_mut().zip(&names) {
-                        *known = said.clone().or(known.take());
+                    for (known, newer) in newest.iter_mut().zip(&names) {
+                        *known = newer.clone().or(known.take());
                     }
                     let [username, display_name] = names;
-                    told.contact = weir_domain::inbound::Person {
+                    reported.contact = weir_domain::inbound::Person {
                         platform_id: "jane".into(),
                         username,
                         display_name,
                         avatar_url: None,
                     };
-                    events.push(message(told));
+                    events.push(message(reported));
                 }
                 let shuffled: Vec<InboundEvent> = order.iter().map(|n| events[*n].clone()).collect();
                 for batch in shuffled.chunks(cut) {
-                    world.hear(batch.to_vec(), 100).await;
+                    world.receive(batch.to_vec(), 100).await;
                 }
                 let conversations = world.store.conversations(DEFAULT, of(world.channel.id), page()).await;
                 let contact = conversations.unwrap().rows.remove(0).contact;
@@ -439,21 +445,21 @@ pub fn of_many_callers_only_as_many_are_accepted_as_the_budget_has(factory: Fact
         .run(&(1..12usize, 0..3usize), |(callers, before)| {
             run(async {
                 let world = World::begin(factory).await;
-                world.hear(vec![says("m0", 0)], 0).await;
+                world.receive(vec![contact_writes("m0", 0)], 0).await;
                 for n in 0..before {
                     world.send(&format!("before {n}"), 1).await.unwrap();
                 }
                 let mut waiting = Vec::new();
                 let id = world.conversation("thread").await.id;
                 for n in 0..callers {
-                    let (store, book, draft) = (
+                    let (store, policies, draft) = (
                         world.store.clone(),
-                        world.book.clone(),
+                        world.policy_set.clone(),
                         world.draft(id, &format!("{n}")),
                     );
-                    waiting.push(tokio::spawn(
-                        async move { store.enqueue(draft, &book, at(2)).await.is_ok() },
-                    ));
+                    waiting.push(tokio::spawn(async move {
+                        store.enqueue(draft, &policies, at(2)).await.is_ok()
+                    }));
                 }
                 let mut accepted = 0;
                 for caller in waiting {
@@ -469,77 +475,79 @@ pub fn of_many_callers_only_as_many_are_accepted_as_the_budget_has(factory: Fact
 
 /// An operation on an endpoint.
 #[derive(Clone, Copy, Debug)]
-enum Turn {
+enum DeliveryStep {
     ContactWrites(bool),
     Lease,
-    Settle(usize, Handed),
+    Settle(usize, DeliveryOutcome),
     Enable(bool),
     Recover(i64),
     Wait(i64),
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Handed {
-    Taken,
+enum DeliveryOutcome {
+    Delivered,
     Later(i64),
     GivenUp,
     Gone,
 }
 
-fn turn() -> impl Strategy<Value = Turn> {
-    let handed = prop_oneof![
-        3 => Just(Handed::Taken),
-        2 => (1..200i64).prop_map(Handed::Later),
-        1 => Just(Handed::GivenUp),
-        1 => Just(Handed::Gone),
+fn delivery_step() -> impl Strategy<Value = DeliveryStep> {
+    let outcome = prop_oneof![
+        3 => Just(DeliveryOutcome::Delivered),
+        2 => (1..200i64).prop_map(DeliveryOutcome::Later),
+        1 => Just(DeliveryOutcome::GivenUp),
+        1 => Just(DeliveryOutcome::Gone),
     ];
     prop_oneof![
-        5 => any::<bool>().prop_map(Turn::ContactWrites),
-        6 => Just(Turn::Lease),
-        6 => (0..4usize, handed).prop_map(|(n, handed)| Turn::Settle(n, handed)),
-        2 => any::<bool>().prop_map(Turn::Enable),
-        2 => (0..100i64).prop_map(Turn::Recover),
-        2 => (1..120i64).prop_map(Turn::Wait),
+        5 => any::<bool>().prop_map(DeliveryStep::ContactWrites),
+        6 => Just(DeliveryStep::Lease),
+        6 => (0..4usize, outcome).prop_map(|(n, outcome)| DeliveryStep::Settle(n, outcome)),
+        2 => any::<bool>().prop_map(DeliveryStep::Enable),
+        2 => (0..100i64).prop_map(DeliveryStep::Recover),
+        2 => (1..120i64).prop_map(DeliveryStep::Wait),
     ]
 }
 
-pub fn an_endpoint_gets_a_conversation_in_order_whatever_happens_to_it(factory: Factory) {
-    let law = |turns: Vec<Turn>| {
+pub fn endpoint_gets_conversation_in_order(factory: Factory) {
+    let law = |delivery_steps: Vec<DeliveryStep>| {
         run(async {
             let world = World::begin(factory).await;
             let endpoint = events::add(&world, &["message.received"]).await;
             let mut now = 0;
-            let mut in_hand: Vec<(DeliveryLease, i64)> = Vec::new();
-            for (n, turn) in turns.into_iter().enumerate() {
+            let mut leased: Vec<(DeliveryLease, i64)> = Vec::new();
+            for (n, delivery_step) in delivery_steps.into_iter().enumerate() {
                 now += 1;
-                match turn {
-                    Turn::ContactWrites(other) => {
+                match delivery_step {
+                    DeliveryStep::ContactWrites(other) => {
                         let thread = if other { "other" } else { "thread" };
-                        world.hear(vec![says_in(thread, &format!("m{n}"), now)], now).await;
+                        world
+                            .receive(vec![contact_writes_in(thread, &format!("m{n}"), now)], now)
+                            .await;
                     }
-                    Turn::Lease => {
-                        let lease_ends = now + i64::try_from(limits::LEASE.as_secs()).unwrap();
-                        in_hand.retain(|(_, ends)| *ends > now);
+                    DeliveryStep::Lease => {
+                        let lease_expires_at = now + i64::try_from(limits::LEASE.as_secs()).unwrap();
+                        leased.retain(|(_, expires_at)| *expires_at > now);
                         let waiting = waiting(&world, endpoint.id).await;
                         for lease in world.store.lease_deliveries("p", 4, at(now)).await.unwrap() {
                             let lane = lease.event.conversation_id;
-                            if in_hand.iter().any(|(held, _)| held.event.conversation_id == lane) {
-                                return Err(TestCaseError::fail("two of a conversation are in hand"));
+                            if leased.iter().any(|(held, _)| held.event.conversation_id == lane) {
+                                return Err(TestCaseError::fail("two of a conversation are in flight"));
                             }
                             let oldest = waiting.iter().find(|event| event.conversation_id == lane);
                             if oldest.map(|event| event.id) != Some(lease.event.id) {
-                                return Err(TestCaseError::fail("a newer one goes before an older one"));
+                                return Err(TestCaseError::fail("a newer one overtakes an older one"));
                             }
-                            in_hand.push((lease, lease_ends));
+                            leased.push((lease, lease_expires_at));
                         }
                     }
-                    Turn::Settle(n, handed) if !in_hand.is_empty() => {
-                        let (lease, _) = in_hand.remove(n % in_hand.len());
-                        let next = match handed {
-                            Handed::Taken => DeliveryNext::Delivered,
-                            Handed::Later(wait) => DeliveryNext::RetryAt(at(now + wait)),
-                            Handed::GivenUp => DeliveryNext::Failed,
-                            Handed::Gone => DeliveryNext::Disable { reason: "410".into() },
+                    DeliveryStep::Settle(n, outcome) if !leased.is_empty() => {
+                        let (lease, _) = leased.remove(n % leased.len());
+                        let next = match outcome {
+                            DeliveryOutcome::Delivered => DeliveryNext::Delivered,
+                            DeliveryOutcome::Later(wait) => DeliveryNext::RetryAt(at(now + wait)),
+                            DeliveryOutcome::GivenUp => DeliveryNext::Failed,
+                            DeliveryOutcome::Gone => DeliveryNext::Disable { reason: "410".into() },
                         };
                         let attempt = DeliveryAttempt {
                             number: lease.attempt,
@@ -552,8 +560,8 @@ pub fn an_endpoint_gets_a_conversation_in_order_whatever_happens_to_it(factory: 
                         let settled = world.store.settle_delivery(&lease, attempt, next, at(now));
                         settled.await.unwrap();
                     }
-                    Turn::Settle(..) => {}
-                    Turn::Enable(enabled) => {
+                    DeliveryStep::Settle(..) => {}
+                    DeliveryStep::Enable(enabled) => {
                         let patch = EndpointPatch {
                             enabled: Some(enabled),
                             ..EndpointPatch::default()
@@ -561,11 +569,12 @@ pub fn an_endpoint_gets_a_conversation_in_order_whatever_happens_to_it(factory: 
                         let changed = world.store.update_endpoint(DEFAULT, endpoint.id, patch, at(now));
                         changed.await.unwrap();
                     }
-                    Turn::Recover(back) => {
-                        let begun = world
-                            .store
-                            .begin_recovery(DEFAULT, endpoint.id, at((now - back).max(0)), at(now));
-                        assert!(begun.await.unwrap());
+                    DeliveryStep::Recover(back) => {
+                        let started =
+                            world
+                                .store
+                                .begin_recovery(DEFAULT, endpoint.id, at((now - back).max(0)), at(now));
+                        assert!(started.await.unwrap());
                         while !world
                             .store
                             .recover_step(DEFAULT, endpoint.id, at(now))
@@ -574,13 +583,13 @@ pub fn an_endpoint_gets_a_conversation_in_order_whatever_happens_to_it(factory: 
                             .done
                         {}
                     }
-                    Turn::Wait(seconds) => now += seconds,
+                    DeliveryStep::Wait(seconds) => now += seconds,
                 }
             }
             Ok(())
         })
     };
-    runner().run(&vec(turn(), 1..60), law).unwrap();
+    runner().run(&vec(delivery_step(), 1..60), law).unwrap();
 }
 
 /// The events that wait for an endpoint, oldest first.

@@ -25,7 +25,9 @@ fn uncertain_span() -> i64 {
 pub fn a_conversation_has_one_message_in_flight_in_order(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10), says_in("other", "m2", 10)], 10).await;
+        world
+            .receive(vec![contact_writes("m1", 10), contact_writes_in("other", "m2", 10)], 10)
+            .await;
         for text in ["one", "two"] {
             world.send(text, 20).await.unwrap();
         }
@@ -61,7 +63,7 @@ pub fn a_conversation_has_one_message_in_flight_in_order(factory: Factory) {
 pub fn a_retry_keeps_those_behind_it_waiting(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         world.send("one", 20).await.unwrap();
         world.send("two", 20).await.unwrap();
         let retry = |at_second, counts| Next::RetryAt {
@@ -87,7 +89,7 @@ pub fn a_retry_keeps_those_behind_it_waiting(factory: Factory) {
 pub fn messages_without_a_version_wait_in_order(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         world.send("one", 20).await.unwrap();
         world.send("two", 20).await.unwrap();
         // More checks than the bound on attempts, and the message is still queued.
@@ -151,17 +153,17 @@ pub fn messages_without_a_version_wait_in_order(factory: Factory) {
 /// A message waits in each of six conversations of the first channel. Then the account "second" of `app` is connected,
 /// where one waits too; returns its channel.
 async fn one_waits_behind_many(world: &World, app: &str) -> Channel {
-    let many = (0..6).map(|n| says_in(&format!("t{n}"), &format!("m{n}"), 10));
-    world.hear(many.collect(), 10).await;
+    let many = (0..6).map(|n| contact_writes_in(&format!("t{n}"), &format!("m{n}"), 10));
+    world.receive(many.collect(), 10).await;
     for n in 0..6 {
         world.send_in(&format!("t{n}"), "hello", 20).await.unwrap();
     }
     let mut second = account("second");
     second.app = app.to_owned();
     let connected = world.store.connect_channel(second, credential("t"), at(1)).await;
-    let mut far = says_in("far", "m-far", 10);
+    let mut far = contact_writes_in("far", "m-far", 10);
     far.channel_platform_id = "second".into();
-    world.hear_as(app, vec![far], 10).await;
+    world.receive_as(app, vec![far], 10).await;
     world.send_in("far", "hello", 21).await.unwrap();
     connected.unwrap().0
 }
@@ -207,7 +209,7 @@ pub fn an_app_without_room_holds_up_no_other(factory: Factory) {
 pub fn a_held_channel_keeps_its_messages(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         world.send("hello", 20).await.unwrap();
         let pause = |paused| ChannelPatch {
             paused: Some(paused),
@@ -231,14 +233,14 @@ pub fn a_held_channel_keeps_its_messages(factory: Factory) {
             .await
             .unwrap();
         assert_eq!(world.lease(10, 25).await.len(), 1);
-        assert_eq!(world.told(EventType::ChannelPaused).await.len(), 1);
+        assert_eq!(world.events_of(EventType::ChannelPaused).await.len(), 1);
     });
 }
 
 pub fn what_waits_for_authorization_is_due_when_it_recovers(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         world.send("hello", 20).await.unwrap();
         let lease = world.lease(1, 20).await.remove(0);
         let held = Next::Held {
@@ -259,16 +261,16 @@ pub fn what_waits_for_authorization_is_due_when_it_recovers(factory: Factory) {
         assert!(world.lease(10, 26).await.is_empty());
         status(ChannelStatus::Connected, 27).await.unwrap();
         assert_eq!(world.lease(10, 28).await[0].message.id, lease.message.id);
-        let told = world.told(EventType::ChannelReauthorizationRequired).await;
-        assert_eq!((told.len(), &told[0].data["reason"]), (1, &"because".into()));
-        assert_eq!(world.told(EventType::ChannelRecovered).await.len(), 1);
+        let events = world.events_of(EventType::ChannelReauthorizationRequired).await;
+        assert_eq!((events.len(), &events[0].data["reason"]), (1, &"because".into()));
+        assert_eq!(world.events_of(EventType::ChannelRecovered).await.len(), 1);
     });
 }
 
 pub fn a_lost_lease_writes_nothing(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         world.send("hello", 20).await.unwrap();
         let late = world.lease(1, 20).await.remove(0);
         world.store.sweep_messages(at(20 + lease_span())).await.unwrap();
@@ -327,10 +329,10 @@ pub fn a_lost_lease_writes_nothing(factory: Factory) {
     });
 }
 
-pub fn a_lease_that_ran_out_is_uncertain_and_blocks_only_for_a_while(factory: Factory) {
+pub fn expired_lease_is_uncertain_and_blocks_briefly(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let first = world.send("one", 20).await.unwrap();
         let second = world.send("two", 20).await.unwrap();
         world.lease(1, 20).await;
@@ -362,10 +364,10 @@ pub fn a_lease_that_ran_out_is_uncertain_and_blocks_only_for_a_while(factory: Fa
 pub fn what_waits_past_the_window_fails(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let ours = world.send("hello", 20).await.unwrap();
         // The contact's next message moves the end.
-        world.hear(vec![says("m2", 100)], 100).await;
+        world.receive(vec![contact_writes("m2", 100)], 100).await;
         assert_eq!(world.store.sweep_messages(at(10 + WINDOW)).await.unwrap(), 0);
         assert_eq!(world.store.sweep_messages(at(100 + WINDOW)).await.unwrap(), 1);
         let message = world.message(&ours).await;
@@ -381,7 +383,7 @@ pub fn what_waits_past_the_window_fails(factory: Factory) {
 pub fn a_deleted_channel_fails_what_waits(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let flying = world.send("one", 20).await.unwrap();
         let waiting = world.send("two", 20).await.unwrap();
         let lease = world.lease(1, 20).await.remove(0);
@@ -406,12 +408,12 @@ pub fn a_deleted_channel_fails_what_waits(factory: Factory) {
 pub fn an_uncertain_message_is_settled_by_what_was_found(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let mut doubtful = Vec::new();
         for (n, second) in [(1, 20), (2, 2_000), (3, 4_000)] {
             world.send(&format!("{n}"), second).await.unwrap();
             let lease = world.lease(1, second).await.remove(0);
-            world.settle(&lease, in_doubt(), second).await;
+            world.settle(&lease, uncertain_outcome(), second).await;
             doubtful.push(lease.message.id);
         }
         let resolve = |n: usize, found| world.store.resolve_uncertain(DEFAULT, doubtful[n], found, at(5_000));
@@ -436,7 +438,7 @@ pub fn an_uncertain_message_is_settled_by_what_was_found(factory: Factory) {
 pub fn what_waits_to_leave_stands_last(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let first = world.send("first", 20).await.unwrap();
         let second = world.send("second", 21).await.unwrap();
         let order = async || {
@@ -449,7 +451,7 @@ pub fn what_waits_to_leave_stands_last(factory: Factory) {
         let ids = |ids: [Option<&str>; 4]| ids.map(|id| id.map(str::to_owned)).to_vec();
         let lease = world.lease(1, 22).await.remove(0);
         assert_eq!(lease.message.id, first.id);
-        world.hear(vec![says("m2", 25)], 25).await;
+        world.receive(vec![contact_writes("m2", 25)], 25).await;
         assert_eq!(order().await, ids([Some("m1"), Some("m2"), None, None]));
         assert!(world.settle(&lease, sent("p1", 30), 30).await);
         assert_eq!(order().await, ids([Some("m1"), Some("m2"), Some("p1"), None]));
@@ -457,7 +459,7 @@ pub fn what_waits_to_leave_stands_last(factory: Factory) {
         let taken_back = world.store.cancel_message(DEFAULT, second.id, at(31)).await.unwrap();
         assert!(matches!(taken_back, Some(Ok(_))));
         assert_eq!(order().await, ids([Some("m1"), Some("m2"), Some("p1"), None]));
-        world.hear(vec![says("m3", 40)], 40).await;
+        world.receive(vec![contact_writes("m3", 40)], 40).await;
         let messages = world.messages("thread").await;
         assert_eq!(messages[4].platform_id.as_deref(), Some("m3"));
     });
@@ -466,7 +468,7 @@ pub fn what_waits_to_leave_stands_last(factory: Factory) {
 pub fn each_try_is_in_the_ledger(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let ours = world.send("hello", 20).await.unwrap();
         let lease = world.lease(1, 20).await.remove(0);
         let open = world.store.attempts(DEFAULT, ours.id).await.unwrap();
@@ -509,7 +511,7 @@ pub fn what_waits_does_not_wait_longer_when_the_clock_is_set_back(factory: Facto
         const BACK: i64 = 3_600;
         let world = World::begin(factory).await;
         for (thread, name) in [("a", "m1"), ("b", "m2"), ("c", "m3")] {
-            world.hear(vec![says_in(thread, name, 0)], 0).await;
+            world.receive(vec![contact_writes_in(thread, name, 0)], 0).await;
             world.send_in(thread, thread, 10_000).await.unwrap();
         }
         world.send_in("a", "behind", 10_000).await.unwrap();
@@ -557,12 +559,12 @@ pub fn what_waits_does_not_wait_longer_when_the_clock_is_set_back(factory: Facto
     });
 }
 
-pub fn what_is_in_hand_is_not_taken_for_lost_when_the_clock_is_set_forward(factory: Factory) {
+pub fn leases_survive_clock_set_forward(factory: Factory) {
     run(async {
         const ON: i64 = 3_600;
         let world = World::begin(factory).await;
         for thread in ["a", "b"] {
-            world.hear(vec![says_in(thread, thread, 0)], 0).await;
+            world.receive(vec![contact_writes_in(thread, thread, 0)], 0).await;
             world.send_in(thread, "hello", 10).await.unwrap();
         }
         let ours = world.lease(1, 10).await.remove(0);
@@ -579,7 +581,7 @@ pub fn what_is_in_hand_is_not_taken_for_lost_when_the_clock_is_set_forward(facto
         assert_eq!(
             (status(&ours).await, status(&theirs).await),
             (Status::Sending, Status::Uncertain),
-            "nobody knows of another worker whether it lives"
+            "it is unknown whether another worker is alive"
         );
         world.store.sweep_messages(at(10 + ON + lease_span())).await.unwrap();
         assert_eq!(status(&ours).await, Status::Uncertain);

@@ -272,10 +272,12 @@ pub fn the_record_says_how_deep_its_queues_are(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         add(&world, &["message.received"]).await;
-        world.hear(vec![says("m1", 10), says_in("other", "m2", 11)], 11).await;
+        world
+            .receive(vec![contact_writes("m1", 10), contact_writes_in("other", "m2", 11)], 11)
+            .await;
         world.send("one", 20).await.unwrap();
         let lease = world.lease(1, 20).await.remove(0);
-        world.settle(&lease, in_doubt(), 21).await;
+        world.settle(&lease, uncertain_outcome(), 21).await;
         world.send("two", 22).await.unwrap();
         world.send_in("other", "three", 23).await.unwrap();
         let depths = world.store.depths().await.unwrap();

@@ -7,7 +7,7 @@ use weir_domain::message::Status;
 use super::events::{add, settle};
 use super::world::*;
 use super::{Factory, run};
-use crate::{DeliveryNext, EndedNodes, HeldClaim, KeptAnswer, MessageLease, Room};
+use crate::{DeliveryNext, EndedNodes, HeldClaim, MessageLease, Room, StoredResponse};
 
 /// When a node whose last heartbeat was at 0 is dead.
 fn dead() -> i64 {
@@ -91,7 +91,7 @@ pub fn messages_of_a_dead_node_are_lost_to_the_next_sweep(factory: Factory) {
         let world = World::begin(factory).await;
         let (alive, dies) = (world.node("alive", 0).await, world.node("dies", 0).await);
         for thread in ["a", "b"] {
-            world.hear(vec![says_in(thread, thread, 0)], 0).await;
+            world.receive(vec![contact_writes_in(thread, thread, 0)], 0).await;
             world.send_in(thread, "hello", 1).await.unwrap();
         }
         let ours = world.lease_for(&alive, 1).await;
@@ -115,7 +115,7 @@ pub fn deliveries_of_a_dead_node_are_due(factory: Factory) {
         let dies = world.node("dies", 0).await;
         let alive = world.node("alive", dead()).await;
         add(&world, &["message.received"]).await;
-        world.hear(vec![says("m1", 1)], 1).await;
+        world.receive(vec![contact_writes("m1", 1)], 1).await;
         let lease = async |node: &str, seconds| world.store.lease_deliveries(node, 1, at(seconds)).await.unwrap();
         let lost = lease(&dies, 1).await.remove(0);
         assert!(lease(&alive, dead()).await.is_empty());
@@ -131,7 +131,7 @@ pub fn what_no_node_holds_stays_when_the_last_one_stops(factory: Factory) {
         let world = World::begin(factory).await;
         let only = world.node("only", 0).await;
         add(&world, &["message.received"]).await;
-        world.hear(vec![says("m1", 1)], 1).await;
+        world.receive(vec![contact_writes("m1", 1)], 1).await;
         let lease = world.store.lease_deliveries(&only, 1, at(1)).await.unwrap().remove(0);
         assert!(settle(&world, &lease, DeliveryNext::RetryAt(at(3_600)), 2).await);
         let claim = World::claim("key", "print");
@@ -139,7 +139,7 @@ pub fn what_no_node_holds_stays_when_the_last_one_stops(factory: Factory) {
             claim: claim.clone(),
             node: only.clone(),
         };
-        let answer = KeptAnswer {
+        let answer = StoredResponse {
             status: 200,
             body: "kept".to_owned(),
         };
@@ -169,12 +169,17 @@ fn ended(node: &str) -> EndedNodes {
     }
 }
 
-pub fn a_lease_whose_answer_was_lost_is_due_again(factory: Factory) {
+pub fn lease_with_lost_response_is_due(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let node = world.node("node", 0).await;
         add(&world, &["message.received"]).await;
-        world.hear(vec![says_in("a", "m1", 0), says_in("b", "m2", 0)], 0).await;
+        world
+            .receive(
+                vec![contact_writes_in("a", "m1", 0), contact_writes_in("b", "m2", 0)],
+                0,
+            )
+            .await;
         let lease = async |seconds| world.store.lease_deliveries(&node, 1, at(seconds)).await.unwrap();
         let (ours, lost) = (lease(1).await.remove(0), lease(1).await.remove(0));
         let free = async |seconds| {
@@ -191,16 +196,18 @@ pub fn a_lease_whose_answer_was_lost_is_due_again(factory: Factory) {
         assert!(!settle(&world, &lost, DeliveryNext::Delivered, 2).await);
         assert!(settle(&world, &again, DeliveryNext::Delivered, 2).await);
         assert!(settle(&world, &ours, DeliveryNext::RetryAt(at(60)), 2).await);
-        assert_eq!(free(3).await, 0, "a retry is nobody's");
+        assert_eq!(free(3).await, 0, "a retry has no owner");
     });
 }
 
-pub fn a_message_whose_lease_was_lost_on_the_way_leaves_again(factory: Factory) {
+pub fn message_with_lost_lease_is_sent(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let (node, other) = (world.node("node", 0).await, world.node("other", 0).await);
         for thread in ["a", "b", "c"] {
-            world.hear(vec![says_in(thread, &format!("of-{thread}"), 0)], 0).await;
+            world
+                .receive(vec![contact_writes_in(thread, &format!("of-{thread}"), 0)], 0)
+                .await;
             world.send_in(thread, "hello", 0).await.unwrap();
         }
         let (ours, lost) = (world.lease_for(&node, 1).await, world.lease_for(&node, 1).await);
@@ -228,7 +235,7 @@ pub fn what_a_dead_node_took_late_ends_too(factory: Factory) {
         let (alive, dies) = (world.node("alive", 0).await, world.node("dies", 0).await);
         world.store.beat(&alive, at(dead())).await.unwrap();
         assert_eq!(world.dead(&alive, dead()).await, [dies.as_str()]);
-        world.hear(vec![says("m1", dead())], dead()).await;
+        world.receive(vec![contact_writes("m1", dead())], dead()).await;
         world.send("hello", dead()).await.unwrap();
         world.lease_for(&dies, dead()).await;
         assert_eq!(world.end_dead(&alive, dead()).await.leases, 1);
@@ -243,7 +250,7 @@ pub fn leases_of_a_dead_node_end_by_their_own_clock(factory: Factory) {
         let dies = world.node("dies", AHEAD).await;
         let alive = world.node("alive", AHEAD + dead()).await;
         add(&world, &["message.received"]).await;
-        world.hear(vec![says("m1", 1)], 1).await;
+        world.receive(vec![contact_writes("m1", 1)], 1).await;
         world.store.lease_deliveries(&dies, 1, at(1)).await.unwrap();
         let ended = world
             .store
@@ -305,7 +312,7 @@ pub fn a_clock_that_is_set_is_set_right_once_for_all_nodes(factory: Factory) {
         let world = World::begin(factory).await;
         let (one, other) = (world.node("one", 0).await, world.node("other", 0).await);
         assert!(world.holds("count", &other, 0).await);
-        world.hear(vec![says("m1", 0)], 0).await;
+        world.receive(vec![contact_writes("m1", 0)], 0).await;
         world.send("hello", 0).await.unwrap();
         let lease = world.lease_for(&other, 0).await;
         let set = async |node: &str, seconds: i64, shown| {
@@ -320,7 +327,7 @@ pub fn a_clock_that_is_set_is_set_right_once_for_all_nodes(factory: Factory) {
         assert_eq!(
             world.store.sweep_messages(at(BY + 2)).await.unwrap(),
             0,
-            "it is in hand"
+            "it is claimed"
         );
         assert!(world.dead(&one, BY + 2).await.is_empty());
         assert!(world.settle(&lease, sent("p1", BY + 2), BY + 2).await);

@@ -20,17 +20,22 @@ fn exhausted<T: std::fmt::Debug>(result: Result<T, EnqueueError>) {
     );
 }
 
-pub fn the_same_request_gets_the_first_answer_and_another_is_refused(factory: Factory) {
+pub fn repeated_request_gets_first_response(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let id = world.conversation("thread").await.id;
         let mut draft = world.draft(id, "hello");
         draft.claim = Some(World::claim("key", "print"));
         let first = world.accept(draft.clone(), 20).await.unwrap();
         let lease = world.lease(1, 20).await.remove(0);
         world.settle(&lease, sent("p1", 20), 20).await;
-        match world.store.enqueue(draft.clone(), &world.book, at(21)).await.unwrap() {
+        match world
+            .store
+            .enqueue(draft.clone(), &world.policy_set, at(21))
+            .await
+            .unwrap()
+        {
             Enqueued::Replayed(again) => assert_eq!(again, [first]),
             Enqueued::New(messages) => panic!("{messages:?}"),
         }
@@ -49,7 +54,7 @@ pub fn the_same_request_gets_the_first_answer_and_another_is_refused(factory: Fa
         ));
         empty.content = world.draft(id, "full").content;
         assert!(matches!(
-            world.store.enqueue(empty, &world.book, at(24)).await,
+            world.store.enqueue(empty, &world.policy_set, at(24)).await,
             Ok(Enqueued::New(_))
         ));
     });
@@ -58,7 +63,7 @@ pub fn the_same_request_gets_the_first_answer_and_another_is_refused(factory: Fa
 pub fn programs_with_one_idempotency_key_do_not_meet(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let id = world.conversation("thread").await.id;
         let mut ours = world.draft(id, "ours");
         ours.claim = Some(World::claim("key", "ours"));
@@ -81,32 +86,41 @@ pub fn an_idempotency_key_is_forgotten_after_a_day(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let day = limits::IDEMPOTENCY.as_secs().cast_signed();
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let id = world.conversation("thread").await.id;
         let mut draft = world.draft(id, "hello");
         draft.claim = Some(World::claim("key", "print"));
         world.accept(draft.clone(), 20).await.unwrap();
         let at_the_edge = world
             .store
-            .enqueue(draft.clone(), &world.book, at(20 + day - 1))
+            .enqueue(draft.clone(), &world.policy_set, at(20 + day - 1))
             .await
             .unwrap();
         assert!(matches!(at_the_edge, Enqueued::Replayed(_)));
-        let after = world.store.enqueue(draft, &world.book, at(20 + day)).await.unwrap();
+        let after = world
+            .store
+            .enqueue(draft, &world.policy_set, at(20 + day))
+            .await
+            .unwrap();
         assert!(matches!(after, Enqueued::New(_)));
     });
 }
 
-pub fn several_messages_of_one_request_are_accepted_together_or_not_at_all(factory: Factory) {
+pub fn messages_of_one_request_are_atomic(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let id = world.conversation("thread").await.id;
         let mut draft = world.draft(id, "one");
         draft.then = vec![world.draft(id, "two").content];
         draft.claim = Some(World::claim("key", "print"));
         draft.client_ref = Some("mine".into());
-        let Enqueued::New(both) = world.store.enqueue(draft.clone(), &world.book, at(20)).await.unwrap() else {
+        let Enqueued::New(both) = world
+            .store
+            .enqueue(draft.clone(), &world.policy_set, at(20))
+            .await
+            .unwrap()
+        else {
             panic!("it is new");
         };
         assert_eq!(
@@ -116,14 +130,14 @@ pub fn several_messages_of_one_request_are_accepted_together_or_not_at_all(facto
             [Some("mine"), None]
         );
         assert_eq!(world.used().await, 2);
-        match world.store.enqueue(draft, &world.book, at(21)).await.unwrap() {
+        match world.store.enqueue(draft, &world.policy_set, at(21)).await.unwrap() {
             Enqueued::Replayed(again) => assert_eq!(again, both),
             Enqueued::New(messages) => panic!("{messages:?}"),
         }
         // One is left, and two are requested: neither is accepted, and the refusal reports the actual budget.
         let mut draft = world.draft(id, "nine");
         draft.then = vec![world.draft(id, "ten").content];
-        let refused = world.store.enqueue(draft, &world.book, at(23)).await;
+        let refused = world.store.enqueue(draft, &world.policy_set, at(23)).await;
         let Err(EnqueueError::Refused(Refusal::MessageBudgetExhausted { limit, used })) = refused else {
             panic!("{refused:?}");
         };
@@ -136,7 +150,7 @@ pub fn several_messages_of_one_request_are_accepted_together_or_not_at_all(facto
 pub fn two_callers_cannot_both_spend_the_last_message(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         for n in 1..BUDGET {
             world.send(&format!("{n}"), 20).await.unwrap();
         }
@@ -145,19 +159,19 @@ pub fn two_callers_cannot_both_spend_the_last_message(factory: Factory) {
         exhausted(if one.is_ok() { other } else { one });
         assert_eq!(world.used().await, BUDGET);
         // The contact's next message resets the budget except for messages in the outbox.
-        world.hear(vec![says("m2", 30)], 30).await;
+        world.receive(vec![contact_writes("m2", 30)], 30).await;
         assert_eq!(world.used().await, BUDGET);
         let lease = world.lease(1, 31).await.remove(0);
         world.settle(&lease, sent("p1", 31), 31).await;
-        world.hear(vec![says("m3", 40)], 40).await;
+        world.receive(vec![contact_writes("m3", 40)], 40).await;
         assert_eq!(world.used().await, BUDGET - 1);
     });
 }
 
-pub fn what_fails_or_is_cancelled_gives_its_share_back_and_what_is_uncertain_keeps_it(factory: Factory) {
+pub fn failed_messages_return_budget_uncertain_keep_it(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         world.send("fails", 20).await.unwrap();
         let lease = world.lease(1, 20).await.remove(0);
         assert!(world.settle(&lease, failed(), 21).await);
@@ -183,7 +197,7 @@ pub fn what_fails_or_is_cancelled_gives_its_share_back_and_what_is_uncertain_kee
             .await
             .unwrap();
         assert_eq!(outcome.unwrap().unwrap_err().status, Status::Sending);
-        assert!(world.settle(&lease, in_doubt(), 26).await);
+        assert!(world.settle(&lease, uncertain_outcome(), 26).await);
         assert_eq!(world.used().await, 1);
         let kinds = [
             EventType::MessageFailed,
@@ -191,19 +205,23 @@ pub fn what_fails_or_is_cancelled_gives_its_share_back_and_what_is_uncertain_kee
             EventType::MessageUncertain,
         ];
         for kind in kinds {
-            assert_eq!(world.told(kind).await.len(), 1, "{kind:?}");
+            assert_eq!(world.events_of(kind).await.len(), 1, "{kind:?}");
         }
     });
 }
 
-pub fn a_retry_by_hand_is_judged_anew(factory: Factory) {
+pub fn manual_retry_is_judged_again_by_policy(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let ours = world.send("hello", 20).await.unwrap();
         let lease = world.lease(1, 20).await.remove(0);
         world.settle(&lease, failed(), 21).await;
-        let retry = |second| world.store.retry_message(DEFAULT, ours.id, &world.book, at(second));
+        let retry = |second| {
+            world
+                .store
+                .retry_message(DEFAULT, ours.id, &world.policy_set, at(second))
+        };
         let again = retry(30).await.unwrap().unwrap();
         assert_eq!((again.status, again.error), (Status::Queued, None));
         assert_eq!(world.used().await, 1);
@@ -212,7 +230,7 @@ pub fn a_retry_by_hand_is_judged_anew(factory: Factory) {
         assert_eq!(world.used().await, 1);
         let second = world.lease(1, 32).await.remove(0);
         assert_eq!((second.attempt, second.token.epoch), (1, lease.token.epoch + 1));
-        world.settle(&second, in_doubt(), 33).await;
+        world.settle(&second, uncertain_outcome(), 33).await;
         assert_eq!(retry(34).await.unwrap().unwrap().status, Status::Queued);
         assert_eq!(world.used().await, 1);
         let third = world.lease(1, 35).await.remove(0);
@@ -223,7 +241,7 @@ pub fn a_retry_by_hand_is_judged_anew(factory: Factory) {
         exhausted(retry(41).await);
         let closed = world
             .store
-            .retry_message(DEFAULT, ours.id, &world.book, at(10 + WINDOW))
+            .retry_message(DEFAULT, ours.id, &world.policy_set, at(10 + WINDOW))
             .await;
         assert!(matches!(
             closed,
@@ -233,7 +251,7 @@ pub fn a_retry_by_hand_is_judged_anew(factory: Factory) {
         assert!(
             world
                 .store
-                .retry_message("another", ours.id, &world.book, at(42))
+                .retry_message("another", ours.id, &world.policy_set, at(42))
                 .await
                 .unwrap()
                 .is_none()
@@ -244,7 +262,9 @@ pub fn a_retry_by_hand_is_judged_anew(factory: Factory) {
 pub fn only_what_the_platform_knows_can_be_quoted(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10), says_in("other", "m2", 10)], 10).await;
+        world
+            .receive(vec![contact_writes("m1", 10), contact_writes_in("other", "m2", 10)], 10)
+            .await;
         let theirs = world.messages("thread").await.remove(0);
         let elsewhere = world.messages("other").await.remove(0);
         let waiting = world.send("hello", 20).await.unwrap();
@@ -266,7 +286,7 @@ pub fn only_what_the_platform_knows_can_be_quoted(factory: Factory) {
 pub fn a_client_ref_stands_once_in_a_channel(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let id = world.conversation("thread").await.id;
         let mut draft = world.draft(id, "hello");
         draft.client_ref = Some("order-7".into());

@@ -10,8 +10,8 @@ use crate::{DeliveriesOf, DeliveryNext, Endpoint, EndpointPatch};
 
 /// Recovers an endpoint completely; returns the number of deliveries.
 pub(super) async fn recover(world: &World, endpoint: &Endpoint, since: i64, now: i64) -> u32 {
-    let begun = world.store.begin_recovery(DEFAULT, endpoint.id, at(since), at(now));
-    assert!(begun.await.unwrap());
+    let started = world.store.begin_recovery(DEFAULT, endpoint.id, at(since), at(now));
+    assert!(started.await.unwrap());
     let mut recovered = 0;
     loop {
         let step = world.store.recover_step(DEFAULT, endpoint.id, at(now)).await.unwrap();
@@ -34,15 +34,17 @@ pub(super) async fn switch(world: &World, endpoint: &Endpoint, on: bool, seconds
     assert_eq!(changed.unwrap().unwrap().enabled, on);
 }
 
-pub fn what_was_told_while_an_endpoint_was_off_comes_with_its_recovery_and_first(factory: Factory) {
+pub fn missed_events_come_first_on_recovery(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let known = add(&world, &["message.received"]).await;
         switch(&world, &known, false, 5).await;
-        world.hear(vec![says("m1", 10)], 10).await;
-        world.hear(vec![says("m2", 20), says_in("other", "m3", 21)], 21).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
+        world
+            .receive(vec![contact_writes("m2", 20), contact_writes_in("other", "m3", 21)], 21)
+            .await;
         switch(&world, &known, true, 30).await;
-        world.hear(vec![says("m4", 31)], 31).await;
+        world.receive(vec![contact_writes("m4", 31)], 31).await;
         assert_eq!(recover(&world, &known, 15, 40).await, 2);
         assert_eq!(recover(&world, &known, 15, 40).await, 0);
         let mut came = Vec::new();
@@ -61,19 +63,21 @@ pub fn what_was_told_while_an_endpoint_was_off_comes_with_its_recovery_and_first
     });
 }
 
-pub fn an_endpoint_is_told_of_when_nothing_went_through_for_a_while_and_once_when_something_does(factory: Factory) {
+pub fn endpoint_failing_and_recovered_emit_once(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let known = add(&world, &["message.received"]).await;
         let tell = async |second: i64, next: DeliveryNext| {
-            world.hear(vec![says(&format!("m{second}"), second)], second).await;
+            world
+                .receive(vec![contact_writes(&format!("m{second}"), second)], second)
+                .await;
             let leased = lease(&world, 1, second).await.remove(0);
             assert!(settle(&world, &leased, next, second).await);
         };
         let counts = async || {
             (
-                world.told(EventType::EndpointFailing).await.len(),
-                world.told(EventType::EndpointRecovered).await.len(),
+                world.events_of(EventType::EndpointFailing).await.len(),
+                world.events_of(EventType::EndpointRecovered).await.len(),
             )
         };
         // Failures of some seconds are not reported, neither their start nor their end.
@@ -90,7 +94,7 @@ pub fn an_endpoint_is_told_of_when_nothing_went_through_for_a_while_and_once_whe
             tell(second, DeliveryNext::Failed).await;
         }
         assert_eq!(counts().await, (1, 0));
-        let failing = world.told(EventType::EndpointFailing).await.remove(0);
+        let failing = world.events_of(EventType::EndpointFailing).await.remove(0);
         assert_eq!(failing.data["failing_since"], serde_json::json!(at(100)));
         for second in [301, 302] {
             tell(second, DeliveryNext::Delivered).await;
@@ -104,12 +108,12 @@ pub fn an_endpoint_is_told_of_when_nothing_went_through_for_a_while_and_once_whe
     });
 }
 
-pub fn a_gone_endpoint_is_switched_off_and_told_of(factory: Factory) {
+pub fn gone_endpoint_is_disabled_with_event(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let gone = add(&world, &[]).await;
         let watcher = add(&world, &["endpoint.disabled", "endpoint.failing", "endpoint.recovered"]).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let failing = lease(&world, 1, 11).await.remove(0);
         assert!(settle(&world, &failing, DeliveryNext::RetryAt(at(20)), 11).await);
         let known = world.store.endpoint(DEFAULT, gone.id).await.unwrap().unwrap();
@@ -131,10 +135,10 @@ pub fn a_gone_endpoint_is_switched_off_and_told_of(factory: Factory) {
             (known.enabled, known.disabled_reason.as_deref()),
             (false, Some("it answered 410"))
         );
-        let told = world.told(EventType::EndpointDisabled).await;
-        assert_eq!(told[0].data["id"], gone.id.to_string());
-        assert!(!told[0].data.to_string().contains("whsec_"));
-        assert_eq!(world.told(EventType::EndpointRecovered).await.len(), 1);
+        let emitted = world.events_of(EventType::EndpointDisabled).await;
+        assert_eq!(emitted[0].data["id"], gone.id.to_string());
+        assert!(!emitted[0].data.to_string().contains("whsec_"));
+        assert_eq!(world.events_of(EventType::EndpointRecovered).await.len(), 1);
         let of = |endpoint, event| DeliveriesOf { endpoint, event };
         let to_watcher = of(Some(watcher.id), None);
         let later = world.store.deliveries(DEFAULT, to_watcher, page()).await.unwrap();
@@ -168,10 +172,10 @@ pub fn a_recovered_endpoint_gets_what_it_missed(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let known = add(&world, &["message.received"]).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let early = lease(&world, 1, 10).await.remove(0);
         assert!(settle(&world, &early, DeliveryNext::Failed, 11).await);
-        world.hear(vec![says("m2", 20)], 20).await;
+        world.receive(vec![contact_writes("m2", 20)], 20).await;
         let missed = lease(&world, 1, 20).await.remove(0);
         assert!(settle(&world, &missed, DeliveryNext::Failed, 21).await);
         assert!(
@@ -200,12 +204,12 @@ pub fn a_recovery_takes_bounded_steps_and_nothing_overtakes_it(factory: Factory)
         let known = add(&world, &["message.received"]).await;
         switch(&world, &known, false, 5).await;
         let step = limits::EVENTS_RECOVERED as usize;
-        let words = (0..step + 10).map(|n| says(&format!("m{n:04}"), 10));
-        world.hear(words.collect(), 10).await;
+        let words = (0..step + 10).map(|n| contact_writes(&format!("m{n:04}"), 10));
+        world.receive(words.collect(), 10).await;
         switch(&world, &known, true, 20).await;
-        world.hear(vec![says("newest", 21)], 21).await;
-        let begun = world.store.begin_recovery(DEFAULT, known.id, at(0), at(30));
-        assert!(begun.await.unwrap());
+        world.receive(vec![contact_writes("newest", 21)], 21).await;
+        let started = world.store.begin_recovery(DEFAULT, known.id, at(0), at(30));
+        assert!(started.await.unwrap());
         let first = world.store.recover_step(DEFAULT, known.id, at(30)).await.unwrap();
         assert!(!first.done && first.recovered as usize <= step, "{first:?}");
         // An endpoint in recovery waits; an interrupted recovery is found.
@@ -237,23 +241,30 @@ pub fn a_recovery_takes_bounded_steps_and_nothing_overtakes_it(factory: Factory)
     });
 }
 
-pub fn what_is_recovered_waits_for_what_is_in_hand_and_goes_before_its_repeat(factory: Factory) {
+pub fn recovered_event_waits_for_leased_one(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let known = add(&world, &["message.received"]).await;
         world
-            .hear(vec![says("m1", 10), says("m2", 10), says("m3", 10)], 10)
+            .receive(
+                vec![
+                    contact_writes("m1", 10),
+                    contact_writes("m2", 10),
+                    contact_writes("m3", 10),
+                ],
+                10,
+            )
             .await;
         let first = lease(&world, 10, 10).await.remove(0);
         assert!(settle(&world, &first, DeliveryNext::Failed, 11).await);
-        let in_hand = lease(&world, 10, 12).await.remove(0);
-        assert_eq!(about(&in_hand), "m2");
+        let in_flight = lease(&world, 10, 12).await.remove(0);
+        assert_eq!(about(&in_flight), "m2");
         assert_eq!(recover(&world, &known, 0, 13).await, 1);
         assert!(
             lease(&world, 10, 14).await.is_empty(),
             "one of a conversation at a time"
         );
-        assert!(settle(&world, &in_hand, DeliveryNext::RetryAt(at(20)), 15).await);
+        assert!(settle(&world, &in_flight, DeliveryNext::RetryAt(at(20)), 15).await);
         let mut came = Vec::new();
         while let Some(next) = lease(&world, 10, 30).await.pop() {
             came.push(about(&next));
@@ -263,11 +274,13 @@ pub fn what_is_recovered_waits_for_what_is_in_hand_and_goes_before_its_repeat(fa
     });
 }
 
-pub fn an_endpoint_switched_off_for_its_answer_begins_again_where_it_was(factory: Factory) {
+pub fn disabled_endpoint_resumes_at_its_position(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let known = add(&world, &["message.received"]).await;
-        world.hear(vec![says("m1", 10), says("m2", 11)], 11).await;
+        world
+            .receive(vec![contact_writes("m1", 10), contact_writes("m2", 11)], 11)
+            .await;
         let first = lease(&world, 10, 12).await.remove(0);
         let disable = DeliveryNext::Disable {
             reason: "it answered 410".into(),
@@ -280,21 +293,21 @@ pub fn an_endpoint_switched_off_for_its_answer_begins_again_where_it_was(factory
     });
 }
 
-pub fn a_failing_endpoint_is_told_of_without_waiting_for_its_next_try(factory: Factory) {
+pub fn failing_endpoint_emits_before_next_attempt(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         add(&world, &["message.received"]).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let leased = lease(&world, 1, 10).await.remove(0);
         assert!(settle(&world, &leased, DeliveryNext::RetryAt(at(9_000)), 10).await);
         let failing = 10 + limits::ENDPOINT_FAILING.as_secs().cast_signed();
-        assert_eq!(world.store.tell_failing(at(failing - 1)).await.unwrap(), 0);
-        assert_eq!(world.store.tell_failing(at(failing)).await.unwrap(), 1);
-        assert_eq!(world.store.tell_failing(at(failing + 1)).await.unwrap(), 0);
-        let told = world.told(EventType::EndpointFailing).await;
-        assert_eq!((told.len(), told[0].timestamp), (1, at(failing)));
+        assert_eq!(world.store.notify_failing(at(failing - 1)).await.unwrap(), 0);
+        assert_eq!(world.store.notify_failing(at(failing)).await.unwrap(), 1);
+        assert_eq!(world.store.notify_failing(at(failing + 1)).await.unwrap(), 0);
+        let emitted = world.events_of(EventType::EndpointFailing).await;
+        assert_eq!((emitted.len(), emitted[0].timestamp), (1, at(failing)));
         let leased = lease(&world, 1, 9_000).await.remove(0);
         assert!(settle(&world, &leased, DeliveryNext::Delivered, 9_000).await);
-        assert_eq!(world.told(EventType::EndpointRecovered).await.len(), 1);
+        assert_eq!(world.events_of(EventType::EndpointRecovered).await.len(), 1);
     });
 }

@@ -7,7 +7,7 @@ use weir_domain::message::{Content, Direction, Origin};
 
 use crate::conformance::events;
 use crate::conformance::ledger::{apps, letter};
-use crate::conformance::world::{DEFAULT, World, at, message, page, receipt, says, sent, told};
+use crate::conformance::world::{DEFAULT, World, at, contact_writes, message, page, receipt, sent, thread_message};
 use crate::conformance::{Factory, run};
 use crate::{EndpointPatch, Forgotten, KeptSince};
 
@@ -22,13 +22,13 @@ pub fn what_is_old_is_forgotten_in_steps_and_what_waits_stays(factory: Factory) 
     run(async {
         let world = World::begin(factory).await;
         for (id, second) in [("m1", 10), ("m2", 11), ("m3", 12)] {
-            world.hear(vec![says(id, second)], second).await;
+            world.receive(vec![contact_writes(id, second)], second).await;
         }
         let ours = world.send("settled", 13).await.unwrap();
         let lease = world.lease(1, 13).await.remove(0);
         world.settle(&lease, sent("p1", 13), 13).await;
         let waiting = world.send("waits", 14).await.unwrap();
-        world.hear(vec![says("m4", 100)], 100).await;
+        world.receive(vec![contact_writes("m4", 100)], 100).await;
         let forget = |since, limit| world.store.forget(since, limit);
         // Kept forever without a configured retention.
         assert_eq!(forget(KeptSince::default(), 10).await.unwrap(), Forgotten::default());
@@ -39,7 +39,7 @@ pub fn what_is_old_is_forgotten_in_steps_and_what_waits_stays(factory: Factory) 
         assert_eq!(
             left.iter().map(|message| message.created_at).collect::<Vec<_>>(),
             [at(100), at(14)],
-            "the one that is not old, and the one in the outbox, which stands last"
+            "the one that is not old, and the one in the outbox, which comes last"
         );
         assert!(world.store.message(DEFAULT, ours.id).await.unwrap().is_none());
         assert!(world.store.attempts(DEFAULT, ours.id).await.unwrap().is_empty());
@@ -48,16 +48,18 @@ pub fn what_is_old_is_forgotten_in_steps_and_what_waits_stays(factory: Factory) 
         let lease = world.lease(1, 101).await.remove(0);
         assert_eq!(lease.message.id, waiting.id);
         assert!(world.settle(&lease, sent("p2", 101), 101).await);
-        assert_eq!(world.hear(vec![says("m1", 10)], 102).await.duplicates, 1);
+        assert_eq!(world.receive(vec![contact_writes("m1", 10)], 102).await.duplicates, 1);
     });
 }
 
-pub fn events_go_beside_a_disabled_endpoint_and_it_knows_what_it_missed(factory: Factory) {
+pub fn disabled_endpoint_counts_missed_events(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let off = events::add(&world, &["message.received"]).await;
         for second in 10..20 {
-            world.hear(vec![says(&format!("m{second}"), second)], second).await;
+            world
+                .receive(vec![contact_writes(&format!("m{second}"), second)], second)
+                .await;
         }
         let patch = EndpointPatch {
             enabled: Some(false),
@@ -70,9 +72,9 @@ pub fn events_go_beside_a_disabled_endpoint_and_it_knows_what_it_missed(factory:
             .unwrap();
         // An enabled endpoint waits for the newest of the old ones, which stays, and the rest are deleted.
         let on = events::add(&world, &["message.received"]).await;
-        world.hear(vec![says("m20", 20)], 20).await;
-        world.hear(vec![says("m21", 90)], 90).await;
-        world.hear(vec![says("m100", 100)], 100).await;
+        world.receive(vec![contact_writes("m20", 20)], 20).await;
+        world.receive(vec![contact_writes("m21", 90)], 90).await;
+        world.receive(vec![contact_writes("m100", 100)], 100).await;
         let mut since = messages_since(100);
         let mut missed = 0;
         loop {
@@ -97,7 +99,7 @@ pub fn events_go_beside_a_disabled_endpoint_and_it_knows_what_it_missed(factory:
 
 /// A picture that a contact sent.
 fn picture(id: &str, second: i64) -> weir_domain::inbound::InboundMessage {
-    let mut picture = told("thread", id, Direction::Inbound, Origin::Contact, "", second);
+    let mut picture = thread_message("thread", id, Direction::Inbound, Origin::Contact, "", second);
     picture.content = Content::Image {
         media: RemoteMedia {
             reference: "r".into(),
@@ -114,8 +116,8 @@ pub fn a_file_of_an_erased_contact_is_written_down_until_removed(factory: Factor
     run(async {
         let world = World::begin(factory).await;
         let to_remove = async || world.store.files_to_remove(10).await.unwrap();
-        world.hear(vec![message(picture("m1", 10))], 10).await;
-        world.hear(vec![message(picture("m2", 10))], 10).await;
+        world.receive(vec![message(picture("m1", 10))], 10).await;
+        world.receive(vec![message(picture("m2", 10))], 10).await;
         let fetches = world.store.lease_media(2, at(11)).await.unwrap();
         let (here, late) = (fetches[0].id, fetches[1].id);
         world
@@ -159,7 +161,7 @@ pub fn a_file_of_an_erased_contact_is_written_down_until_removed(factory: Factor
 pub fn an_old_attachment_goes_and_its_message_says_so(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![message(picture("m1", 10))], 10).await;
+        world.receive(vec![message(picture("m1", 10))], 10).await;
         let fetch = world.store.lease_media(1, at(11)).await.unwrap().remove(0);
         world
             .store
@@ -211,7 +213,7 @@ pub fn old_dead_letters_go_oldest_first_and_are_counted_no_more(factory: Factory
     });
 }
 
-pub fn a_fact_is_known_for_a_week_at_least_and_its_key_goes_in_the_end(factory: Factory) {
+pub fn deduplication_keys_live_a_week(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let kept = i64::try_from(limits::SEEN.as_secs()).unwrap();
@@ -231,8 +233,11 @@ pub fn a_fact_is_known_for_a_week_at_least_and_its_key_goes_in_the_end(factory: 
             }
         };
         // Receipts without a message: recognized only by their keys.
-        let tell =
-            async |second: i64, key: &str| world.hear(vec![receipt(key, "p", ReceiptStatus::Read)], second).await;
+        let tell = async |second: i64, key: &str| {
+            world
+                .receive(vec![receipt(key, "p", ReceiptStatus::Read)], second)
+                .await
+        };
         let days = [0, 1, 2, 3, 4, 5, 6].map(|day| day * 24 * 3600);
         for day in days {
             assert_eq!(tell(day, &format!("r{day}")).await.stored, 1);

@@ -52,8 +52,8 @@ pub fn a_trial_begins_grows_and_ends_with_its_reason(factory: Factory) {
         let world = with_two_versions(factory).await;
         let store = &world.store;
         for percent in [0, 50] {
-            let begun = store.begin_canary(NAME, "1.1.0", canary(percent), at(3)).await.unwrap();
-            assert_eq!(begun.unwrap().canary, Some(canary(percent)));
+            let started = store.begin_canary(NAME, "1.1.0", canary(percent), at(3)).await.unwrap();
+            assert_eq!(started.unwrap().canary, Some(canary(percent)));
         }
         assert_eq!(
             stages(&world).await,
@@ -83,12 +83,12 @@ pub fn a_trial_begins_grows_and_ends_with_its_reason(factory: Factory) {
                 .unwrap()
                 .is_none()
         );
-        assert_eq!(world.told(EventType::ConnectorCanary).await.len(), 2);
-        let told = world.told(EventType::ConnectorRolledBack).await;
-        assert_eq!(told.len(), 1);
-        assert_eq!(told[0].data["reason"], "it broke off");
+        assert_eq!(world.events_of(EventType::ConnectorCanary).await.len(), 2);
+        let events = world.events_of(EventType::ConnectorRolledBack).await;
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].data["reason"], "it broke off");
         assert_eq!(
-            (&told[0].data["version"], &told[0].data["state"]),
+            (&events[0].data["version"], &events[0].data["state"]),
             (&"1.1.0".into(), &"staged".into())
         );
         // It becomes active anyway: the previous one drains, and is retired then.
@@ -136,7 +136,7 @@ fn cursor(value: &str) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// A move of the world's channel, from 1.0.0 to 1.1.0.
-fn handed(world: &World, before: &str, after: &str) -> StateMove {
+fn state_move(world: &World, before: &str, after: &str) -> StateMove {
     StateMove {
         channel_id: world.channel.id,
         from: "1.0.0".into(),
@@ -152,7 +152,7 @@ async fn owned_by(world: &World) -> String {
     owners[0].version.clone()
 }
 
-pub fn a_state_is_handed_over_whole_and_given_back_as_it_was(factory: Factory) {
+pub fn state_moves_whole_and_rolls_back(factory: Factory) {
     run(async {
         let world = with_two_versions(factory).await;
         let (store, id) = (&world.store, world.channel.id);
@@ -160,9 +160,19 @@ pub fn a_state_is_handed_over_whole_and_given_back_as_it_was(factory: Factory) {
         assert!(store.commit_state(DEFAULT, id, write("1.0.0", "1")).await.unwrap());
         assert_eq!(owned_by(&world).await, "1.0.0");
         // Written in between: the translated state is not the stored one.
-        assert!(!store.hand_state_over(NAME, handed(&world, "0", "one")).await.unwrap());
+        assert!(
+            !store
+                .move_stored_state(NAME, state_move(&world, "0", "one"))
+                .await
+                .unwrap()
+        );
         assert_eq!(owned_by(&world).await, "1.0.0");
-        assert!(store.hand_state_over(NAME, handed(&world, "1", "one")).await.unwrap());
+        assert!(
+            store
+                .move_stored_state(NAME, state_move(&world, "1", "one"))
+                .await
+                .unwrap()
+        );
         assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("one"));
         assert_eq!(owned_by(&world).await, "1.1.0");
         // A late write of the old version's call is rejected; one of the new version is not.
@@ -182,8 +192,8 @@ pub fn a_state_is_handed_over_whole_and_given_back_as_it_was(factory: Factory) {
             .unwrap();
         let held = store.state_owners(NAME).await.unwrap();
         assert_eq!(held[0].reason.as_deref(), Some("the new one loops"));
-        let told = world.told(EventType::ChannelDegraded).await;
-        assert_eq!(told[0].data["reason"], "the new one loops");
+        let events = world.events_of(EventType::ChannelDegraded).await;
+        assert_eq!(events[0].data["reason"], "the new one loops");
     });
 }
 
@@ -198,7 +208,12 @@ pub fn an_owner_keeps_its_version_from_retirement(factory: Factory) {
         assert!(store.commit_state(DEFAULT, id, write("1.0.0", "1")).await.unwrap());
         let refused = store.retire_version(NAME, "1.0.0", at(4)).await.unwrap();
         assert!(matches!(refused, Retirement::Owns(1)), "{refused:?}");
-        assert!(store.hand_state_over(NAME, handed(&world, "1", "1")).await.unwrap());
+        assert!(
+            store
+                .move_stored_state(NAME, state_move(&world, "1", "1"))
+                .await
+                .unwrap()
+        );
         let retired = store.retire_version(NAME, "1.0.0", at(5)).await.unwrap();
         assert!(matches!(retired, Retirement::Retired(_)), "{retired:?}");
         let nobody = store.retire_version(NAME, "9.9.9", at(5)).await.unwrap();
@@ -242,7 +257,12 @@ pub fn an_undone_change_leaves_states_as_they_were(factory: Factory) {
             store.open_version_changes(&other).await.unwrap(),
             [(NAME.to_owned(), promote)]
         );
-        assert!(store.hand_state_over(NAME, handed(&world, "1", "one")).await.unwrap());
+        assert!(
+            store
+                .move_stored_state(NAME, state_move(&world, "1", "one"))
+                .await
+                .unwrap()
+        );
         assert!(store.commit_state(DEFAULT, id, write("1.1.0", "two")).await.unwrap());
         assert_eq!(store.undo_version_change(NAME).await.unwrap(), 1);
         assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("1"));
@@ -250,7 +270,12 @@ pub fn an_undone_change_leaves_states_as_they_were(factory: Factory) {
         assert!(store.open_version_changes(&node).await.unwrap().is_empty());
         assert_eq!(stages(&world).await[1], ("1.0.0".into(), VersionStage::Active));
         // Also a change that returned states: they belong to the taker again, with their copies.
-        assert!(store.hand_state_over(NAME, handed(&world, "1", "one")).await.unwrap());
+        assert!(
+            store
+                .move_stored_state(NAME, state_move(&world, "1", "one"))
+                .await
+                .unwrap()
+        );
         store.begin_canary(NAME, "1.1.0", canary(100), at(4)).await.unwrap();
         let end = intent(VersionAct::EndCanary, "1.1.0", "1.0.0");
         assert!(store.begin_version_change(NAME, end, &node).await.unwrap());
@@ -262,7 +287,12 @@ pub fn an_undone_change_leaves_states_as_they_were(factory: Factory) {
         assert_eq!(store.state(DEFAULT, id).await.unwrap().entries, cursor("1"));
         // The change of stages ends the intent, and the states that it moved stay.
         assert!(store.begin_version_change(NAME, second, &node).await.unwrap());
-        assert!(store.hand_state_over(NAME, handed(&world, "1", "one")).await.unwrap());
+        assert!(
+            store
+                .move_stored_state(NAME, state_move(&world, "1", "one"))
+                .await
+                .unwrap()
+        );
         store.begin_canary(NAME, "1.1.0", canary(50), at(5)).await.unwrap();
         assert!(store.open_version_changes(&node).await.unwrap().is_empty());
         assert_eq!(store.undo_version_change(NAME).await.unwrap(), 0);
@@ -287,7 +317,7 @@ pub fn nodes_say_which_versions_they_have_loaded(factory: Factory) {
         store.note_loaded(&b, NAME, numbers[..1].to_vec()).await.unwrap();
         assert_eq!(without().await, std::slice::from_ref(&b));
         store.remove_node(&b, at(5), at(5)).await.unwrap();
-        assert!(without().await.is_empty(), "nobody waits for the dead");
+        assert!(without().await.is_empty(), "dead nodes are not waited for");
     });
 }
 
@@ -313,7 +343,7 @@ pub fn a_crash_is_known_to_other_nodes_for_a_while(factory: Factory) {
         assert_eq!(
             seen("b", 61).await,
             [by("a", &crashes[1])],
-            "a minute later it counts no more"
+            "after a minute it no longer counts"
         );
     });
 }
@@ -343,7 +373,7 @@ pub fn roll_backs_go_on_back(factory: Factory) {
                 .unwrap();
         }
         assert_eq!(store.active_before(NAME).await.unwrap(), None);
-        assert_eq!(world.told(EventType::ConnectorRolledBack).await.len(), 2);
+        assert_eq!(world.events_of(EventType::ConnectorRolledBack).await.len(), 2);
     });
 }
 
@@ -417,10 +447,10 @@ pub fn accounts_are_held_and_freed_with_events(factory: Factory) {
         assert_eq!(store.held(DEFAULT, id).await.unwrap(), None);
         assert_eq!(status().await, ChannelStatus::Connected);
         assert_eq!(
-            world.told(EventType::ChannelDegraded).await[0].data["reason"],
+            world.events_of(EventType::ChannelDegraded).await[0].data["reason"],
             "its file is gone"
         );
-        assert_eq!(world.told(EventType::ChannelRecovered).await.len(), 1);
+        assert_eq!(world.events_of(EventType::ChannelRecovered).await.len(), 1);
     });
 }
 
@@ -428,7 +458,7 @@ pub fn transcripts_are_a_ring_and_go_with_their_contact(factory: Factory) {
     run(async {
         let world = with_two_versions(factory).await;
         let store = &world.store;
-        world.hear(vec![says("m1", 1)], 1).await;
+        world.receive(vec![contact_writes("m1", 1)], 1).await;
         let conversation = world.conversation("thread").await;
         let record = |n: i64, json: &str| TranscriptRecord {
             id: world.id(),

@@ -41,7 +41,7 @@ pub fn a_version_number_stands_for_one_set_of_bytes(factory: Factory) {
             .await
             .unwrap();
         assert_eq!(again.staged_at, at(1));
-        assert_eq!(world.told(EventType::ConnectorStaged).await.len(), 1);
+        assert_eq!(world.events_of(EventType::ConnectorStaged).await.len(), 1);
         let other = world.store.stage_version(version("1.0.0", 2, "sha256:b"), at(3)).await;
         assert!(matches!(other, Err(StageError::Taken { .. })));
         let older = world.store.stage_version(version("0.9.0", 1, "sha256:c"), at(4)).await;
@@ -117,7 +117,7 @@ pub fn what_is_kept_in_memory_is_numbered_when_it_changes(factory: Factory) {
             .await
             .unwrap();
         let (seen, names) = last(seen).await;
-        assert!(names.is_empty(), "nobody runs it");
+        assert!(names.is_empty(), "no node runs it");
         let connector = (Revised::Connector, "example".to_owned());
         store.put_grants("example", Grants::default(), at(2)).await.unwrap();
         let (seen, names) = last(seen).await;
@@ -178,9 +178,9 @@ pub fn one_version_of_a_connector_is_active(factory: Factory) {
                 .await;
             assert_eq!(aside.unwrap().unwrap().stage, VersionStage::Quarantined);
         }
-        let told = world.told(EventType::ConnectorQuarantined).await;
-        assert_eq!(told.len(), 1);
-        assert_eq!(told[0].data["reason"], "it broke off");
+        let events = world.events_of(EventType::ConnectorQuarantined).await;
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].data["reason"], "it broke off");
         let nobody = world.store.quarantine_version("example", "9.9.9", "", at(3)).await;
         assert!(nobody.unwrap().is_none());
         let back = world
@@ -196,8 +196,8 @@ pub fn one_version_of_a_connector_is_active(factory: Factory) {
                 .unwrap()
                 .is_none()
         );
-        assert_eq!(world.told(EventType::ConnectorPromoted).await.len(), 3);
-        assert_eq!(world.told(EventType::ConnectorRolledBack).await.len(), 1);
+        assert_eq!(world.events_of(EventType::ConnectorPromoted).await.len(), 3);
+        assert_eq!(world.events_of(EventType::ConnectorRolledBack).await.len(), 1);
         assert_eq!(world.store.grants("example").await.unwrap(), Grants::default());
         let grants = Grants::to(vec![Grant {
             capability: "http".into(),

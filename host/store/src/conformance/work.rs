@@ -9,7 +9,7 @@ use weir_domain::message::Status;
 
 use super::world::*;
 use super::{Factory, run};
-use crate::{Store, WorkAgain, WorkKind, WorkLease};
+use crate::{Requeue, Store, WorkKind, WorkLease};
 
 async fn node(store: &Arc<dyn Store>, name: &str) -> String {
     store.register_node(name, "1.0.0", at(0)).await.unwrap().id
@@ -50,7 +50,7 @@ pub fn work_is_taken_by_one_node_until_it_ends_or_dies(factory: Factory) {
     });
 }
 
-pub fn a_polled_channel_is_due_again_as_it_says(factory: Factory) {
+pub fn polled_channel_is_due_as_requested(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let store = &world.store;
@@ -69,7 +69,7 @@ pub fn a_polled_channel_is_due_again_as_it_says(factory: Factory) {
         assert_eq!(next(1).await, None);
         let again = |seconds, failures| {
             let due_at = at(seconds);
-            Some(WorkAgain { due_at, failures })
+            Some(Requeue { due_at, failures })
         };
         store.end_work(mine[0].clone(), again(20, 0)).await.unwrap();
         store.end_work(others[0].clone(), again(10, 3)).await.unwrap();
@@ -83,7 +83,7 @@ pub fn a_polled_channel_is_due_again_as_it_says(factory: Factory) {
         // Work of a dead node is due.
         store.remove_node(a, at(18), at(18)).await.unwrap();
         assert_eq!(of_channels(&lease(b, 9, 18).await), [three]);
-        // A clock that is set back releases no claimed work, and delays none, even if the step goes unnoticed.
+        // A clock that is set back releases no claimed work, and delays none, even if the step is not noticed.
         assert_eq!(next(-9_000).await, Some(at(-9_000)));
         let back = Duration::from_secs(9_018);
         assert!(store.clock_set_back(back, at(-9_000)).await.unwrap() > 0);
@@ -104,19 +104,19 @@ pub fn a_history_asked_for_twice_is_read_from_the_earlier_moment(factory: Factor
             leased.unwrap().pop()
         };
         for since in [20, 10, 30] {
-            store.ask_history(one, at(since), at(40)).await.unwrap();
+            store.request_history(one, at(since), at(40)).await.unwrap();
         }
         let lease = next(40).await.unwrap();
         assert_eq!(lease.since, Some(at(10)));
         assert_eq!(next(41).await, None);
         // Requested meanwhile.
-        store.ask_history(one, at(35), at(42)).await.unwrap();
+        store.request_history(one, at(35), at(42)).await.unwrap();
         assert_eq!(next(42).await, None, "it is being read");
         assert!(store.end_work(lease, None).await.unwrap());
         let lease = next(43).await.unwrap();
         let due_at = at(60);
         store
-            .end_work(lease, Some(WorkAgain { due_at, failures: 1 }))
+            .end_work(lease, Some(Requeue { due_at, failures: 1 }))
             .await
             .unwrap();
         assert_eq!(next(59).await, None, "not at once");
@@ -130,20 +130,24 @@ pub fn a_history_asked_for_twice_is_read_from_the_earlier_moment(factory: Factor
 pub fn an_uncertain_message_is_asked_about_less_and_less(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        world.hear(vec![says("m1", 10)], 10).await;
+        world.receive(vec![contact_writes("m1", 10)], 10).await;
         let ours = world.send("hello", 20).await.unwrap();
         world.lease(1, 20).await;
-        let begun = 20 + limits::LEASE.as_secs().cast_signed();
-        world.store.sweep_messages(at(begun)).await.unwrap();
+        let started = 20 + limits::LEASE.as_secs().cast_signed();
+        world.store.sweep_messages(at(started)).await.unwrap();
         assert_eq!(world.message(&ours).await.status, Status::Uncertain);
-        let mut asked = Vec::new();
+        let mut asked_after = Vec::new();
         for seconds in 20..=500 {
-            let to_ask = world.store.ask_uncertain(10, at(seconds)).await.unwrap();
-            assert!(to_ask.iter().all(|one| one.message.id == ours.id));
-            if !to_ask.is_empty() {
-                asked.push(seconds - 140);
+            let to_confirm = world.store.confirm_uncertain(10, at(seconds)).await.unwrap();
+            assert!(to_confirm.iter().all(|one| one.message.id == ours.id));
+            if !to_confirm.is_empty() {
+                asked_after.push(seconds - 140);
             }
         }
-        assert_eq!(asked, [0, 30, 90, 210], "after the grace time, and each time later");
+        assert_eq!(
+            asked_after,
+            [0, 30, 90, 210],
+            "after the grace time, and each time later"
+        );
     });
 }

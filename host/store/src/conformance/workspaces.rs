@@ -18,7 +18,7 @@ use crate::conformance::events::add;
 use crate::conformance::inbound::{comes, picture};
 use crate::conformance::ledger::letter;
 use crate::conformance::world::{
-    DEFAULT, World, account, app, at, credential, in_doubt, jane, of, page, says, says_in,
+    DEFAULT, World, account, app, at, contact_writes, contact_writes_in, credential, jane, of, page, uncertain_outcome,
 };
 use crate::conformance::{Factory, run};
 use crate::{
@@ -92,12 +92,15 @@ impl Things {
         let channel = world.channel.id;
         let endpoint = add(&world, &["message.received"]).await.id;
         world
-            .hear(vec![says("m1", 10), picture("m2", 10), comes("a1", "hi", "passed")], 10)
+            .receive(
+                vec![contact_writes("m1", 10), picture("m2", 10), comes("a1", "hi", "passed")],
+                10,
+            )
             .await;
         let media = store.lease_media(1, at(10)).await.unwrap()[0].id;
         let message = world.send("hello", 20).await.unwrap().id;
         let lease = world.lease(1, 20).await.remove(0);
-        assert!(world.settle(&lease, in_doubt(), 21).await);
+        assert!(world.settle(&lease, uncertain_outcome(), 21).await);
         let queued = world.send("again", 22).await.unwrap().id;
         let referrals = store.referrals(DEFAULT, BTreeSet::new(), page()).await.unwrap();
         let referral = referrals.rows[0].referral.id.unwrap();
@@ -210,7 +213,10 @@ impl Things {
                 .unwrap()
                 .map(|it| it.expires_at),
         );
-        saw("renewal_begun", &store.renewal_begun(workspace, channel).await.unwrap());
+        saw(
+            "renewal_begun",
+            &store.renewal_started(workspace, channel).await.unwrap(),
+        );
         saw("poll_cursor", &store.poll_cursor(workspace, channel).await.unwrap());
         saw("history_gaps", &store.history_gaps(workspace, channel).await.unwrap());
         saw("state", &store.state(workspace, channel).await.unwrap());
@@ -393,7 +399,7 @@ pub fn other_tenants_change_nothing(factory: Factory) {
         assert!(!store.drop_dead_letter(ACME, things.letter).await.unwrap());
         assert!(
             store
-                .hear_of_contact(ACME, channel, jane(), now)
+                .update_contact(ACME, channel, jane(), now)
                 .await
                 .unwrap()
                 .is_none()
@@ -405,7 +411,7 @@ pub fn other_tenants_change_nothing(factory: Factory) {
                 .unwrap()
                 .is_none()
         );
-        store.looked_at(ACME, conversation.id).await.unwrap();
+        store.viewed(ACME, conversation.id).await.unwrap();
         store
             .set_images_allowed(ACME, conversation.id, true, at(99))
             .await
@@ -428,7 +434,7 @@ pub fn other_tenants_change_nothing(factory: Factory) {
                 .unwrap()
         );
         assert!(store.cancel_message(ACME, things.queued, now).await.unwrap().is_none());
-        let retried = store.retry_message(ACME, things.message, &world.book, now).await;
+        let retried = store.retry_message(ACME, things.message, &world.policy_set, now).await;
         assert!(retried.unwrap().is_none());
         store
             .media_stored(ACME, things.media, "image/png".into(), 1, now)
@@ -501,21 +507,21 @@ pub fn a_removed_workspace_ends_at_once_and_is_cleared_in_steps(factory: Factory
         let connected = store.connect_channel(its_account(), credential("token"), at(1)).await;
         let channel = connected.unwrap().0;
         for thread in ["one", "two", "three"] {
-            let heard = store
+            let received = store
                 .record_inbound(
                     &its_app(),
                     vec![InboundEvent {
                         channel_platform_id: "acme-account".to_owned(),
-                        ..says_in(thread, &format!("m-{thread}"), 5)
+                        ..contact_writes_in(thread, &format!("m-{thread}"), 5)
                     }],
                     Source::Webhook,
-                    &world.book,
+                    &world.policy_set,
                     at(5),
                 )
                 .await;
-            assert_eq!(heard.unwrap().stored, 1, "{thread}");
+            assert_eq!(received.unwrap().stored, 1, "{thread}");
         }
-        world.hear(vec![says_in("ours", "m1", 5)], 5).await;
+        world.receive(vec![contact_writes_in("ours", "m1", 5)], 5).await;
         let conversations = async || {
             let all = store.conversations(ACME, ConversationFilter::default(), page()).await;
             all.unwrap().rows.len()

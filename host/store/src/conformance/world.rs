@@ -14,7 +14,7 @@ use weir_domain::id::{ChannelId, ConversationId, Id, Mint};
 use weir_domain::inbound::{Fact, InboundEvent, InboundMessage, Person, ReceiptStatus, ReceiptTarget};
 use weir_domain::manifest::{Authorization, ContentRule, Knowledge, Manifest, Policy, Statuses, Support};
 use weir_domain::message::{Content, ContentKind, Direction, Message, MessageError, Origin};
-use weir_domain::policy::{OriginMap, RuleBook};
+use weir_domain::policy::{OriginMap, PolicySet};
 use weir_domain::problem::Fault;
 use weir_domain::time::Timestamp;
 
@@ -47,7 +47,7 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
 pub(crate) struct World {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) app: App,
-    pub(crate) book: RuleBook,
+    pub(crate) policy_set: PolicySet,
     pub(crate) channel: Channel,
     pub(crate) mint: Mint,
     _keep: Box<dyn Any + Send>,
@@ -181,7 +181,7 @@ pub(crate) fn failed() -> Next {
     }
 }
 
-pub(crate) fn in_doubt() -> Next {
+pub(crate) fn uncertain_outcome() -> Next {
     Next::Uncertain {
         error: error("outcome_unknown"),
     }
@@ -196,7 +196,7 @@ pub(crate) fn history_read(since: i64) -> Resolution {
     }
 }
 
-pub(crate) fn told(
+pub(crate) fn thread_message(
     thread: &str,
     platform_id: &str,
     direction: Direction,
@@ -235,22 +235,22 @@ pub(crate) fn event(key: &str, fact: Fact) -> InboundEvent {
     }
 }
 
-pub(crate) fn message(told: InboundMessage) -> InboundEvent {
+pub(crate) fn message(inbound_message: InboundMessage) -> InboundEvent {
     // The platform id is the key, as in most connectors.
-    let key = match told.part {
-        0 => told.platform_id.clone(),
-        part => format!("{}-{part}", told.platform_id),
+    let key = match inbound_message.part {
+        0 => inbound_message.platform_id.clone(),
+        part => format!("{}-{part}", inbound_message.platform_id),
     };
-    event(&key, Fact::Message(Box::new(told)))
+    event(&key, Fact::Message(Box::new(inbound_message)))
 }
 
 /// The contact writes.
-pub(crate) fn says(platform_id: &str, seconds: i64) -> InboundEvent {
-    says_in("thread", platform_id, seconds)
+pub(crate) fn contact_writes(platform_id: &str, seconds: i64) -> InboundEvent {
+    contact_writes_in("thread", platform_id, seconds)
 }
 
-pub(crate) fn says_in(thread: &str, platform_id: &str, seconds: i64) -> InboundEvent {
-    message(told(
+pub(crate) fn contact_writes_in(thread: &str, platform_id: &str, seconds: i64) -> InboundEvent {
+    message(thread_message(
         thread,
         platform_id,
         Direction::Inbound,
@@ -262,7 +262,14 @@ pub(crate) fn says_in(thread: &str, platform_id: &str, seconds: i64) -> InboundE
 
 /// The platform shows a message of the business.
 pub(crate) fn echo(platform_id: &str, origin: Origin, text: &str, seconds: i64) -> InboundEvent {
-    message(told("thread", platform_id, Direction::Outbound, origin, text, seconds))
+    message(thread_message(
+        "thread",
+        platform_id,
+        Direction::Outbound,
+        origin,
+        text,
+        seconds,
+    ))
 }
 
 pub(crate) fn read_up_to(key: &str, seconds: i64) -> InboundEvent {
@@ -306,7 +313,7 @@ impl World {
         Self {
             store,
             app,
-            book: RuleBook::new(Arc::new(manifest("1.0.0", 1)), serde_json::json!({})),
+            policy_set: PolicySet::new(Arc::new(manifest("1.0.0", 1)), serde_json::json!({})),
             channel,
             mint: Mint::from_seed([9; 32]),
             _keep: keep,
@@ -317,25 +324,25 @@ impl World {
         self.mint.id(at(0))
     }
 
-    pub(crate) async fn hear(&self, events: Vec<InboundEvent>, seconds: i64) -> Recorded {
-        self.hear_from(events, Source::Webhook, seconds).await
+    pub(crate) async fn receive(&self, events: Vec<InboundEvent>, seconds: i64) -> Recorded {
+        self.receive_from(events, Source::Webhook, seconds).await
     }
 
     /// Applies webhooks to another app of the same connector.
-    pub(crate) async fn hear_as(&self, app: &str, events: Vec<InboundEvent>, seconds: i64) -> Recorded {
+    pub(crate) async fn receive_as(&self, app: &str, events: Vec<InboundEvent>, seconds: i64) -> Recorded {
         let app = App {
             name: app.to_owned(),
             ..self.app.clone()
         };
         self.store
-            .record_inbound(&app, events, Source::Webhook, &self.book, at(seconds))
+            .record_inbound(&app, events, Source::Webhook, &self.policy_set, at(seconds))
             .await
             .unwrap()
     }
 
-    pub(crate) async fn hear_from(&self, events: Vec<InboundEvent>, source: Source, seconds: i64) -> Recorded {
+    pub(crate) async fn receive_from(&self, events: Vec<InboundEvent>, source: Source, seconds: i64) -> Recorded {
         self.store
-            .record_inbound(&self.app, events, source, &self.book, at(seconds))
+            .record_inbound(&self.app, events, source, &self.policy_set, at(seconds))
             .await
             .unwrap()
     }
@@ -385,7 +392,7 @@ impl World {
     }
 
     pub(crate) async fn accept(&self, new: NewMessage, seconds: i64) -> Result<Message, EnqueueError> {
-        match self.store.enqueue(new, &self.book, at(seconds)).await? {
+        match self.store.enqueue(new, &self.policy_set, at(seconds)).await? {
             Enqueued::New(mut messages) | Enqueued::Replayed(mut messages) => Ok(messages.remove(0)),
         }
     }
@@ -412,13 +419,16 @@ impl World {
     }
 
     /// The rules of this world's app.
-    pub(crate) fn books(&self) -> BTreeMap<String, RuleBook> {
-        [(self.app.name.clone(), self.book.clone())].into()
+    pub(crate) fn policy_sets(&self) -> BTreeMap<String, PolicySet> {
+        [(self.app.name.clone(), self.policy_set.clone())].into()
     }
 
     /// Appends the window events due until then; returns the number of conversations processed.
-    pub(crate) async fn news(&self, seconds: i64) -> u32 {
-        self.store.tell_news(self.books(), 100, at(seconds)).await.unwrap()
+    pub(crate) async fn notify_window_events(&self, seconds: i64) -> u32 {
+        self.store
+            .notify_window_events(self.policy_sets(), 100, at(seconds))
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn events(&self) -> Vec<Event> {
@@ -430,7 +440,7 @@ impl World {
         self.events().await.into_iter().map(|event| event.kind).collect()
     }
 
-    pub(crate) async fn told(&self, kind: EventType) -> Vec<Event> {
+    pub(crate) async fn events_of(&self, kind: EventType) -> Vec<Event> {
         self.events()
             .await
             .into_iter()

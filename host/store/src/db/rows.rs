@@ -152,9 +152,9 @@ pub(crate) fn json_if<T: Serialize>(value: Option<&T>) -> Result<Option<String>>
 }
 
 /// An enum value, as serde spells it.
-pub(crate) fn word<T: Serialize>(value: T) -> Result<String> {
+pub(crate) fn enum_text<T: Serialize>(value: T) -> Result<String> {
     match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => Ok(word),
+        Ok(serde_json::Value::String(enum_text)) => Ok(enum_text),
         other => Err(StoreError::Database(format!("not an enum value: {other:?}"))),
     }
 }
@@ -208,8 +208,8 @@ pub(crate) fn get_json_if<T: DeserializeOwned>(row: &Row<'_>, column: usize, pla
         .transpose()
 }
 
-/// An enum value, as [`word`] wrote it.
-pub(crate) fn get_word<T: DeserializeOwned>(row: &Row<'_>, column: usize, place: &'static str) -> Result<T> {
+/// An enum value, as [`enum_text`] wrote it.
+pub(crate) fn get_enum<T: DeserializeOwned>(row: &Row<'_>, column: usize, place: &'static str) -> Result<T> {
     let text = row.get(column)?;
     T::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(text))
         .map_err(|error| unreadable(place, error))

@@ -170,7 +170,11 @@ fn numbers_go_on_where_they_were() {
         );
         next.trim().parse().unwrap()
     };
-    assert_eq!(next("sequence", "events"), last + 1, "a place is never given twice");
+    assert_eq!(
+        next("sequence", "events"),
+        last + 1,
+        "a position is never assigned twice"
+    );
     for (table, column) in NUMBERED {
         let greatest = server.execute(name, &format!("SELECT coalesce(max({column}), 0) FROM {table}"));
         assert!(
@@ -181,7 +185,7 @@ fn numbers_go_on_where_they_were() {
 }
 
 #[test]
-fn a_move_that_broke_off_is_refused_and_begun_again() {
+fn interrupted_move_is_refused_and_restarted() {
     let folder = tempfile::tempdir().unwrap();
     let path = record(&folder);
     let (file, target) = (
@@ -194,7 +198,7 @@ fn a_move_that_broke_off_is_refused_and_begun_again() {
     let broken = reason(&file, &target);
     assert!(broken.contains("audit.entry") && broken.contains("NUL"), "{broken}");
     let refused = open_postgres(&target).map(drop).unwrap_err().to_string();
-    assert!(refused.contains("did not end; run `weir move` again"), "{refused}");
+    assert!(refused.contains("is incomplete; run `weir move` again"), "{refused}");
     let refused = reason(&target, &Location::Sqlite(folder.path().join("other.db")));
     assert!(refused.contains("did not end"), "{refused}");
     drop(open_sqlite(&path).unwrap());
@@ -261,7 +265,10 @@ fn an_unfit_end_of_a_move_is_explained() {
     .unwrap();
 
     let expected: BTreeMap<&str, (&Location, &Location)> = BTreeMap::from([
-        ("contains a Weir database already; create a new database", (&file, &used)),
+        (
+            "contains a Weir database already; create a new database",
+            (&file, &used),
+        ),
         ("written by a newer Weir", (&file, &newer)),
         ("relation \"messages\" already exists", (&file, &foreign)),
         ("GRANT CREATE ON SCHEMA", (&file, &denied)),

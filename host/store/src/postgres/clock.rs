@@ -33,10 +33,10 @@ struct Reading {
 
 impl Reading {
     /// The server's clock showed `server` microseconds at some time between two moments of the host's clock.
-    fn between(asked: Duration, answered: Duration, server: i64) -> Self {
-        let half = micros(answered.saturating_sub(asked) / 2);
+    fn between(sent: Duration, answered: Duration, server: i64) -> Self {
+        let half = micros(answered.saturating_sub(sent) / 2);
         Self {
-            offset: server - micros(asked) - half,
+            offset: server - micros(sent) - half,
             error: half,
         }
     }
@@ -81,19 +81,19 @@ impl Readings {
 }
 
 impl ServerClock {
-    /// Starts from a first reading: the server's clock showed `server` microseconds between `asked` and `answered`.
-    pub(super) fn new(asked: Instant, answered: Instant, server: i64) -> Self {
-        let reading = Reading::between(Duration::ZERO, answered.saturating_duration_since(asked), server);
+    /// Starts from a first reading: the server's clock showed `server` microseconds between `sent` and `answered`.
+    pub(super) fn new(sent: Instant, answered: Instant, server: i64) -> Self {
+        let reading = Reading::between(Duration::ZERO, answered.saturating_duration_since(sent), server);
         Self {
-            origin: asked,
+            origin: sent,
             readings: Mutex::new(Readings::begin(Duration::ZERO, reading)),
         }
     }
 
     /// Adds a reading.
-    pub(super) fn read(&self, asked: Instant, answered: Instant, server: i64) {
+    pub(super) fn read(&self, sent: Instant, answered: Instant, server: i64) {
         let since = |at: Instant| at.saturating_duration_since(self.origin);
-        let reading = Reading::between(since(asked), since(answered), server);
+        let reading = Reading::between(since(sent), since(answered), server);
         let mut readings = self.readings.lock().unwrap_or_else(PoisonError::into_inner);
         *readings = readings.with(reading, since(answered));
     }

@@ -189,7 +189,8 @@ impl Connection {
             self.flight(std::future::ready(Ok(())))?;
         }
         let mut statement: Sent = Box::pin(statement);
-        // The client sends statements in the order in which they are polled first (docs.rs/tokio-postgres, "Pipelining").
+        // The client sends statements in the order in which they are polled first (docs.rs/tokio-postgres,
+        // "Pipelining").
         match statement.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => answer,
             Poll::Pending => {

@@ -1,4 +1,5 @@
-//! PostgreSQL behind [`Db`](crate::db::Db): statements are translated once and kept prepared, with the types of their parameters.
+//! PostgreSQL behind [`Db`](crate::db::Db): statements are translated once and kept prepared, with the types of their
+//! parameters.
 
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -78,9 +79,9 @@ impl Connection {
 
     /// Keeps the error that ended the open transaction.
     fn failed(&self, error: tokio_postgres::Error) -> StoreError {
-        let told = StoreError::from(&error);
+        let described = StoreError::from(&error);
         *self.failure.borrow_mut() = Some(error);
-        told
+        described
     }
 }
 

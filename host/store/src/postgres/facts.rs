@@ -95,13 +95,13 @@ pub(super) fn clock_ahead(connection: &Connection) -> Result<i64> {
         let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     };
-    let asked = millis(SystemTime::now());
+    let sent = millis(SystemTime::now());
     let server = number(
         connection,
         "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
     )?;
     let answered = millis(SystemTime::now());
-    Ok(server - asked - (answered - asked) / 2)
+    Ok(server - sent - (answered - sent) / 2)
 }
 
 /// Uses the simple protocol, which works behind every pooler.

@@ -33,11 +33,11 @@ const READ: &str = "SELECT coalesce((SELECT max(sequence) FROM events), 0),
 
 /// Reads the server's clock for the first time.
 pub(super) async fn read_clock(client: &Client) -> Result<ServerClock, tokio_postgres::Error> {
-    let asked = Instant::now();
+    let sent = Instant::now();
     let row = client
         .query_one("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", &[])
         .await?;
-    Ok(ServerClock::new(asked, Instant::now(), row.try_get(0)?))
+    Ok(ServerClock::new(sent, Instant::now(), row.try_get(0)?))
 }
 
 /// The thread of the connection, which ends when this is dropped.
@@ -134,35 +134,35 @@ impl Log {
         S: AsyncRead + AsyncWrite + Unpin,
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        let heard = Notify::new();
+        let received = Notify::new();
         let messages = async {
             while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
                 if let AsyncMessage::Notification(_) = message? {
-                    heard.notify_one();
+                    received.notify_one();
                 }
             }
             Ok(())
         };
         let work = async {
             client.batch_execute(LISTEN).await?;
-            tokio::try_join!(self.read(&client, &heard), self.notify(&client)).map(drop)
+            tokio::try_join!(self.read(&client, &received), self.notify(&client)).map(drop)
         };
         either(messages, work).await
     }
 
     /// Reads the end of the log and the server's clock, after a notification and at intervals.
-    async fn read(&self, client: &Client, heard: &Notify) -> Result<(), tokio_postgres::Error> {
+    async fn read(&self, client: &Client, received: &Notify) -> Result<(), tokio_postgres::Error> {
         let read = client.prepare(READ).await?;
         loop {
-            let asked = Instant::now();
+            let sent = Instant::now();
             let row = client.query_one(&read, &[]).await?;
-            self.clock.read(asked, Instant::now(), row.try_get(1)?);
+            self.clock.read(sent, Instant::now(), row.try_get(1)?);
             let end: i64 = row.try_get(0)?;
             if raise(&self.end, end) {
                 raise(&self.end_of_others, end);
             }
             // A timeout triggers the regular read.
-            let _ = tokio::time::timeout(READ_EVERY, heard.notified()).await;
+            let _ = tokio::time::timeout(READ_EVERY, received.notified()).await;
         }
     }
 

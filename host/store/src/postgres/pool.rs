@@ -52,7 +52,7 @@ impl Threads {
 }
 
 impl Connections {
-    /// Creates `size` connections, whose threads have this name. `first` is one of them; the others are opened when
+    /// Creates `count` connections, whose threads have this name. `first` is one of them; the others are opened when
     /// needed.
     pub(super) fn start(name: &str, mut first: Option<Connection>, count: usize, opening: Opening) -> Result<Self> {
         let (queue, jobs) = mpsc::channel(limits::WRITE_QUEUE);
@@ -76,7 +76,7 @@ impl Connections {
         })
     }
 
-    pub(super) fn ask(&self, job: Job) -> Result<()> {
+    pub(super) fn submit(&self, job: Job) -> Result<()> {
         let queue = lock(&self.queue).clone().ok_or_else(closed)?;
         queue.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {

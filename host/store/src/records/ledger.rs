@@ -198,7 +198,7 @@ pub struct AuditEntry {
 
 /// A response stored under an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptAnswer {
+pub struct StoredResponse {
     /// The status.
     pub status: u16,
     /// The body.

@@ -30,7 +30,7 @@ pub struct Media {
 }
 
 impl Media {
-    /// Whether a caller may access them. An upload belongs to no channel: whoever knows its id got it from its creator.
+    /// Whether a caller may access them. An upload belongs to no channel: a caller with its id got it from the creator.
     pub fn is_of(&self, caller: &Caller) -> bool {
         self.workspace_id == caller.workspace_id() && (self.channel_id.is_none() || caller.sees(self.channel_id))
     }

@@ -48,7 +48,7 @@ pub struct WorkLease {
 
 /// When work is due again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WorkAgain {
+pub struct Requeue {
     /// The moment.
     pub due_at: Timestamp,
     /// Failures in a row.

@@ -47,7 +47,7 @@ fn a_new_key_on_postgresql_is_finished_by_the_next_run() {
     assert!(broken.contains("apps.secrets of app-249"), "{broken}");
     for of in [1, 2] {
         let refused = open(of).map(drop).unwrap_err().to_string();
-        assert!(refused.contains("did not end; run `weir reseal` again"), "{refused}");
+        assert!(refused.contains("is incomplete; run `weir reseal` again"), "{refused}");
     }
     let other = reseal(1, 3).unwrap_err().to_string();
     assert!(other.contains("another new master key did not end"), "{other}");

@@ -96,7 +96,9 @@ impl From<rusqlite::Error> for StoreError {
             },
             FromSqlConversionFailure(column, _, ref inner) => damaged(format!("column {column}"), inner.to_string()),
             InvalidColumnType(_, ref name, kind) => damaged(name.clone(), format!("it contains {kind}")),
-            IntegralValueOutOfRange(column, value) => damaged(format!("column {column}"), format!("it contains {value}")),
+            IntegralValueOutOfRange(column, value) => {
+                damaged(format!("column {column}"), format!("it contains {value}"))
+            }
             Utf8Error(..) => damaged("a text".to_owned(), error.to_string()),
             other => Self::Database(other.to_string()),
         }

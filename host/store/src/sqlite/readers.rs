@@ -18,7 +18,7 @@ pub(super) struct Readers(Arc<Pool>);
 
 struct Pool {
     idle: Mutex<Vec<Connection>>,
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     vault: Arc<Vault>,
     mint: Arc<Mint>,
 }
@@ -26,7 +26,7 @@ struct Pool {
 impl Readers {
     pub(super) fn new(connections: Vec<Connection>, vault: Arc<Vault>, mint: Arc<Mint>) -> Self {
         Self(Arc::new(Pool {
-            turns: Arc::new(Semaphore::new(connections.len())),
+            permits: Arc::new(Semaphore::new(connections.len())),
             idle: Mutex::new(connections),
             vault,
             mint,
@@ -40,12 +40,12 @@ impl Readers {
         T: Send + 'static,
     {
         let pool = Arc::clone(&self.0);
-        let turn = Arc::clone(&self.0.turns).acquire_owned().await;
-        let turn = turn.map_err(|_| writer::closed())?;
+        let permit = Arc::clone(&self.0.permits).acquire_owned().await;
+        let permit = permit.map_err(|_| writer::closed())?;
         // The permit moves with the connection: if the caller is canceled, both are returned only when the read ends.
         let done = tokio::task::spawn_blocking(move || {
             let result = pool.run(work);
-            drop(turn);
+            drop(permit);
             result
         });
         done.await
@@ -54,23 +54,23 @@ impl Readers {
 
     /// Reads on the caller's own thread, for a lookup of a few rows by their keys: it takes some ten microseconds, less
     /// than waking another thread does.
-    pub(super) async fn look<T>(
+    pub(super) async fn lookup<T>(
         &self,
         work: impl FnOnce(&Db<'_>) -> Result<T, StoreError> + Send,
     ) -> Result<T, StoreError> {
-        let _turn = self.0.turns.acquire().await.map_err(|_| writer::closed())?;
+        let _turn = self.0.permits.acquire().await.map_err(|_| writer::closed())?;
         self.0.run(work)
     }
 
     /// Waits until all reads have ended, and allows none while the permit is held.
     pub(super) async fn pause(&self) -> Result<SemaphorePermit<'_>, StoreError> {
         let all = u32::try_from(limits::READERS).unwrap_or(u32::MAX);
-        self.0.turns.acquire_many(all).await.map_err(|_| writer::closed())
+        self.0.permits.acquire_many(all).await.map_err(|_| writer::closed())
     }
 
     /// Allows no further reads and closes idle connections.
     pub(super) fn close(&self) {
-        self.0.turns.close();
+        self.0.permits.close();
         self.0.idle().clear();
     }
 }
@@ -92,7 +92,7 @@ impl Pool {
                 .unwrap_or_else(|_| Err(StoreError::Database("a read panicked".to_owned())));
             db.batch("ROLLBACK").and(result)
         });
-        if !self.turns.is_closed() {
+        if !self.permits.is_closed() {
             self.idle().push(connection);
         }
         result

@@ -50,11 +50,11 @@ fn block_on<F: Future>(promise: F) -> F::Output {
 /// Keeps the writer busy until the returned sender is dropped.
 async fn occupy(store: &Arc<SqliteStore>) -> (mpsc::Sender<()>, tokio::task::JoinHandle<crate::Result<()>>) {
     let (release, wait) = mpsc::channel::<()>();
-    let (begun, mut begins) = tokio::sync::mpsc::channel(1);
+    let (started, mut begins) = tokio::sync::mpsc::channel(1);
     let busy = Arc::clone(store);
     let task = tokio::spawn(async move {
         busy.transact(move |_| -> crate::Result<()> {
-            let _ = begun.try_send(());
+            let _ = started.try_send(());
             let _ = wait.recv();
             Ok(())
         })

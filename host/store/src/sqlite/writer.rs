@@ -72,14 +72,14 @@ impl Writer {
         E: From<StoreError> + Send + 'static,
     {
         let (job, answer) = job(work);
-        self.ask(Order::Write(job))?;
+        self.submit(Order::Write(job))?;
         answer.await.unwrap_or_else(|_| Err(lost().into()))
     }
 
     /// Runs work together with waiting work of its kind, and returns when that is on the disk.
     pub(super) async fn share<W: Shared>(&self, work: W) -> Result<W::Done, StoreError> {
         let (task, answer) = work.piece();
-        self.ask(Order::Share(task))?;
+        self.submit(Order::Share(task))?;
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
@@ -87,11 +87,11 @@ impl Writer {
     /// snapshot.
     pub(super) async fn empty_log(&self) -> Result<bool, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Order::EmptyLog(reply))?;
+        self.submit(Order::EmptyLog(reply))?;
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
-    fn ask(&self, order: Order) -> Result<(), StoreError> {
+    fn submit(&self, order: Order) -> Result<(), StoreError> {
         let queue = lock(&self.queue).clone().ok_or_else(closed)?;
         queue.try_send(order).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => unavailable(&format!("{} writes wait already", limits::WRITE_QUEUE)),

@@ -24,7 +24,7 @@ impl<E: Engine> Apps for E {
     }
     async fn app(&self, name: &str) -> Result<Option<App>> {
         let name = name.to_owned();
-        self.look(move |db| keys::app(db, &name)).await
+        self.lookup(move |db| keys::app(db, &name)).await
     }
     async fn apps(&self) -> Result<Vec<App>> {
         self.read(keys::apps).await

@@ -70,16 +70,16 @@ impl<E: Engine> Attachments for E {
     }
     async fn media(&self, workspace: &str, id: MediaId) -> Result<Option<Media>> {
         let workspace = workspace.to_owned();
-        self.look(move |db| media::one(db, &workspace, id)).await
+        self.lookup(move |db| media::one(db, &workspace, id)).await
     }
     async fn media_of_any(&self, id: MediaId) -> Result<Option<Media>> {
-        self.look(move |db| media::of_any(db, id)).await
+        self.lookup(move |db| media::of_any(db, id)).await
     }
     async fn lease_media(&self, limit: u32, now: Timestamp) -> Result<Vec<MediaFetch>> {
         self.write(move |db| media::lease(db, limit, now)).await
     }
     async fn next_media_due(&self) -> Result<Option<Timestamp>> {
-        self.look(media::next_due).await
+        self.lookup(media::next_due).await
     }
     async fn media_stored(
         &self,
@@ -107,7 +107,7 @@ impl<E: Engine> Attachments for E {
             .await
     }
     async fn files_to_remove(&self, limit: u32) -> Result<Vec<MediaId>> {
-        self.look(move |db| media::files_to_remove(db, limit)).await
+        self.lookup(move |db| media::files_to_remove(db, limit)).await
     }
     async fn files_removed(&self, ids: Vec<MediaId>) -> Result<()> {
         self.write(move |db| media::files_removed(db, &ids)).await

@@ -51,7 +51,7 @@ pub trait Channels: Send + Sync {
         now: Timestamp,
     ) -> Result<()>;
     /// Deletes a channel, with an event: its credential is destroyed, queued messages fail, its conversations end with
-    /// the next [`Conversations::tell_news`](super::Conversations::tell_news), its history stays.
+    /// the next [`Conversations::notify_window_events`](super::Conversations::notify_window_events), its history stays.
     async fn delete_channel(&self, workspace: &str, id: ChannelId, now: Timestamp) -> Result<Option<Channel>>;
     /// The channel of an account, also if deleted. An account belongs to an app once, in any workspace.
     async fn channel_of_account(&self, app: &str, platform_id: &str) -> Result<Option<Channel>>;
@@ -79,10 +79,10 @@ impl<E: Engine> Channels for E {
     }
     async fn channel(&self, workspace: &str, id: ChannelId) -> Result<Option<Channel>> {
         let workspace = workspace.to_owned();
-        self.look(move |db| channels::one(db, &workspace, id)).await
+        self.lookup(move |db| channels::one(db, &workspace, id)).await
     }
     async fn channel_of_any(&self, id: ChannelId) -> Result<Option<Channel>> {
-        self.look(move |db| channels::of_any(db, id)).await
+        self.lookup(move |db| channels::of_any(db, id)).await
     }
     async fn channels(
         &self,
@@ -127,7 +127,7 @@ impl<E: Engine> Channels for E {
     async fn channel_of_account(&self, app: &str, platform_id: &str) -> Result<Option<Channel>> {
         let app = app.to_owned();
         let platform_id = platform_id.to_owned();
-        self.look(move |db| channels::by_platform_id(db, &app, &platform_id))
+        self.lookup(move |db| channels::by_platform_id(db, &app, &platform_id))
             .await
     }
     async fn set_up_done(&self, workspace: &str, id: ChannelId) -> Result<()> {

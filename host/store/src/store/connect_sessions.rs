@@ -35,8 +35,8 @@ pub trait ConnectSessions: Send + Sync {
     async fn taken_connect_sessions(&self, node: &str, now: Timestamp) -> Result<Vec<ConnectSession>>;
     /// Stores the end of a session that was claimed by its secret.
     async fn finish_connect_session(&self, id: ConnectSessionId, end: ConnectEnd) -> Result<()>;
-    /// Ends the sessions that nobody completed in time; claimed ones are completed by the node that claimed them, or by
-    /// the next start. Returns their number.
+    /// Ends the sessions that were not completed in time; claimed ones are completed by the node that claimed them, or
+    /// by the next start. Returns their number.
     async fn end_connect_sessions(&self, now: Timestamp) -> Result<u32>;
 }
 
@@ -82,7 +82,7 @@ impl<E: Engine> ConnectSessions for E {
     }
     async fn end_connect_sessions(&self, now: Timestamp) -> Result<u32> {
         // Usually there is none, and the writer is not needed.
-        match self.look(connect::next_over).await? {
+        match self.lookup(connect::next_over).await? {
             Some(over) if over <= now => self.write(move |db| connect::end_over(db, now)).await,
             _ => Ok(0),
         }

@@ -24,7 +24,7 @@ pub trait Contacts: Send + Sync {
     async fn conversation_with(&self, workspace: &str, id: ContactId) -> Result<Option<Conversation>>;
     /// Stores what the platform reports about a person who writes with a channel, with an event if that changed. `None`
     /// if the channel does not exist.
-    async fn hear_of_contact(
+    async fn update_contact(
         &self,
         workspace: &str,
         channel: ChannelId,
@@ -46,7 +46,7 @@ pub trait Contacts: Send + Sync {
 impl<E: Engine> Contacts for E {
     async fn contact(&self, workspace: &str, id: ContactId) -> Result<Option<Contact>> {
         let workspace = workspace.to_owned();
-        self.look(move |db| conversations::contact(db, &workspace, id)).await
+        self.lookup(move |db| conversations::contact(db, &workspace, id)).await
     }
     async fn contacts(&self, workspace: &str, of: BTreeSet<ChannelId>, page: Page) -> Result<Listed<Contact>> {
         let workspace = workspace.to_owned();
@@ -57,7 +57,7 @@ impl<E: Engine> Contacts for E {
         let workspace = workspace.to_owned();
         self.read(move |db| conversations::with(db, &workspace, id)).await
     }
-    async fn hear_of_contact(
+    async fn update_contact(
         &self,
         workspace: &str,
         channel: ChannelId,
@@ -86,7 +86,7 @@ impl<E: Engine> Contacts for E {
         }
         let (search, found) = self
             .read(move |db| {
-                let found = search.look(db)?;
+                let found = search.find(db)?;
                 Ok((search, found))
             })
             .await?;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use weir_domain::conversation::Conversation;
 use weir_domain::id::{ChannelId, ConversationId, MessageId};
 use weir_domain::message::Message;
-use weir_domain::policy::RuleBook;
+use weir_domain::policy::PolicySet;
 use weir_domain::time::Timestamp;
 
 use crate::acts::window_events;
@@ -18,11 +18,16 @@ use crate::{ConversationFilter, Listed, Page, Result};
 #[async_trait]
 pub trait Conversations: Send + Sync {
     /// Appends the events that the passing of time causes for up to `limit` conversations: the window is about to
-    /// close, or has closed, by the rules of the app in `books`; the conversations of a deleted channel end. The
+    /// close, or has closed, by the rules of the app in `policy_sets`; the conversations of a deleted channel end. The
     /// longest due first. Returns the number processed; `limit` if there may be more. A conversation whose app has no
-    /// rules there is processed again after [`weir_domain::limits::NEWS_WAIT`]. Of a window that moved meanwhile only
-    /// the present state is reported.
-    async fn tell_news(&self, books: BTreeMap<String, RuleBook>, limit: u32, now: Timestamp) -> Result<u32>;
+    /// rules there is processed again after [`weir_domain::limits::WINDOW_EVENTS_WAIT`]. Of a window that moved
+    /// meanwhile only the present state is reported.
+    async fn notify_window_events(
+        &self,
+        policy_sets: BTreeMap<String, PolicySet>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<u32>;
     /// One conversation.
     async fn conversation(&self, workspace: &str, id: ConversationId) -> Result<Option<Conversation>>;
     /// Conversations, the one with the newest message first. One page scans at most
@@ -40,7 +45,7 @@ pub trait Conversations: Send + Sync {
         conversations: Vec<ConversationId>,
     ) -> Result<BTreeMap<ConversationId, Message>>;
     /// The business viewed the conversation: none of its messages is unread.
-    async fn looked_at(&self, workspace: &str, id: ConversationId) -> Result<()>;
+    async fn viewed(&self, workspace: &str, id: ConversationId) -> Result<()>;
     /// Stores the platform's report of the content that a conversation supports.
     async fn set_images_allowed(
         &self,
@@ -67,12 +72,18 @@ pub trait Conversations: Send + Sync {
 
 #[async_trait]
 impl<E: Engine> Conversations for E {
-    async fn tell_news(&self, books: BTreeMap<String, RuleBook>, limit: u32, now: Timestamp) -> Result<u32> {
-        self.write(move |db| window_events::sweep(db, &books, limit, now)).await
+    async fn notify_window_events(
+        &self,
+        policy_sets: BTreeMap<String, PolicySet>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<u32> {
+        self.write(move |db| window_events::sweep(db, &policy_sets, limit, now))
+            .await
     }
     async fn conversation(&self, workspace: &str, id: ConversationId) -> Result<Option<Conversation>> {
         let workspace = workspace.to_owned();
-        self.look(move |db| conversations::one(db, &workspace, id)).await
+        self.lookup(move |db| conversations::one(db, &workspace, id)).await
     }
     async fn conversations(
         &self,
@@ -93,9 +104,9 @@ impl<E: Engine> Conversations for E {
         self.read(move |db| messages::last_of(db, &workspace, &conversations))
             .await
     }
-    async fn looked_at(&self, workspace: &str, id: ConversationId) -> Result<()> {
+    async fn viewed(&self, workspace: &str, id: ConversationId) -> Result<()> {
         let workspace = workspace.to_owned();
-        self.write(move |db| conversations::looked_at(db, &workspace, id)).await
+        self.write(move |db| conversations::viewed(db, &workspace, id)).await
     }
     async fn set_images_allowed(
         &self,
@@ -110,7 +121,7 @@ impl<E: Engine> Conversations for E {
     }
     async fn message(&self, workspace: &str, id: MessageId) -> Result<Option<Message>> {
         let workspace = workspace.to_owned();
-        self.look(move |db| messages::one(db, &workspace, id)).await
+        self.lookup(move |db| messages::one(db, &workspace, id)).await
     }
     async fn search_messages(
         &self,

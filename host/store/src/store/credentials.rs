@@ -20,7 +20,7 @@ pub trait Credentials: Send + Sync {
     /// Notes that the platform refused the renewal: the credential is unchanged.
     async fn end_renewal(&self, workspace: &str, id: ChannelId) -> Result<()>;
     /// Since when a renewal has no end: it is in progress, or was interrupted.
-    async fn renewal_begun(&self, workspace: &str, id: ChannelId) -> Result<Option<Timestamp>>;
+    async fn renewal_started(&self, workspace: &str, id: ChannelId) -> Result<Option<Timestamp>>;
     /// Replaces the credential `old` by the one renewed from it. A channel that waited for it is connected again, with
     /// an event. Returns false, and writes nothing, if the channel has another credential by now, or was deleted.
     /// Idempotent.
@@ -41,7 +41,7 @@ pub trait Credentials: Send + Sync {
 impl<E: Engine> Credentials for E {
     async fn credential(&self, workspace: &str, id: ChannelId) -> Result<Option<Credential>> {
         let workspace = workspace.to_owned();
-        self.look(move |db| channels::credential(db, &workspace, id)).await
+        self.lookup(move |db| channels::credential(db, &workspace, id)).await
     }
     async fn begin_renewal(&self, workspace: &str, id: ChannelId, now: Timestamp) -> Result<()> {
         let workspace = workspace.to_owned();
@@ -53,9 +53,10 @@ impl<E: Engine> Credentials for E {
         self.write(move |db| channels::note_renewal(db, &workspace, id, None))
             .await
     }
-    async fn renewal_begun(&self, workspace: &str, id: ChannelId) -> Result<Option<Timestamp>> {
+    async fn renewal_started(&self, workspace: &str, id: ChannelId) -> Result<Option<Timestamp>> {
         let workspace = workspace.to_owned();
-        self.look(move |db| channels::renewal_begun(db, &workspace, id)).await
+        self.lookup(move |db| channels::renewal_started(db, &workspace, id))
+            .await
     }
     async fn put_credential(
         &self,

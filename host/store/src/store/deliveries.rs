@@ -79,7 +79,7 @@ impl<E: Engine> Deliveries for E {
             .await
     }
     async fn next_delivery_due(&self) -> Result<Option<Timestamp>> {
-        self.look(deliveries::next_due).await
+        self.lookup(deliveries::next_due).await
     }
     async fn deliveries(&self, workspace: &str, of: DeliveriesOf, page: Page) -> Result<Listed<Delivery>> {
         let workspace = workspace.to_owned();

@@ -39,7 +39,7 @@ pub trait Endpoints: Send + Sync {
     async fn recoveries(&self, before: Timestamp) -> Result<Vec<(String, EndpointId)>>;
     /// Appends an event for each enabled endpoint of all workspaces whose deliveries have failed for
     /// [`weir_domain::limits::ENDPOINT_FAILING`], once each. Returns their number.
-    async fn tell_failing(&self, now: Timestamp) -> Result<u32>;
+    async fn notify_failing(&self, now: Timestamp) -> Result<u32>;
 }
 
 #[async_trait]
@@ -80,12 +80,12 @@ impl<E: Engine> Endpoints for E {
         self.write(move |db| recovery::step(db, &workspace, id, now)).await
     }
     async fn recoveries(&self, before: Timestamp) -> Result<Vec<(String, EndpointId)>> {
-        self.look(move |db| recovery::before(db, before)).await
+        self.lookup(move |db| recovery::before(db, before)).await
     }
-    async fn tell_failing(&self, now: Timestamp) -> Result<u32> {
-        if !self.look(move |db| endpoints::any_failing(db, now)).await? {
+    async fn notify_failing(&self, now: Timestamp) -> Result<u32> {
+        if !self.lookup(move |db| endpoints::any_failing(db, now)).await? {
             return Ok(0);
         }
-        self.write(move |db| acts::endpoints::tell_failing(db, now)).await
+        self.write(move |db| acts::endpoints::notify_failing(db, now)).await
     }
 }

@@ -52,10 +52,10 @@ impl<E: Engine> Events for E {
     }
     async fn event_place(&self, workspace: &str, id: EventId) -> Result<Option<i64>> {
         let workspace = workspace.to_owned();
-        self.look(move |db| events::place(db, &workspace, id)).await
+        self.lookup(move |db| events::place(db, &workspace, id)).await
     }
     async fn last_sequence(&self) -> Result<i64> {
-        self.look(events::last).await
+        self.lookup(events::last).await
     }
     fn log_end(&self) -> watch::Receiver<i64> {
         Engine::log_end(self)

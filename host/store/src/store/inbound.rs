@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use weir_domain::id::DeadLetterId;
 use weir_domain::inbound::InboundEvent;
-use weir_domain::policy::RuleBook;
+use weir_domain::policy::PolicySet;
 use weir_domain::record::inbound::Batch;
 use weir_domain::time::Timestamp;
 
@@ -26,7 +26,7 @@ pub trait Inbound: Send + Sync {
         app: &App,
         events: Vec<InboundEvent>,
         source: Source,
-        book: &RuleBook,
+        policies: &PolicySet,
         now: Timestamp,
     ) -> Result<Recorded>;
     /// Stores a verified webhook, or a polled page, that could not be translated. At the app's bound nothing is
@@ -47,14 +47,14 @@ impl<E: Engine> Inbound for E {
         app: &App,
         events: Vec<InboundEvent>,
         source: Source,
-        book: &RuleBook,
+        policies: &PolicySet,
         now: Timestamp,
     ) -> Result<Recorded> {
         let batch = Batch {
             app: app.name.clone(),
             events,
             source,
-            book: book.clone(),
+            policies: policies.clone(),
             now,
         };
         self.write_shared(batch).await

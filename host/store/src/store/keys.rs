@@ -55,7 +55,7 @@ impl<E: Engine> Keys for E {
     }
     async fn key_by_prefix(&self, prefix: &str) -> Result<Option<Key>> {
         let prefix = prefix.to_owned();
-        self.look(move |db| keys::by_prefix(db, &prefix)).await
+        self.lookup(move |db| keys::by_prefix(db, &prefix)).await
     }
     async fn keys(&self, workspace: &str) -> Result<Vec<Key>> {
         let workspace = workspace.to_owned();
@@ -70,7 +70,7 @@ impl<E: Engine> Keys for E {
             .await
     }
     async fn session(&self, digest: [u8; 32]) -> Result<Option<Session>> {
-        self.look(move |db| keys::session(db, digest)).await
+        self.lookup(move |db| keys::session(db, digest)).await
     }
     async fn end_session(&self, digest: [u8; 32]) -> Result<()> {
         self.write(move |db| keys::end_session(db, digest)).await

@@ -52,14 +52,15 @@ impl<E: Engine> Nodes for E {
     }
     async fn count_nodes(&self, now: Timestamp) -> Result<u32> {
         let since = now.before(limits::NODE_DEAD);
-        self.look(move |db| nodes::count_alive(db, since)).await
+        self.lookup(move |db| nodes::count_alive(db, since)).await
     }
     async fn end_dead_nodes(&self, own: &str, node_time: Timestamp, now: Timestamp) -> Result<EndedNodes> {
         let (own, since) = (own.to_owned(), node_time.before(limits::NODE_DEAD));
         let node = own.clone();
         // Usually there is nothing to do, and reading costs less than writing.
-        let look = move |db: &Db<'_>| Ok(nodes::silent(db, &node, since)?.is_empty() && !nodes::has_orphans(db, now)?);
-        if self.read(look).await? {
+        let lookup =
+            move |db: &Db<'_>| Ok(nodes::silent(db, &node, since)?.is_empty() && !nodes::has_orphans(db, now)?);
+        if self.read(lookup).await? {
             return Ok(EndedNodes::default());
         }
         self.write(move |db| nodes::end(db, nodes::silent(db, &own, since)?, node_time, now))

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use weir_domain::delivery::Next;
 use weir_domain::id::{ChannelId, MessageId};
 use weir_domain::message::Message;
-use weir_domain::policy::RuleBook;
+use weir_domain::policy::PolicySet;
 use weir_domain::time::Timestamp;
 
 use crate::acts::outbound::Acceptance;
@@ -27,7 +27,7 @@ pub trait Outbox: Send + Sync {
     /// Checks a draft against the policy and adds it to the outbox, with an event and the response under the caller's
     /// claim, in one transaction: two concurrent callers cannot both spend the last message of a window. The same key
     /// with the same request returns the first response.
-    async fn enqueue(&self, new: NewMessage, book: &RuleBook, now: Timestamp) -> Result<Enqueued, EnqueueError>;
+    async fn enqueue(&self, new: NewMessage, policies: &PolicySet, now: Timestamp) -> Result<Enqueued, EnqueueError>;
     /// Leases due messages of all workspaces, up to the free capacity: at most one of a conversation, the oldest;
     /// channels in turn; none of a channel that is held or waits for authorization. The attempt is stored as open
     /// before any request is sent. A conversation with an uncertain message waits for it up to
@@ -53,7 +53,7 @@ pub trait Outbox: Send + Sync {
     async fn uncertain_messages(&self, limit: u32) -> Result<Vec<UncertainMessage>>;
     /// The oldest uncertain messages about which the platform's history is due to be queried: after
     /// [`weir_domain::limits::UNCERTAIN_GRACE`], and then at growing intervals. Each is returned to one caller.
-    async fn ask_uncertain(&self, limit: u32, now: Timestamp) -> Result<Vec<UncertainMessage>>;
+    async fn confirm_uncertain(&self, limit: u32, now: Timestamp) -> Result<Vec<UncertainMessage>>;
     /// Settles an uncertain message by the history or by a person's decision. Returns false if it is not uncertain any
     /// more.
     async fn resolve_uncertain(
@@ -75,7 +75,7 @@ pub trait Outbox: Send + Sync {
         &self,
         workspace: &str,
         id: MessageId,
-        book: &RuleBook,
+        policies: &PolicySet,
         now: Timestamp,
     ) -> Result<Option<Message>, EnqueueError>;
     /// When the next message is due, of any app except these; `None` if none waits.
@@ -90,9 +90,9 @@ impl<E: Engine> Outbox for E {
         let workspace = workspace.to_owned();
         self.read(move |db| outbox::attempts(db, &workspace, id)).await
     }
-    async fn enqueue(&self, new: NewMessage, book: &RuleBook, now: Timestamp) -> Result<Enqueued, EnqueueError> {
-        let book = book.clone();
-        let acceptance = Acceptance { new, book, now };
+    async fn enqueue(&self, new: NewMessage, policies: &PolicySet, now: Timestamp) -> Result<Enqueued, EnqueueError> {
+        let policies = policies.clone();
+        let acceptance = Acceptance { new, policies, now };
         if crate::claims::current().is_none() {
             return self.share(acceptance).await?;
         }
@@ -132,12 +132,16 @@ impl<E: Engine> Outbox for E {
     async fn uncertain_messages(&self, limit: u32) -> Result<Vec<UncertainMessage>> {
         self.read(move |db| acts::outbound::uncertain(db, limit)).await
     }
-    async fn ask_uncertain(&self, limit: u32, now: Timestamp) -> Result<Vec<UncertainMessage>> {
+    async fn confirm_uncertain(&self, limit: u32, now: Timestamp) -> Result<Vec<UncertainMessage>> {
         // Usually there is none, and reading costs less than writing.
-        if self.read(move |db| outbox::to_ask(db, limit, now)).await?.is_empty() {
+        if self
+            .read(move |db| outbox::to_confirm(db, limit, now))
+            .await?
+            .is_empty()
+        {
             return Ok(Vec::new());
         }
-        self.write(move |db| acts::outbound::ask_uncertain(db, limit, now))
+        self.write(move |db| acts::outbound::confirm_uncertain(db, limit, now))
             .await
     }
     async fn resolve_uncertain(
@@ -165,16 +169,16 @@ impl<E: Engine> Outbox for E {
         &self,
         workspace: &str,
         id: MessageId,
-        book: &RuleBook,
+        policies: &PolicySet,
         now: Timestamp,
     ) -> Result<Option<Message>, EnqueueError> {
         let workspace = workspace.to_owned();
-        let book = book.clone();
-        self.write(move |db| acts::outbound::retry(db, &workspace, id, &book, now))
+        let policies = policies.clone();
+        self.write(move |db| acts::outbound::retry(db, &workspace, id, &policies, now))
             .await
     }
     async fn next_message_due(&self, without: Vec<String>) -> Result<Option<Timestamp>> {
-        self.look(move |db| outbox::next_due(db, &without)).await
+        self.lookup(move |db| outbox::next_due(db, &without)).await
     }
     async fn queue(&self, workspace: &str, channel: ChannelId) -> Result<QueueDepth> {
         let workspace = workspace.to_owned();

@@ -17,6 +17,6 @@ pub trait Revisions: Send + Sync {
 #[async_trait]
 impl<E: Engine> Revisions for E {
     async fn revisions_after(&self, revision: i64) -> Result<Vec<Revision>> {
-        self.look(move |db| revisions::after(db, revision)).await
+        self.lookup(move |db| revisions::after(db, revision)).await
     }
 }

@@ -24,7 +24,7 @@ pub trait States: Send + Sync {
     async fn state_owners(&self, connector: &str) -> Result<Vec<StateOwner>>;
     /// Moves a channel's state from one version to another, and stores a copy of the old one. Returns false, and writes
     /// nothing, if the state has changed since it was read.
-    async fn hand_state_over(&self, connector: &str, handed: StateMove) -> Result<bool>;
+    async fn move_stored_state(&self, connector: &str, state_move: StateMove) -> Result<bool>;
     /// Leaves a channel's state with a version, since another could not take it over, with an event that has the
     /// reason.
     async fn hold_state(
@@ -54,7 +54,7 @@ pub trait States: Send + Sync {
 impl<E: Engine> States for E {
     async fn state(&self, workspace: &str, id: ChannelId) -> Result<ChannelState> {
         let workspace = workspace.to_owned();
-        self.look(move |db| state::of(db, &workspace, id)).await
+        self.lookup(move |db| state::of(db, &workspace, id)).await
     }
     async fn commit_state(&self, workspace: &str, id: ChannelId, writes: Vec<StateWrite>) -> Result<bool> {
         let workspace = workspace.to_owned();
@@ -65,9 +65,10 @@ impl<E: Engine> States for E {
         let connector = connector.to_owned();
         self.read(move |db| state::owners(db, &connector)).await
     }
-    async fn hand_state_over(&self, connector: &str, handed: StateMove) -> Result<bool> {
+    async fn move_stored_state(&self, connector: &str, state_move: StateMove) -> Result<bool> {
         let connector = connector.to_owned();
-        self.write(move |db| states::hand_over(db, &connector, &handed)).await
+        self.write(move |db| states::move_state(db, &connector, &state_move))
+            .await
     }
     async fn hold_state(
         &self,
@@ -98,6 +99,6 @@ impl<E: Engine> States for E {
     }
     async fn held(&self, workspace: &str, id: ChannelId) -> Result<Option<String>> {
         let workspace = workspace.to_owned();
-        self.look(move |db| state::held(db, &workspace, id)).await
+        self.lookup(move |db| state::held(db, &workspace, id)).await
     }
 }

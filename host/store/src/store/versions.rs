@@ -220,7 +220,7 @@ impl<E: Engine> Versions for E {
     }
     async fn crashes_of_others(&self, node: &str, now: Timestamp) -> Result<Vec<(String, VersionCrash)>> {
         let node = node.to_owned();
-        self.look(move |db| crashes::of_others(db, &node, now)).await
+        self.lookup(move |db| crashes::of_others(db, &node, now)).await
     }
     async fn retire_version(&self, connector: &str, version: &str, now: Timestamp) -> Result<Retirement> {
         let (connector, version) = (connector.to_owned(), version.to_owned());

@@ -8,7 +8,7 @@ use weir_domain::time::Timestamp;
 
 use crate::engine::Engine;
 use crate::tables::work;
-use crate::{Result, WorkAgain, WorkKind, WorkLease};
+use crate::{Requeue, Result, WorkKind, WorkLease};
 
 /// Work that one node at a time does for a channel. A node has claimed work until it ends it or dies, and no longer
 /// than a call, or the reading of a history, may take.
@@ -28,10 +28,10 @@ pub trait ChannelWork: Send + Sync {
     async fn next_work(&self, kind: WorkKind, now: Timestamp) -> Result<Option<Timestamp>>;
     /// Ends claimed work: it is due again at the given time, or sooner if that was requested meanwhile; without either
     /// it is finished. Returns false, and writes nothing, if the claim was lost.
-    async fn end_work(&self, lease: WorkLease, again: Option<WorkAgain>) -> Result<bool>;
+    async fn end_work(&self, lease: WorkLease, requeue: Option<Requeue>) -> Result<bool>;
     /// Requests a channel's history since this moment. A history that is being read, or waits to be, is read again
     /// since the earlier of both moments.
-    async fn ask_history(&self, channel: ChannelId, since: Timestamp, now: Timestamp) -> Result<()>;
+    async fn request_history(&self, channel: ChannelId, since: Timestamp, now: Timestamp) -> Result<()>;
     /// Sets the polled channels to exactly these; a new one is due at once.
     async fn enlist_polls(&self, channels: BTreeSet<ChannelId>, now: Timestamp) -> Result<()>;
 }
@@ -53,17 +53,18 @@ impl<E: Engine> ChannelWork for E {
         self.write(move |db| work::lease(db, kind, &node, limit, now)).await
     }
     async fn next_work(&self, kind: WorkKind, now: Timestamp) -> Result<Option<Timestamp>> {
-        self.look(move |db| work::next_due(db, kind, now)).await
+        self.lookup(move |db| work::next_due(db, kind, now)).await
     }
-    async fn end_work(&self, lease: WorkLease, again: Option<WorkAgain>) -> Result<bool> {
-        self.write(move |db| work::end(db, &lease, again)).await
+    async fn end_work(&self, lease: WorkLease, requeue: Option<Requeue>) -> Result<bool> {
+        self.write(move |db| work::end(db, &lease, requeue)).await
     }
-    async fn ask_history(&self, channel: ChannelId, since: Timestamp, now: Timestamp) -> Result<()> {
-        self.write(move |db| work::ask_history(db, channel, since, now)).await
+    async fn request_history(&self, channel: ChannelId, since: Timestamp, now: Timestamp) -> Result<()> {
+        self.write(move |db| work::request_history(db, channel, since, now))
+            .await
     }
     async fn enlist_polls(&self, channels: BTreeSet<ChannelId>, now: Timestamp) -> Result<()> {
         // Usually nothing changes, and reading costs less than writing.
-        if self.look(|db| work::channels(db, WorkKind::Poll)).await? == channels {
+        if self.lookup(|db| work::channels(db, WorkKind::Poll)).await? == channels {
             return Ok(());
         }
         self.write(move |db| work::enlist_polls(db, &channels, now)).await

@@ -37,7 +37,7 @@ impl<E: Engine> Workspaces for E {
     }
     async fn workspace(&self, id: &str) -> Result<Option<Workspace>> {
         let id = id.to_owned();
-        self.look(move |db| workspaces::one(db, &id)).await
+        self.lookup(move |db| workspaces::one(db, &id)).await
     }
     async fn remove_workspace(&self, id: &str, now: Timestamp) -> Result<bool, RemoveWorkspaceError> {
         let id = id.to_owned();

@@ -10,7 +10,7 @@ use weir_domain::limits;
 use weir_domain::record::erase::Erasure;
 use weir_domain::time::Timestamp;
 
-use crate::db::{Db, Row, cursor_id, fetch, get_id, get_json, get_time_if, json, key, listed, ms, params, word};
+use crate::db::{Db, Row, cursor_id, enum_text, fetch, get_id, get_json, get_time_if, json, key, listed, ms, params};
 use crate::tables::{CHANNEL, outbox};
 use crate::vault::Place;
 use crate::{Listed, Page, Result};
@@ -103,7 +103,7 @@ pub(crate) fn put(db: &Db<'_>, channel: &Channel) -> Result<()> {
             channel.workspace_id,
             channel.app,
             channel.platform_id,
-            word(channel.status)?,
+            enum_text(channel.status)?,
             json(channel)?,
         ],
     )?;
@@ -119,7 +119,7 @@ pub(crate) fn waits_for_set_up(db: &Db<'_>, id: ChannelId) -> Result<bool> {
     )
 }
 
-// ---- credentials -----------------------------------------------------------------------------------------------------
+// ---- credentials ---------------------------------------------------------------------------------------------------
 
 pub(crate) fn place(channel: &str) -> Place<'_> {
     Place {
@@ -155,21 +155,21 @@ pub(crate) fn put_credential(db: &Db<'_>, id: ChannelId, credential: &Credential
     Ok(())
 }
 
-pub(crate) fn note_renewal(db: &Db<'_>, workspace: &str, id: ChannelId, begun: Option<Timestamp>) -> Result<()> {
+pub(crate) fn note_renewal(db: &Db<'_>, workspace: &str, id: ChannelId, started: Option<Timestamp>) -> Result<()> {
     db.write(
         &format!("UPDATE credentials SET renewing_since = ?3 WHERE channel_id = {CHANNEL}"),
-        params![key(id), workspace, ms(begun)],
+        params![key(id), workspace, ms(started)],
     )?;
     Ok(())
 }
 
-pub(crate) fn renewal_begun(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<Option<Timestamp>> {
-    let begun = db.one(
+pub(crate) fn renewal_started(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<Option<Timestamp>> {
+    let started = db.one(
         &format!("SELECT renewing_since FROM credentials WHERE channel_id = {CHANNEL}"),
         params![key(id), workspace],
         |row| get_time_if(row, 0),
     )?;
-    Ok(begun.flatten())
+    Ok(started.flatten())
 }
 
 pub(crate) fn credentials_due(db: &Db<'_>, before: Timestamp, limit: u32) -> Result<Vec<(String, ChannelId)>> {
@@ -182,7 +182,7 @@ pub(crate) fn credentials_due(db: &Db<'_>, before: Timestamp, limit: u32) -> Res
     )
 }
 
-// ---- set-ups ---------------------------------------------------------------------------------------------------------
+// ---- set-ups -------------------------------------------------------------------------------------------------------
 
 pub(crate) fn set_up_done(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<()> {
     db.write(
@@ -228,7 +228,7 @@ pub(crate) fn cut_off(db: &Db<'_>) -> Result<Vec<Channel>> {
     )
 }
 
-// ---- polling ---------------------------------------------------------------------------------------------------------
+// ---- polling -------------------------------------------------------------------------------------------------------
 
 pub(crate) fn poll_cursor(db: &Db<'_>, workspace: &str, id: ChannelId) -> Result<Option<String>> {
     let cursor = db.one(

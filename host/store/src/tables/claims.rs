@@ -6,13 +6,13 @@ use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
 use crate::db::{Db, key, key_if, params};
-use crate::{HeldClaim, KeptAnswer, Result, StoreError};
+use crate::{HeldClaim, Result, StoreError, StoredResponse};
 
 /// Old claims deleted with each new one: more than one, so that they do not accumulate.
 const FORGET: u32 = 4;
 
 /// Claims a key for a request that `owner` processes; changes nothing if the key is claimed already.
-pub(crate) fn claim(db: &Db<'_>, claim: &Claim, owner: &str, now: Timestamp) -> Result<Claimed<KeptAnswer>> {
+pub(crate) fn claim(db: &Db<'_>, claim: &Claim, owner: &str, now: Timestamp) -> Result<Claimed<StoredResponse>> {
     let claimed = judge(db, claim, now)?;
     if claimed == Claimed::New {
         insert(db, claim, now)?;
@@ -25,7 +25,7 @@ pub(crate) fn claim(db: &Db<'_>, claim: &Claim, owner: &str, now: Timestamp) -> 
 }
 
 /// The outcome that a claim would have, without claiming anything.
-pub(crate) fn judge(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<Claimed<KeptAnswer>> {
+pub(crate) fn judge(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<Claimed<StoredResponse>> {
     // Sends from the first schema have no API key, so no key can match them.
     let known = db.one(
         "SELECT fingerprint, owner IS NOT NULL, status, body FROM claims
@@ -40,7 +40,7 @@ pub(crate) fn judge(db: &Db<'_>, claim: &Claim, now: Timestamp) -> Result<Claime
         ],
         |row| {
             let progress = match row.get(2)? {
-                Some(status) => Progress::Answered(KeptAnswer {
+                Some(status) => Progress::Answered(StoredResponse {
                     status,
                     body: row.get(3)?,
                 }),
@@ -82,10 +82,10 @@ pub(crate) fn forget_old(db: &Db<'_>, new: u32, now: Timestamp) -> Result<()> {
 }
 
 /// Claims a key and stores the response, within the act's transaction. The caller deletes old claims.
-pub(crate) fn insert_answered(
+pub(crate) fn insert_with_response(
     db: &Db<'_>,
     claim: &Claim,
-    answer: &KeptAnswer,
+    answer: &StoredResponse,
     about: Option<ContactId>,
     now: Timestamp,
 ) -> Result<()> {
@@ -112,7 +112,7 @@ pub(crate) fn insert_answered(
 pub(crate) fn answer(
     db: &Db<'_>,
     HeldClaim { claim, node }: &HeldClaim,
-    answer: &KeptAnswer,
+    answer: &StoredResponse,
     about: Option<ContactId>,
 ) -> Result<()> {
     db.write(

@@ -37,7 +37,7 @@ pub(crate) fn set_back(db: &Db<'_>, by: Duration, now: Timestamp) -> Result<u32>
 }
 
 /// Waiting rows may become due earlier; a leased row would count as lost, and its message would be sent again.
-const IN_HAND: [&str; 3] = [
+const LEASED: [&str; 3] = [
     "UPDATE outbox SET not_before = not_before + ?2 WHERE state = 'sending' AND owner = ?1",
     "UPDATE deliveries SET due_at = due_at + ?2 WHERE owner = ?1",
     "UPDATE work SET until = until + ?2 WHERE node = ?1",
@@ -45,11 +45,11 @@ const IN_HAND: [&str; 3] = [
 
 /// The clock was set forward by `by` while this worker ran. Returns the number of rows touched.
 pub(crate) fn set_forward(db: &Db<'_>, owner: &str, by: Duration) -> Result<u32> {
-    all(&IN_HAND, |sql| db.run(sql, params![owner, millis(by)]))
+    all(&LEASED, |sql| db.run(sql, params![owner, millis(by)]))
 }
 
 /// The same statements for all nodes that are alive.
-const IN_HANDS: [&str; 3] = [
+const LEASED_BY_ALL: [&str; 3] = [
     "UPDATE outbox SET not_before = not_before + ?1 WHERE state = 'sending'
        AND owner IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
     "UPDATE deliveries SET due_at = due_at + ?1 WHERE owner IN (SELECT id FROM nodes WHERE ended_at IS NULL)",
@@ -114,7 +114,7 @@ pub(crate) fn set_for_all(db: &Db<'_>, node: &str, by: i64, now: Timestamp, move
     if by < 0 {
         set_back(db, Duration::from_millis(by.unsigned_abs()), now).map(Some)
     } else {
-        all(&IN_HANDS, |sql| db.run(sql, [by])).map(Some)
+        all(&LEASED_BY_ALL, |sql| db.run(sql, [by])).map(Some)
     }
 }
 

@@ -4,7 +4,7 @@ use weir_domain::grant::Grants;
 use weir_domain::rollout::{self, Activation};
 use weir_domain::time::Timestamp;
 
-use crate::db::{Db, Row, get_json, get_json_if, get_time, get_time_if, get_word, json, params, word};
+use crate::db::{Db, Row, enum_text, get_enum, get_json, get_json_if, get_time, get_time_if, json, params};
 use crate::tables::revisions;
 use crate::{Result, Revised, Version, VersionChange, VersionFailure, VersionStage};
 
@@ -18,7 +18,7 @@ fn read(row: &Row<'_>) -> Result<Version> {
         size: row.get::<i64>(2)?.unsigned_abs(),
         signature: get_json(row, 3, "versions.signature")?,
         source: row.get(4)?,
-        stage: get_word(row, 5, "versions.stage")?,
+        stage: get_enum(row, 5, "versions.stage")?,
         canary: get_json_if(row, 6, "versions.canary")?,
         staged_at: get_time(row, 7)?,
         changed_at: get_time(row, 8)?,
@@ -82,7 +82,7 @@ pub(crate) fn insert(db: &Db<'_>, version: &Version) -> Result<()> {
             i64::try_from(version.size).unwrap_or(i64::MAX),
             json(&version.signature)?,
             version.source,
-            word(version.stage)?,
+            enum_text(version.stage)?,
             version.staged_at.as_millis(),
             version.changed_at.as_millis(),
         ],
@@ -101,7 +101,7 @@ pub(crate) fn note(
 ) -> Result<()> {
     db.write(
         "INSERT INTO version_changes (connector, version, stage, reason, rolled_back, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![connector, version, word(stage)?, reason, rolled_back, now.as_millis()],
+        params![connector, version, enum_text(stage)?, reason, rolled_back, now.as_millis()],
     )?;
     Ok(())
 }
@@ -112,7 +112,7 @@ const ACTIVATIONS: u32 = 1_000;
 pub(crate) fn active_before(db: &Db<'_>, connector: &str) -> Result<Option<String>> {
     let mut line = db.all(
         "SELECT version, rolled_back FROM version_changes WHERE connector = ?1 AND stage = ?2 ORDER BY n DESC LIMIT ?3",
-        params![connector, word(VersionStage::Active)?, ACTIVATIONS],
+        params![connector, enum_text(VersionStage::Active)?, ACTIVATIONS],
         |row| {
             Ok(Activation {
                 version: row.get(0)?,
@@ -131,7 +131,7 @@ pub(crate) fn timeline(db: &Db<'_>, connector: &str, limit: u32) -> Result<Vec<V
         |row| {
             Ok(VersionChange {
                 version: row.get(0)?,
-                stage: get_word(row, 1, "version_changes.stage")?,
+                stage: get_enum(row, 1, "version_changes.stage")?,
                 reason: row.get(2)?,
                 at: get_time(row, 3)?,
             })

@@ -14,12 +14,12 @@ use weir_domain::record::{StoredContact, StoredConversation, Tracked};
 use weir_domain::time::Timestamp;
 
 use crate::db::{
-    Db, Param, Row, Value, cursor_id, fetch, get_id, get_json_if, get_time, get_time_if, get_word, json_if, key,
-    key_if, key_value, limit, listed, ms, params, word,
+    Db, Param, Row, Value, cursor_id, enum_text, fetch, get_enum, get_id, get_json_if, get_time, get_time_if, json_if,
+    key, key_if, key_value, limit, listed, ms, params,
 };
 use crate::{ConversationFilter, Listed, Page, Result};
 
-// ---- contacts --------------------------------------------------------------------------------------------------------
+// ---- contacts ------------------------------------------------------------------------------------------------------
 
 const CONTACT: &str = "id, channel_id, platform_id, username, display_name, avatar_url, created_at";
 
@@ -68,7 +68,7 @@ pub(crate) fn contacts(db: &Db<'_>, workspace: &str, of: &BTreeSet<ChannelId>, p
     Ok(listed(page, rows, |last| last.id.to_string()))
 }
 
-// ---- conversations ---------------------------------------------------------------------------------------------------
+// ---- conversations -------------------------------------------------------------------------------------------------
 
 const COLUMNS: &str = "c.id, c.channel_id, c.platform_id, c.status, c.opened_by, c.answered, c.contact_wrote_at,
     c.budget_used, c.images_allowed, nullif(c.last_message_at, 0), c.created_at, c.workspace_id, c.we_wrote_at, c.read_up_to, c.sequence,
@@ -83,8 +83,8 @@ fn read_thread(row: &Row<'_>) -> Result<StoredConversation> {
             channel_id: get_id(row, 1)?,
             contact: read_contact(row, 15)?,
             platform_id: row.get(2)?,
-            status: get_word(row, 3, "conversations.status")?,
-            opened_by: get_word(row, 4, "conversations.opened_by")?,
+            status: get_enum(row, 3, "conversations.status")?,
+            opened_by: get_enum(row, 4, "conversations.opened_by")?,
             answered: row.get(5)?,
             replied: row.get(25)?,
             contact_wrote_at: get_time_if(row, 6)?,
@@ -179,16 +179,16 @@ pub(crate) fn all(
     filter: &ConversationFilter,
     page: &Page,
 ) -> Result<Listed<Conversation>> {
-    let mut looks = Vec::new();
+    let mut pages = Vec::new();
     if filter.channels.is_empty() {
-        looks.push(look(db, workspace, None, filter, page)?);
+        pages.push(page_of(db, workspace, None, filter, page)?);
     }
     for channel in &filter.channels {
-        looks.push(look(db, workspace, Some(*channel), filter, page)?);
+        pages.push(page_of(db, workspace, Some(*channel), filter, page)?);
     }
     // The channel whose scan ended first may have more.
-    let end = looks.iter().filter_map(|(_, next)| *next).max();
-    let mut rows: Vec<Conversation> = looks.into_iter().flat_map(|(rows, _)| rows).collect();
+    let end = pages.iter().filter_map(|(_, next)| *next).max();
+    let mut rows: Vec<Conversation> = pages.into_iter().flat_map(|(rows, _)| rows).collect();
     rows.retain(|row| end.is_none_or(|end| place(row) >= end));
     rows.sort_by_key(|row| Reverse(place(row)));
     let next = if rows.len() > limit(page) {
@@ -204,7 +204,7 @@ pub(crate) fn all(
 }
 
 /// The rows that one page's scan finds in one channel, or in all, and where it ended if more may follow.
-fn look(
+fn page_of(
     db: &Db<'_>,
     workspace: &str,
     channel: Option<ChannelId>,
@@ -223,13 +223,13 @@ fn look(
     );
     // The bound is on the whole page.
     let bound = limits::ROWS_SCANNED / filter.channels.len().max(1);
-    let (mut found, mut looked, mut last, mut next) = (Vec::new(), 0, None, None);
+    let (mut found, mut scanned, mut last, mut next) = (Vec::new(), 0, None, None);
     db.each(&sql, params![workspace, at, id, key_if(channel)], |row| {
-        if looked == bound {
+        if scanned == bound {
             next = last;
             return Ok(ControlFlow::Break(()));
         }
-        looked += 1;
+        scanned += 1;
         let conversation = read_conversation(row)?;
         let here = place(&conversation);
         if filter.wants(&conversation) {
@@ -279,8 +279,8 @@ pub(crate) fn insert(db: &Db<'_>, stored: &StoredConversation) -> Result<()> {
             key(conversation.channel_id),
             key(conversation.contact.id),
             conversation.platform_id,
-            word(conversation.status)?,
-            word(conversation.opened_by)?,
+            enum_text(conversation.status)?,
+            enum_text(conversation.opened_by)?,
             conversation.answered,
             ms(conversation.contact_wrote_at),
             ms(marks.last_answer_at),
@@ -334,8 +334,8 @@ pub(crate) fn update(db: &Db<'_>, before: &StoredConversation, after: &StoredCon
         [
             params![
                 key(conversation.id),
-                word(conversation.status)?,
-                word(conversation.opened_by)?,
+                enum_text(conversation.status)?,
+                enum_text(conversation.opened_by)?,
                 conversation.answered,
                 ms(conversation.contact_wrote_at),
                 ms(marks.last_answer_at),
@@ -486,7 +486,7 @@ pub(crate) fn reschedule(db: &Db<'_>, channel: &Channel, now: Timestamp) -> Resu
 }
 
 /// The business viewed what the contact wrote.
-pub(crate) fn looked_at(db: &Db<'_>, workspace: &str, id: ConversationId) -> Result<()> {
+pub(crate) fn viewed(db: &Db<'_>, workspace: &str, id: ConversationId) -> Result<()> {
     db.write(
         "UPDATE conversations SET unread = 0, seen_sequence = sequence WHERE id = ?2 AND workspace_id = ?1 AND unread > 0",
         params![workspace, key(id)],

@@ -10,7 +10,7 @@ use weir_domain::record::fan_out::{Lane, OwedDelivery};
 use weir_domain::time::Timestamp;
 
 use crate::db::{
-    Db, Row, Value, cursor_number, fetch, get_id, get_json, get_time, get_time_if, get_word, json, key, key_if,
+    Db, Row, Value, cursor_number, fetch, get_enum, get_id, get_json, get_time, get_time_if, json, key, key_if,
     key_value, params,
 };
 use crate::tables::{endpoints, events};
@@ -100,7 +100,7 @@ pub(crate) fn has_leases_of_dead(db: &Db<'_>, now: Timestamp) -> Result<bool> {
 
 pub(crate) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>> {
     let limit = limit as usize;
-    let in_turn: Vec<EndpointId> = db.all(
+    let due_endpoints: Vec<EndpointId> = db.all(
         "SELECT id FROM endpoints e WHERE enabled = 1
            AND NOT EXISTS (SELECT 1 FROM endpoint_recoveries r WHERE r.endpoint_id = e.id)
            AND EXISTS (SELECT 1 FROM deliveries d WHERE d.endpoint_id = e.id AND d.due_at <= ?1)
@@ -108,8 +108,8 @@ pub(crate) fn lease(db: &Db<'_>, owner: &str, limit: u32, now: Timestamp) -> Res
         [now.as_millis()],
         |row| get_id(row, 0),
     )?;
-    let mut waiting = Vec::with_capacity(in_turn.len());
-    for id in in_turn {
+    let mut waiting = Vec::with_capacity(due_endpoints.len());
+    for id in due_endpoints {
         let Some(endpoint) = endpoints::by_id(db, id)? else {
             continue;
         };
@@ -248,12 +248,12 @@ pub(crate) fn keep_attempt(db: &Db<'_>, delivery: DeliveryId, mut attempt: Deliv
 /// its end then does this.
 pub(crate) fn release(db: &Db<'_>, endpoint: EndpointId, lane: [u8; 16], now: Timestamp) -> Result<()> {
     // Uses the index of leased deliveries, which are few: a conversation may have thousands waiting.
-    let in_hand = db.exists(
+    let held = db.exists(
         "SELECT 1 FROM deliveries INDEXED BY deliveries_leased
          WHERE endpoint_id = ?1 AND owner IS NOT NULL AND due_at > ?3 AND lane = ?2 LIMIT 1",
         params![key(endpoint), lane, now.as_millis()],
     )?;
-    let head = if in_hand { None } else { head(db, endpoint, lane)? };
+    let head = if held { None } else { head(db, endpoint, lane)? };
     if let Some(head) = head {
         db.write(
             "UPDATE deliveries SET due_at = coalesce(due_at, ?2) WHERE n = ?1",
@@ -303,7 +303,7 @@ fn read(row: &Row<'_>) -> Result<(Delivery, i64)> {
         id: get_id(row, 0)?,
         endpoint_id: get_id(row, 1)?,
         event_id: get_id(row, 2)?,
-        event_type: get_word(row, 3, "events.type")?,
+        event_type: get_enum(row, 3, "events.type")?,
         status: row.get(4)?,
         attempts: row.get(5)?,
         due_at: get_time_if(row, 6)?,

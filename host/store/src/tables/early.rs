@@ -9,7 +9,7 @@ use weir_domain::record::erase::Erasure;
 use weir_domain::time::Timestamp;
 
 use crate::Result;
-use crate::db::{Db, Row, get_id, get_json_if, get_time_if, get_word, json_if, key, key_value, ms, params};
+use crate::db::{Db, Row, get_enum, get_id, get_json_if, get_time_if, json_if, key, key_value, ms, params};
 
 /// How long a receipt waits: as long as platforms repeat their webhooks.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -76,14 +76,14 @@ fn read(row: &Row<'_>) -> Result<EarlyReceipt> {
         channel: get_id(row, 0)?,
         message: row.get(1)?,
         conversation: row.get(2)?,
-        status: get_word(row, 3, "early_receipts.status")?,
+        status: get_enum(row, 3, "early_receipts.status")?,
         up_to: get_time_if(row, 4)?,
         error: get_json_if(row, 5, "early_receipts.error")?,
     })
 }
 
 /// The receipts of a message that arrived before it, by platform id.
-pub(crate) fn said_of(
+pub(crate) fn receipts_of(
     db: &Db<'_>,
     channel: ChannelId,
     platform_id: &str,
@@ -93,7 +93,7 @@ pub(crate) fn said_of(
         params![key(channel), platform_id],
         |row| {
             Ok((
-                get_word(row, 0, "early_receipts.status")?,
+                get_enum(row, 0, "early_receipts.status")?,
                 get_json_if(row, 1, "early_receipts.error")?,
             ))
         },

@@ -16,8 +16,8 @@ use crate::tables::{messages, outbox};
 pub(crate) fn arrival(db: &Db<'_>, outbound: &Outbound, platform_id: &str, at: Timestamp) -> Result<Arrival> {
     let channel = outbound.message.message.channel_id;
     let other = messages::stored_by_platform_id(db, channel, platform_id)?;
-    let early = early::said_of(db, channel, known_as(outbound, platform_id))?;
-    arrival_beside(db, outbound, (platform_id, at), other, early)
+    let early = early::receipts_of(db, channel, known_as(outbound, platform_id))?;
+    arrival_with(db, outbound, (platform_id, at), other, early)
 }
 
 /// The platform id under which receipts that arrived before the message are found.
@@ -26,7 +26,7 @@ pub(crate) fn known_as<'a>(outbound: &'a Outbound, platform_id: &'a str) -> &'a 
 }
 
 /// The same, with the message that has the id already and its early receipts.
-pub(crate) fn arrival_beside(
+pub(crate) fn arrival_with(
     db: &Db<'_>,
     outbound: &Outbound,
     (platform_id, at): (&str, Timestamp),
@@ -37,7 +37,7 @@ pub(crate) fn arrival_beside(
     let conversation = &outbound.conversation;
     let other = other
         .filter(|other| other.message.id != message.id)
-        .map(|other| beside(db, conversation, other).map(Box::new))
+        .map(|other| other_message(db, conversation, other).map(Box::new))
         .transpose()?;
     let others = match conversation.conversation.contact_wrote_at {
         Some(since) if at.min(message.sent_at) <= since => {
@@ -58,7 +58,7 @@ pub(crate) fn arrival_beside(
 const IS_ACCEPTED: &str = "(EXISTS (SELECT 1 FROM outbox o WHERE o.message_id = m.id)
     OR EXISTS (SELECT 1 FROM attempts t WHERE t.message_id = m.id))";
 
-fn beside(db: &Db<'_>, conversation: &StoredConversation, stored: StoredMessage) -> Result<OtherMessage> {
+fn other_message(db: &Db<'_>, conversation: &StoredConversation, stored: StoredMessage) -> Result<OtherMessage> {
     let message = &stored.message;
     let is_accepted = db.exists(
         &format!("SELECT 1 FROM messages m WHERE id = ?1 AND {IS_ACCEPTED}"),
@@ -122,7 +122,7 @@ pub(crate) fn seen(db: &Db<'_>, message: &Message, possible_since: Timestamp, li
         if message.content.looks_like(&shown.content) {
             alike.push(shown);
         } else if shown.origin == Origin::Api && shown.content.kind() == message.content.kind() {
-            // A program sent it through the API: it may be ours, changed in transit.
+            // A program sent it through the API: it may be this one, changed in transit.
             is_unclear = true;
         }
     }

@@ -8,7 +8,7 @@ use weir_domain::limits;
 use weir_domain::record::NewEvent;
 use weir_domain::time::Timestamp;
 
-use crate::db::{Db, Row, Value, get_id, get_id_if, get_json, get_time, get_word, key, key_if, key_value, params};
+use crate::db::{Db, Row, Value, get_enum, get_id, get_id_if, get_json, get_time, key, key_if, key_value, params};
 use crate::{Listed, Result};
 
 /// Appends events. Returns their positions.
@@ -38,7 +38,7 @@ pub(crate) const EVENT: &str =
 pub(crate) fn read(row: &Row<'_>) -> Result<Event> {
     Ok(Event {
         id: get_id(row, 0)?,
-        kind: get_word(row, 1, "events.type")?,
+        kind: get_enum(row, 1, "events.type")?,
         timestamp: get_time(row, 2)?,
         workspace_id: row.get(3)?,
         channel_id: get_id_if(row, 4)?,
@@ -61,15 +61,15 @@ pub(crate) fn after(
         None => "e.workspace_id = ?1 AND ?3 IS NULL",
     };
     let sql = format!("SELECT {EVENT} FROM events e WHERE {of} AND e.sequence > ?2 ORDER BY e.sequence");
-    let (mut found, mut looked, mut last, mut next) = (Vec::new(), 0, sequence, None);
+    let (mut found, mut scanned, mut last, mut next) = (Vec::new(), 0, sequence, None);
     db.each(&sql, params![workspace, sequence, key_if(filter.conversation)], |row| {
-        if looked == limits::ROWS_SCANNED {
+        if scanned == limits::ROWS_SCANNED {
             next = Some(last);
             return Ok(ControlFlow::Break(()));
         }
-        looked += 1;
+        scanned += 1;
         // The document is read only of events that match.
-        if filter.wants(get_word(row, 1, "events.type")?, get_id_if(row, 4)?) {
+        if filter.wants(get_enum(row, 1, "events.type")?, get_id_if(row, 4)?) {
             if found.len() == limit as usize {
                 next = Some(last);
                 return Ok(ControlFlow::Break(()));

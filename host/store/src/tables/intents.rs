@@ -3,7 +3,7 @@
 use weir_domain::id::ChannelId;
 use weir_domain::rollout::Intent;
 
-use crate::db::{Db, get_json_if, get_time, get_word, json, json_if, key, params, word};
+use crate::db::{Db, enum_text, get_enum, get_json_if, get_time, json, json_if, key, params};
 use crate::tables::revisions;
 use crate::tables::state::State;
 use crate::{Result, Revised};
@@ -15,7 +15,7 @@ pub(crate) fn begin(db: &Db<'_>, connector: &str, intent: &Intent, node: &str) -
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (connector) DO NOTHING",
         params![
             connector,
-            word(intent.act)?,
+            enum_text(intent.act)?,
             intent.version,
             intent.taker,
             intent.before,
@@ -58,7 +58,7 @@ pub(crate) fn open(db: &Db<'_>, node: &str) -> Result<Vec<(String, Intent)>> {
         [node],
         |row| {
             let intent = Intent {
-                act: get_word(row, 1, "version_intents.act")?,
+                act: get_enum(row, 1, "version_intents.act")?,
                 version: row.get(2)?,
                 taker: row.get(3)?,
                 before: row.get(4)?,

@@ -12,14 +12,14 @@ use weir_domain::signature::RawWebhook;
 use weir_domain::time::Timestamp;
 
 use crate::db::{
-    Db, Row, cursor_id, cursor_number, fetch, get_id, get_json, get_time, get_time_if, get_word, json, key, limit,
-    listed, params, word,
+    Db, Row, cursor_id, cursor_number, enum_text, fetch, get_enum, get_id, get_json, get_time, get_time_if, json, key,
+    limit, listed, params,
 };
 use crate::{
     AuditEntry, DeadLetter, Depths, Listed, Page, RefusalCount, RefusalRecord, RefusedWhat, Result, StoreError,
 };
 
-// ---- dead letters ----------------------------------------------------------------------------------------------------
+// ---- dead letters --------------------------------------------------------------------------------------------------
 
 /// A webhook without its body.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -161,7 +161,7 @@ pub(crate) fn forget_letters(db: &Db<'_>, before: Timestamp, limit: u32) -> Resu
     Ok(gone)
 }
 
-// ---- refusals --------------------------------------------------------------------------------------------------------
+// ---- refusals ------------------------------------------------------------------------------------------------------
 
 pub(crate) fn keep_refusal(db: &Db<'_>, refusal: &RefusalRecord) -> Result<()> {
     let (id, at) = (key(refusal.id), refusal.at.as_millis());
@@ -175,7 +175,7 @@ pub(crate) fn keep_refusal(db: &Db<'_>, refusal: &RefusalRecord) -> Result<()> {
          ON CONFLICT (workspace_id, about, whom, rule) DO UPDATE SET count = refusal_counts.count + 1, last_at = ?5, last = ?6",
         params![
             refusal.workspace_id,
-            word(refusal.about)?,
+            enum_text(refusal.about)?,
             refusal.whom,
             refusal.rule,
             at,
@@ -189,7 +189,7 @@ const COUNT: &str = "about, whom, rule, count, first_at, last_at, last";
 
 fn read_count(row: &Row<'_>) -> Result<RefusalCount> {
     Ok(RefusalCount {
-        about: get_word(row, 0, "refusal_counts.about")?,
+        about: get_enum(row, 0, "refusal_counts.about")?,
         whom: row.get(1)?,
         rule: row.get(2)?,
         count: row.get::<i64>(3)?.unsigned_abs(),
@@ -218,7 +218,7 @@ pub(crate) fn refusal_counts(
         );
     }
     let sql = format!("SELECT {COUNT} FROM refusal_counts WHERE workspace_id = ?1 AND about = ?2 AND whom = ?3");
-    let about = word(RefusedWhat::Send)?;
+    let about = enum_text(RefusedWhat::Send)?;
     let mut counts = Vec::new();
     for channel in of {
         counts.extend(db.all(&sql, params![workspace, about, channel.to_string()], read_count)?);
@@ -272,7 +272,7 @@ pub(crate) fn refusals(
         return Ok(listed(page, rows, |last: &RefusalRecord| last.id.to_string()));
     }
     // The channel is in the document only, so the bound is on the rows scanned. Rows that do not match are not kept.
-    let (mut rows, mut looked, mut last, mut next) = (Vec::new(), 0, None, None);
+    let (mut rows, mut scanned, mut last, mut next) = (Vec::new(), 0, None, None);
     db.each(
         "SELECT refusal FROM refusals WHERE workspace_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
         params![
@@ -281,11 +281,11 @@ pub(crate) fn refusals(
             i64::try_from(limits::ROWS_SCANNED + 1).unwrap_or(i64::MAX)
         ],
         |row| {
-            if looked == limits::ROWS_SCANNED {
+            if scanned == limits::ROWS_SCANNED {
                 next = last;
                 return Ok(ControlFlow::Break(()));
             }
-            looked += 1;
+            scanned += 1;
             let refusal: RefusalRecord = get_json(row, 0, "refusals.refusal")?;
             let id = refusal.id;
             if refusal.channel_id.is_some_and(|channel| of.contains(&channel)) {
@@ -305,7 +305,7 @@ pub(crate) fn refusals(
     })
 }
 
-// ---- audit -----------------------------------------------------------------------------------------------------------
+// ---- audit ---------------------------------------------------------------------------------------------------------
 
 pub(crate) fn audit(db: &Db<'_>, entry: &AuditEntry) -> Result<()> {
     db.write(
@@ -328,7 +328,7 @@ pub(crate) fn audit_log(db: &Db<'_>, workspace: &str, page: &Page) -> Result<Lis
     })
 }
 
-// ---- depths ----------------------------------------------------------------------------------------------------------
+// ---- depths --------------------------------------------------------------------------------------------------------
 
 pub(crate) fn depths(db: &Db<'_>) -> Result<Depths> {
     let count = |sql: &str| -> Result<u64> { Ok(db.one(sql, [], |row| row.get::<u32>(0))?.unwrap_or(0).into()) };

@@ -11,7 +11,7 @@ use weir_domain::message::{Attachment, Content, MediaStatus, Message};
 use weir_domain::record::change::ExpectedMedia;
 use weir_domain::time::Timestamp;
 
-use crate::db::{Db, Row, get_id, get_id_if, get_json, get_time, get_word, json, key, params, word};
+use crate::db::{Db, Row, enum_text, get_enum, get_id, get_id_if, get_json, get_time, json, key, params};
 use crate::tables::{channels, conversations, messages};
 use crate::{Media, MediaFetch, Result};
 
@@ -25,7 +25,7 @@ fn read(row: &Row<'_>) -> Result<Media> {
         mime_type: row.get(2)?,
         size: row.get::<Option<i64>>(3)?.map(i64::unsigned_abs),
         filename: row.get(4)?,
-        status: get_word(row, 5, "media.status")?,
+        status: get_enum(row, 5, "media.status")?,
         created_at: get_time(row, 6)?,
         channel_id: get_id_if(row, 7)?,
     })
@@ -44,7 +44,7 @@ pub(crate) fn insert(db: &Db<'_>, media: &Media) -> Result<()> {
             media.mime_type,
             media.size.map(size),
             media.filename,
-            word(media.status)?,
+            enum_text(media.status)?,
             media.created_at.as_millis(),
         ],
     )?;

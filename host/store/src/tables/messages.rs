@@ -13,8 +13,8 @@ use weir_domain::record::{StoredConversation, StoredMessage};
 use weir_domain::time::Timestamp;
 
 use crate::db::{
-    Db, Row, Value, cursor_number, fetch, get_id, get_id_if, get_json, get_json_if, get_time, get_word, json, json_if,
-    key, key_if, key_value, limit, listed, params, word,
+    Db, Row, Value, cursor_number, enum_text, fetch, get_enum, get_id, get_id_if, get_json, get_json_if, get_time,
+    json, json_if, key, key_if, key_value, limit, listed, params,
 };
 use crate::{Listed, Page, Result, StoreError};
 
@@ -42,9 +42,9 @@ fn read(row: &Row<'_>) -> Result<Message> {
         channel_id: get_id(row, 1)?,
         conversation_id: get_id(row, 2)?,
         contact_id: get_id(row, 3)?,
-        direction: get_word(row, 4, "messages.direction")?,
-        origin: get_word(row, 5, "messages.origin")?,
-        status: get_word(row, 6, "messages.status")?,
+        direction: get_enum(row, 4, "messages.direction")?,
+        origin: get_enum(row, 5, "messages.origin")?,
+        status: get_enum(row, 6, "messages.status")?,
         content: get_json(row, 7, "messages.content")?,
         platform_id: row.get(8)?,
         reply_to: get_id_if(row, 9)?,
@@ -155,8 +155,8 @@ pub(crate) fn insert_all<'a>(db: &Db<'_>, new: impl IntoIterator<Item = &'a Stor
             key_value(message.channel_id),
             key_value(message.conversation_id),
             key_value(message.contact_id),
-            word(message.direction)?.into(),
-            word(message.origin)?.into(),
+            enum_text(message.direction)?.into(),
+            enum_text(message.origin)?.into(),
             message.status.as_str().to_owned().into(),
             json(&message.content)?.into(),
             message.platform_id.clone().into(),
@@ -320,7 +320,7 @@ pub(crate) fn search(
     page: &Page,
 ) -> Result<Listed<Message>> {
     // The bound is on the rows scanned. Rows that do not match are not kept.
-    let looked = db.all(
+    let scanned = db.all(
         "SELECT n, workspace_id, content, id, channel_id FROM messages WHERE n < ?1 ORDER BY n DESC LIMIT ?2",
         params![cursor_number(page), limits::MESSAGES_SEARCHED],
         |row| {
@@ -336,9 +336,9 @@ pub(crate) fn search(
             Ok((row.get::<i64>(0)?, id))
         },
     )?;
-    let last = looked.last().map(|(n, _)| *n);
-    let is_end = looked.len() < limits::MESSAGES_SEARCHED as usize;
-    let mut found = looked.into_iter().filter_map(|(n, id)| Some((n, id?)));
+    let last = scanned.last().map(|(n, _)| *n);
+    let is_end = scanned.len() < limits::MESSAGES_SEARCHED as usize;
+    let mut found = scanned.into_iter().filter_map(|(n, id)| Some((n, id?)));
     let hits: Vec<(i64, MessageId)> = found.by_ref().take(limit(page)).collect();
     // After the last hit shown, if the scanned rows have more hits; else after the last scanned row.
     let next = match (found.next(), hits.last()) {

@@ -11,11 +11,11 @@ use weir_domain::message::Status;
 use weir_domain::record::attempt::EndedAttempt;
 use weir_domain::record::echo::OtherShares;
 use weir_domain::record::inbound::COUNTED;
-use weir_domain::record::queue::{ChannelTurn, ConversationQueue, DueChange, QueueState, QueuedMessage, Room};
+use weir_domain::record::queue::{ConversationQueue, DueChange, QueueState, QueuedChannel, QueuedMessage, Room};
 use weir_domain::time::Timestamp;
 
 use crate::db::{
-    Db, Row, ToParam, Value, get_id, get_json, get_json_if, get_time, get_time_if, get_word, json, json_if, key,
+    Db, Row, ToParam, Value, get_enum, get_id, get_json, get_json_if, get_time, get_time_if, json, json_if, key,
     key_if, key_value, ms, params,
 };
 use crate::tables::CHANNEL;
@@ -24,7 +24,7 @@ use crate::{Attempt, QueueDepth, Result, StoreError};
 /// Rows that one sweep settles: bounded, since the writer serves others too.
 const SWEEP: u32 = 256;
 
-// ---- the queue of a conversation -------------------------------------------------------------------------------------
+// ---- the queue of a conversation -----------------------------------------------------------------------------------
 
 const QUEUED: &str =
     "n, message_id, channel_id, conversation_id, state, not_before, held, owner, due_at, expires_at, tries, epoch,
@@ -243,7 +243,7 @@ pub(crate) fn of_conversations(
         &[],
         "SELECT o.conversation_id, o.message_id, m.status FROM wanted
          CROSS JOIN outbox o ON o.conversation_id = w1 CROSS JOIN messages m ON m.id = o.message_id",
-        |row| Ok((get_id(row, 0)?, get_id(row, 1)?, get_word(row, 2, "messages.status")?)),
+        |row| Ok((get_id(row, 0)?, get_id(row, 1)?, get_enum(row, 2, "messages.status")?)),
     )
 }
 
@@ -286,30 +286,32 @@ pub(crate) struct Uncertain {
     pub(crate) message_id: MessageId,
     pub(crate) dispatched_at: Option<Timestamp>,
     /// Number of queries to the platform since then.
-    asked: u32,
+    confirmations: u32,
 }
 
 /// The oldest uncertain messages about which the platform is due to be queried.
-pub(crate) fn to_ask(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<Uncertain>> {
+pub(crate) fn to_confirm(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<Uncertain>> {
     let rows = db.all(
         "SELECT message_id, dispatched_at, asked_at, asked FROM outbox WHERE state = 'uncertain' ORDER BY n LIMIT ?1",
         [limit],
         |row| {
-            let (dispatched_at, asked_at) = (get_time_if(row, 1)?, get_time_if(row, 2)?);
+            let (dispatched_at, confirmed_at) = (get_time_if(row, 1)?, get_time_if(row, 2)?);
             // It was sent again since, and is newly uncertain.
-            let asked_at = asked_at.filter(|asked_at| dispatched_at.is_none_or(|dispatched| dispatched <= *asked_at));
+            let confirmed_at =
+                confirmed_at.filter(|confirmed_at| dispatched_at.is_none_or(|dispatched| dispatched <= *confirmed_at));
             let uncertain = Uncertain {
                 message_id: get_id(row, 0)?,
                 dispatched_at,
-                asked: if asked_at.is_some() { row.get(3)? } else { 0 },
+                confirmations: if confirmed_at.is_some() { row.get(3)? } else { 0 },
             };
-            Ok((uncertain, asked_at))
+            Ok((uncertain, confirmed_at))
         },
     )?;
-    let is_due = |(uncertain, asked_at): &(Uncertain, Option<Timestamp>)| match asked_at {
+    let is_due = |(uncertain, confirmed_at): &(Uncertain, Option<Timestamp>)| match confirmed_at {
         // A time in the future is from before the clock was set back.
-        Some(asked_at) => {
-            *asked_at > now || now.since(*asked_at) >= backoff(limits::UNCERTAIN_ASKED, uncertain.asked, 1.0)
+        Some(confirmed_at) => {
+            *confirmed_at > now
+                || now.since(*confirmed_at) >= backoff(limits::UNCERTAIN_QUERY_WAIT, uncertain.confirmations, 1.0)
         }
         None => uncertain
             .dispatched_at
@@ -322,15 +324,15 @@ pub(crate) fn to_ask(db: &Db<'_>, limit: u32, now: Timestamp) -> Result<Vec<Unce
         .collect())
 }
 
-pub(crate) fn note_asked(db: &Db<'_>, uncertain: &Uncertain, now: Timestamp) -> Result<()> {
+pub(crate) fn note_confirmation(db: &Db<'_>, uncertain: &Uncertain, now: Timestamp) -> Result<()> {
     db.write(
         "UPDATE outbox SET asked_at = ?2, asked = ?3 WHERE message_id = ?1",
-        params![key(uncertain.message_id), now.as_millis(), uncertain.asked + 1],
+        params![key(uncertain.message_id), now.as_millis(), uncertain.confirmations + 1],
     )?;
     Ok(())
 }
 
-// ---- turns -----------------------------------------------------------------------------------------------------------
+// ---- turns ---------------------------------------------------------------------------------------------------------
 
 pub(crate) fn next_due(db: &Db<'_>, without: &[String]) -> Result<Option<Timestamp>> {
     if without.is_empty() {
@@ -387,7 +389,7 @@ pub(crate) fn is_due(db: &Db<'_>, now: Timestamp) -> Result<bool> {
 }
 
 /// The channels with a due message and free capacity, in turn order, and those messages.
-pub(crate) fn turns(db: &Db<'_>, room: &Room, now: Timestamp) -> Result<(Vec<ChannelTurn>, Vec<QueuedMessage>)> {
+pub(crate) fn turns(db: &Db<'_>, room: &Room, now: Timestamp) -> Result<(Vec<QueuedChannel>, Vec<QueuedMessage>)> {
     let row: Vec<(ChannelId, String)> = db.all(
         "SELECT channel_id, app FROM turns INDEXED BY turns_order WHERE due_at <= ?1 AND due_at IS NOT NULL
          AND app NOT IN (SELECT value FROM json_each(?3)) ORDER BY turn LIMIT ?2",
@@ -407,7 +409,7 @@ pub(crate) fn turns(db: &Db<'_>, room: &Room, now: Timestamp) -> Result<(Vec<Cha
             params![key(channel), now.as_millis(), of_each],
             read,
         )?;
-        turns.push(ChannelTurn {
+        turns.push(QueuedChannel {
             channel,
             app,
             due: heads.iter().map(|head| head.place).collect(),
@@ -451,7 +453,7 @@ pub(crate) fn lease(db: &Db<'_>, places: &[i64], owner: &str, now: Timestamp) ->
 }
 
 /// Moves a channel to the last turn position, and finds its next due message.
-pub(crate) fn had_turn(db: &Db<'_>, channel: ChannelId) -> Result<()> {
+pub(crate) fn note_round(db: &Db<'_>, channel: ChannelId) -> Result<()> {
     db.write(
         &format!(
             "UPDATE turns SET turn = (SELECT max(turn) + 1 FROM turns), due_at = {EARLIEST} WHERE channel_id = ?1"
@@ -461,7 +463,7 @@ pub(crate) fn had_turn(db: &Db<'_>, channel: ChannelId) -> Result<()> {
     Ok(())
 }
 
-// ---- attempts --------------------------------------------------------------------------------------------------------
+// ---- attempts ------------------------------------------------------------------------------------------------------
 
 /// Writes attempts as they ended.
 pub(crate) fn end_attempts(db: &Db<'_>, attempts: Vec<EndedAttempt>) -> Result<()> {
@@ -519,7 +521,7 @@ pub(crate) fn attempts(db: &Db<'_>, workspace: &str, id: MessageId) -> Result<Ve
     )
 }
 
-// ---- what a sweep finds ----------------------------------------------------------------------------------------------
+// ---- rows for a sweep ----------------------------------------------------------------------------------------------
 
 /// Messages whose lease expired. All in flight are read; they are at most what the workers have leased.
 pub(crate) fn lost(db: &Db<'_>, now: Timestamp) -> Result<Vec<MessageId>> {

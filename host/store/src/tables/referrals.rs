@@ -12,7 +12,7 @@ use crate::db::{Db, Row, cursor_id, fetch, get_id, get_json, get_json_if, json, 
 use crate::{AdAnswer, Listed, Page, ReferralRecord, Result};
 
 /// Referrals of one conversation that a group of webhooks may read: no contact clicks more ads within one.
-const LOOKED_AT: u32 = 256;
+const SCANNED: u32 = 256;
 
 pub(crate) fn insert(db: &Db<'_>, new: &NewReferral) -> Result<()> {
     db.write(
@@ -85,7 +85,7 @@ pub(crate) fn all(
 pub(crate) fn until(db: &Db<'_>, conversation: ConversationId, at: Timestamp) -> Result<Vec<Referral>> {
     db.all(
         "SELECT referral FROM referrals WHERE conversation_id = ?1 AND at <= ?2 ORDER BY at DESC, id LIMIT ?3",
-        params![key(conversation), at.as_millis(), LOOKED_AT],
+        params![key(conversation), at.as_millis(), SCANNED],
         |row| get_json(row, 0, "referrals.referral"),
     )
 }

@@ -1,7 +1,7 @@
 //! Data that hosts cache in memory, and when it last changed.
 
 use crate::Result;
-use crate::db::{Db, get_word, params, word};
+use crate::db::{Db, enum_text, get_enum, params};
 use crate::records::{Revised, Revision};
 
 /// The one name of all keys and sessions: a host that serves a session checks whether it was the one that ended.
@@ -13,7 +13,7 @@ pub(crate) fn bump(db: &Db<'_>, kind: Revised, name: &str) -> Result<()> {
         "INSERT INTO revisions (kind, name, revision)
          SELECT ?1, ?2, coalesce(max(revision), 0) + 1 FROM revisions WHERE true
          ON CONFLICT (kind, name) DO UPDATE SET revision = excluded.revision",
-        params![word(kind)?, name],
+        params![enum_text(kind)?, name],
     )?;
     Ok(())
 }
@@ -24,7 +24,7 @@ pub(crate) fn after(db: &Db<'_>, revision: i64) -> Result<Vec<Revision>> {
         [revision],
         |row| {
             Ok(Revision {
-                kind: get_word(row, 0, "revisions.kind")?,
+                kind: get_enum(row, 0, "revisions.kind")?,
                 name: row.get(1)?,
                 revision: row.get(2)?,
             })

@@ -7,8 +7,8 @@ use weir_domain::id::ChannelId;
 use weir_domain::limits;
 use weir_domain::time::Timestamp;
 
-use crate::db::{Db, Row, get_id, get_time_if, get_word, key, params, word};
-use crate::{Result, WorkAgain, WorkKind, WorkLease};
+use crate::db::{Db, Row, enum_text, get_enum, get_id, get_time_if, key, params};
+use crate::{Requeue, Result, WorkKind, WorkLease};
 
 /// Claims the work of a channel for a node, which does not claim its own work a second time. `None` while another node
 /// has it.
@@ -25,7 +25,7 @@ pub(crate) fn take(
          WHERE work.node IS NULL OR work.node = ?3 OR work.until <= ?5",
         params![
             key(channel),
-            word(kind)?,
+            enum_text(kind)?,
             node,
             now.after(kind.lease()).as_millis(),
             now.as_millis()
@@ -36,7 +36,7 @@ pub(crate) fn take(
     }
     db.one(
         "SELECT channel_id, kind, since, failures, node, epoch FROM work WHERE channel_id = ?1 AND kind = ?2",
-        params![key(channel), word(kind)?],
+        params![key(channel), enum_text(kind)?],
         read,
     )
 }
@@ -44,7 +44,7 @@ pub(crate) fn take(
 fn read(row: &Row<'_>) -> Result<WorkLease> {
     Ok(WorkLease {
         channel_id: get_id(row, 0)?,
-        kind: get_word(row, 1, "work.kind")?,
+        kind: get_enum(row, 1, "work.kind")?,
         since: get_time_if(row, 2)?,
         failures: row.get(3)?,
         node: row.get(4)?,
@@ -60,7 +60,7 @@ pub(crate) fn lease(db: &Db<'_>, kind: WorkKind, node: &str, limit: u32, now: Ti
              OR (node IS NOT NULL AND until <= ?2))
          ORDER BY coalesce(due_at, 0), channel_id LIMIT ?4",
         params![
-            word(kind)?,
+            enum_text(kind)?,
             now.as_millis(),
             now.after(limits::WORK_WAIT).as_millis(),
             limit
@@ -72,7 +72,7 @@ pub(crate) fn lease(db: &Db<'_>, kind: WorkKind, node: &str, limit: u32, now: Ti
         leases.extend(take(db, channel, kind, node, now)?);
         db.write(
             "UPDATE work SET due_at = NULL WHERE channel_id = ?1 AND kind = ?2",
-            params![key(channel), word(kind)?],
+            params![key(channel), enum_text(kind)?],
         )?;
     }
     Ok(leases)
@@ -82,7 +82,11 @@ pub(crate) fn lease(db: &Db<'_>, kind: WorkKind, node: &str, limit: u32, now: Ti
 pub(crate) fn next_due(db: &Db<'_>, kind: WorkKind, now: Timestamp) -> Result<Option<Timestamp>> {
     let next = db.one(
         "SELECT min(CASE WHEN due_at > ?2 THEN ?3 ELSE due_at END) FROM work WHERE kind = ?1 AND node IS NULL",
-        params![word(kind)?, now.after(limits::WORK_WAIT).as_millis(), now.as_millis()],
+        params![
+            enum_text(kind)?,
+            now.after(limits::WORK_WAIT).as_millis(),
+            now.as_millis()
+        ],
         |row| get_time_if(row, 0),
     )?;
     Ok(next.flatten())
@@ -90,11 +94,11 @@ pub(crate) fn next_due(db: &Db<'_>, kind: WorkKind, now: Timestamp) -> Result<Op
 
 /// Ends claimed work: it is due again at the given time, or at an earlier one that was requested meanwhile; without
 /// either it is finished. Returns false if the node has lost the claim.
-pub(crate) fn end(db: &Db<'_>, lease: &WorkLease, again: Option<WorkAgain>) -> Result<bool> {
-    if again.is_none() {
+pub(crate) fn end(db: &Db<'_>, lease: &WorkLease, requeue: Option<Requeue>) -> Result<bool> {
+    if requeue.is_none() {
         let is_over = db.run(
             "DELETE FROM work WHERE channel_id = ?1 AND kind = ?2 AND node = ?3 AND epoch = ?4 AND due_at IS NULL",
-            params![key(lease.channel_id), word(lease.kind)?, lease.node, lease.epoch],
+            params![key(lease.channel_id), enum_text(lease.kind)?, lease.node, lease.epoch],
         )?;
         if is_over > 0 {
             return Ok(true);
@@ -106,11 +110,11 @@ pub(crate) fn end(db: &Db<'_>, lease: &WorkLease, again: Option<WorkAgain>) -> R
          WHERE channel_id = ?1 AND kind = ?2 AND node = ?3 AND epoch = ?4",
         params![
             key(lease.channel_id),
-            word(lease.kind)?,
+            enum_text(lease.kind)?,
             lease.node,
             lease.epoch,
-            again.map_or(0, |again| again.failures),
-            again.map(|again| again.due_at.as_millis())
+            requeue.map_or(0, |requeue| requeue.failures),
+            requeue.map(|requeue| requeue.due_at.as_millis())
         ],
     )?;
     Ok(ended > 0)
@@ -135,14 +139,14 @@ pub(crate) fn end_of_dead(db: &Db<'_>, now: Timestamp) -> Result<u32> {
 }
 
 /// Requests a channel's history from this moment, or from an earlier one that was requested already.
-pub(crate) fn ask_history(db: &Db<'_>, channel: ChannelId, since: Timestamp, now: Timestamp) -> Result<()> {
+pub(crate) fn request_history(db: &Db<'_>, channel: ChannelId, since: Timestamp, now: Timestamp) -> Result<()> {
     db.write(
         "INSERT INTO work (channel_id, kind, since, due_at) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (channel_id, kind) DO UPDATE SET due_at = ?4,
              since = CASE WHEN work.since < ?3 THEN work.since ELSE ?3 END",
         params![
             key(channel),
-            word(WorkKind::History)?,
+            enum_text(WorkKind::History)?,
             since.as_millis(),
             now.as_millis()
         ],
@@ -152,15 +156,17 @@ pub(crate) fn ask_history(db: &Db<'_>, channel: ChannelId, since: Timestamp, now
 
 /// The channels with work of a kind.
 pub(crate) fn channels(db: &Db<'_>, kind: WorkKind) -> Result<BTreeSet<ChannelId>> {
-    let all = db.all("SELECT channel_id FROM work WHERE kind = ?1", [word(kind)?], |row| {
-        get_id(row, 0)
-    })?;
+    let all = db.all(
+        "SELECT channel_id FROM work WHERE kind = ?1",
+        [enum_text(kind)?],
+        |row| get_id(row, 0),
+    )?;
     Ok(all.into_iter().collect())
 }
 
 /// Sets the polled channels to exactly these; a new one is due at once.
 pub(crate) fn enlist_polls(db: &Db<'_>, polled: &BTreeSet<ChannelId>, now: Timestamp) -> Result<()> {
-    let (kind, known) = (word(WorkKind::Poll)?, channels(db, WorkKind::Poll)?);
+    let (kind, known) = (enum_text(WorkKind::Poll)?, channels(db, WorkKind::Poll)?);
     for new in polled.difference(&known) {
         db.write(
             "INSERT INTO work (channel_id, kind, due_at) VALUES (?1, ?2, ?3) ON CONFLICT (channel_id, kind) DO NOTHING",

@@ -1,7 +1,7 @@
 //! Workspaces.
 //!
 //! Removal sets one mark: from then on nothing of the workspace is found, its keys are invalid, and nothing can be
-//! added. The mark is the intent: `clearing` deletes the rest, and the mark last.
+//! added. The mark is the intent: [`clearing`](crate::acts::clearing) deletes the rest, and the mark last.
 
 use weir_domain::time::Timestamp;
 use weir_domain::workspace::{self, Workspace};

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stands_still_moves_by_what_it_is_advanced_and_no_more() {
+    fn frozen_clock_moves_only_by_advance() {
         let clock = Clock::new(Some(Timestamp::from_ms(1_000)), false);
         assert_eq!(clock.now(), Timestamp::from_ms(1_000));
         assert_eq!(clock.advance(5), Some(Timestamp::from_ms(1_005)));

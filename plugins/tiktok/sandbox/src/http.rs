@@ -123,14 +123,14 @@ pub fn router(shared: App) -> Router {
     let mut api = Router::new();
     for call in Api::ALL {
         let path = format!("{PREFIX}{}", call.path());
-        let asked = get(async |state, headers, query| tiktok::query(*call, state, headers, query).await);
-        let told = post(async |state, headers, body| tiktok::body(*call, state, headers, body).await);
+        let queried = get(async |state, headers, query| tiktok::query(*call, state, headers, query).await);
+        let posted = post(async |state, headers, body| tiktok::body(*call, state, headers, body).await);
         api = api.route(
             &path,
             match call.method() {
-                Method::Get => asked,
-                Method::Post => told,
-                Method::Both => asked.merge(told),
+                Method::Get => queried,
+                Method::Post => posted,
+                Method::Both => queried.merge(posted),
             },
         );
     }

@@ -45,17 +45,17 @@ impl Stage {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .unwrap();
-        let (told, hooks) = mpsc::unbounded_channel();
+        let (hook_sender, hooks) = mpsc::unbounded_channel();
         let hook_status = Arc::new(AtomicU16::new(200));
-        let state = (told, Arc::clone(&hook_status));
+        let state = (hook_sender, Arc::clone(&hook_status));
         let receiver = Router::new()
             .route(
                 "/hook",
                 post(
-                    async |State((told, status)): State<(mpsc::UnboundedSender<_>, Arc<AtomicU16>)>,
+                    async |State((hook_sender, status)): State<(mpsc::UnboundedSender<_>, Arc<AtomicU16>)>,
                            headers: HeaderMap,
                            body: Bytes| {
-                        told.send((headers, body)).unwrap();
+                        hook_sender.send((headers, body)).unwrap();
                         StatusCode::from_u16(status.load(Ordering::SeqCst)).unwrap()
                     },
                 ),
@@ -275,7 +275,7 @@ async fn a_plus_that_was_not_escaped_makes_the_conversation_unknown() {
 }
 
 #[tokio::test]
-async fn consent_shows_a_page_grants_what_is_ticked_and_tells_a_denial() {
+async fn consent_page_grants_ticked_scopes() {
     let stage = Stage::up().await;
     let page = |scope: &str, redirect: &str| {
         stage.url(&format!(
@@ -321,7 +321,7 @@ async fn consent_shows_a_page_grants_what_is_ticked_and_tells_a_denial() {
 }
 
 #[tokio::test]
-async fn a_webhook_is_signed_over_its_bytes_and_retried_with_a_fresh_time_until_200() {
+async fn webhook_is_signed_and_retried() {
     let mut stage = Stage::up().await;
     stage.hook_status.store(500, Ordering::SeqCst);
     stage.write(json!({"type": "text", "text": "hi"})).await;
@@ -515,7 +515,7 @@ async fn a_load_writes_what_was_ordered_and_every_webhook_arrives() {
 }
 
 #[tokio::test]
-async fn a_foreign_web_page_cannot_drive_it_and_the_phone_loads_nothing_foreign() {
+async fn foreign_page_cannot_drive_sandbox() {
     let stage = Stage::up().await;
     let clock = |origin: String| {
         stage

@@ -99,7 +99,7 @@ fn repeated_creation_makes_no_second() {
 }
 
 #[test]
-fn putting_no_words_only_switches() {
+fn empty_text_only_switches() {
     let host = fixture::host();
     host.answer("POST", &url("status/update"), 200, ok("{}"));
     TikTok::put(channel(), automation("chat_prompt", None, false, &json!({}))).unwrap();
@@ -107,7 +107,7 @@ fn putting_no_words_only_switches() {
 }
 
 #[test]
-fn words_are_measured_before_anything_is_written() {
+fn text_length_is_checked_before_writing() {
     let cases = [
         (
             "welcome_message",

@@ -43,9 +43,9 @@ fn messages(page: &MessagePage) -> Vec<&Message> {
 fn the_list_yields_what_the_webhooks_did() {
     let page = page(fixture::text("message-list"), 0);
     for (name, id) in [("text", "M1=="), ("template", "M9==")] {
-        let told = receive::receive(fixture::text(name).as_bytes()).unwrap().remove(0);
-        let listed = page.events.iter().find(|event| event.key == told.key).unwrap();
-        let (Event::Message(told), Event::Message(listed)) = (&told.event, &listed.event) else {
+        let webhook = receive::receive(fixture::text(name).as_bytes()).unwrap().remove(0);
+        let listed = page.events.iter().find(|event| event.key == webhook.key).unwrap();
+        let (Event::Message(webhook), Event::Message(listed)) = (&webhook.event, &listed.event) else {
             panic!("no messages")
         };
         assert_eq!(listed.platform_id, id);
@@ -57,7 +57,13 @@ fn the_list_yields_what_the_webhooks_did() {
                 listed.sent_at,
                 &listed.contact
             ),
-            (&told.content, told.direction, told.origin, told.sent_at, &told.contact)
+            (
+                &webhook.content,
+                webhook.direction,
+                webhook.origin,
+                webhook.sent_at,
+                &webhook.contact
+            )
         );
     }
 }
@@ -98,7 +104,7 @@ fn the_list_names_the_contact() {
 }
 
 #[test]
-fn twenty_messages_are_everything_only_if_they_reach_back_far_enough() {
+fn full_page_may_be_incomplete() {
     const OLDEST: Timestamp = 1_735_689_600_000;
     let cases = [
         (19, OLDEST - 1, true),
@@ -158,7 +164,7 @@ fn both_lists_of_conversations_are_one_newest_first() {
 }
 
 #[test]
-fn a_list_that_goes_on_is_asked_again_and_the_other_is_not() {
+fn only_continuing_list_is_paged() {
     let host = fixture::host();
     host.answer(
         "GET",

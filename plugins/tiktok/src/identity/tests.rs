@@ -8,7 +8,7 @@ use crate::fixture::{self, channel, no, ok};
 const CALLBACK: &str = "https://weir.example/hooks/tiktok";
 
 #[test]
-fn the_kind_of_account_is_told() {
+fn account_kind_is_reported() {
     let cases = [
         (r#"{"is_business_account":true,"username":"acme_store"}"#, "business"),
         (r#"{"is_business_account":false}"#, "personal"),
@@ -61,7 +61,7 @@ fn a_subscription_that_is_missing_or_another_is_written() {
 }
 
 #[test]
-fn a_list_that_is_not_answered_is_tried_again_by_the_host() {
+fn failed_list_is_retried_by_host() {
     let host = fixture::host();
     host.fail(
         "GET",
@@ -118,7 +118,7 @@ fn a_diagnosis_looks_at_token_permissions_and_subscription() {
 }
 
 #[test]
-fn an_account_that_tiktok_serves_no_messages_for_is_told_with_both_reasons() {
+fn unserved_account_reports_both_reasons() {
     let ask = |answer: &str| {
         let host = fixture::host();
         host.answer("GET", &wire::url(wire::CONVERSATIONS), 200, answer);

@@ -44,15 +44,15 @@ fn what_tiktok_does_not_lend_is_not_asked_for() {
 }
 
 #[test]
-fn the_capability_is_asked_as_what_the_conversation_is_and_a_no_as_the_other_too() {
-    for (answered, told, asked_as, keep_ms) in [
+fn capability_query_tries_both_types() {
+    for (answered, replies, asked_as, keep_ms) in [
         (false, &[true][..], &["STRANGER"][..], KEEP_YES_MS),
         (true, &[true], &["SINGLE"], KEEP_YES_MS),
         (true, &[false, true], &["SINGLE", "STRANGER"], KEEP_YES_MS),
         (false, &[false, false], &["STRANGER", "SINGLE"], KEEP_NO_MS),
     ] {
         let host = fixture::host();
-        for allowed in told {
+        for allowed in replies {
             let infos =
                 format!(r#"{{"capability_infos":[{{"capability_result":{allowed},"capability_type":"IMAGE_SEND"}}]}}"#);
             host.answer("GET", &wire::url(wire::CAPABILITIES), 200, ok(&infos));
@@ -62,7 +62,7 @@ fn the_capability_is_asked_as_what_the_conversation_is_and_a_no_as_the_other_too
             found,
             [Capability {
                 kind: ContentKind::Image,
-                allowed: told.contains(&true),
+                allowed: replies.contains(&true),
                 keep_ms
             }]
         );
@@ -80,7 +80,7 @@ fn the_capability_is_asked_as_what_the_conversation_is_and_a_no_as_the_other_too
 }
 
 #[test]
-fn no_word_on_pictures_is_no_capability() {
+fn missing_image_flag_is_no_capability() {
     let host = fixture::host();
     host.answer("GET", &wire::url(wire::CAPABILITIES), 200, ok("{}"));
     assert_eq!(TikTok::probe(channel(), conversation(true)).unwrap(), []);

@@ -396,7 +396,7 @@ fn a_link_brings_its_ref_and_the_audit_of_its_text() {
 }
 
 #[test]
-fn words_of_tomorrow_become_tokens() {
+fn unknown_values_become_tokens() {
     let body = fixture::text("referral-link").replace("short_link", "Mini Game");
     let Event::Arrival(arrival) = receive(body.as_bytes()).unwrap().remove(0).event else {
         panic!("no arrival")
@@ -435,7 +435,7 @@ fn the_id_of_a_comment_is_not_rounded() {
 }
 
 #[test]
-fn an_event_of_tomorrow_is_unknown_and_told_apart() {
+fn future_event_is_unknown_and_distinct() {
     let event = one("unknown-event");
     assert_eq!(event.event, Event::Unknown("im_something_new".into()));
     let again = one("unknown-event");
@@ -710,9 +710,9 @@ proptest! {
             json!(content)
         );
         let events = receive(body.as_bytes()).unwrap();
-        let told = matches!(&events[0].event, Event::Message(message)
+        let is_unsupported = matches!(&events[0].event, Event::Message(message)
             if matches!(&message.content, Content::Text(text) if text.starts_with("hi")) && message.platform_data.is_some());
-        prop_assert!(told, "{:?}", events);
+        prop_assert!(is_unsupported, "{:?}", events);
     }
 
     #[test]

@@ -290,7 +290,7 @@ fn each_limit_of_a_card_holds_from_the_next_character() {
 }
 
 #[test]
-fn what_a_card_on_tiktok_lacks_is_told() {
+fn missing_card_parts_are_reported() {
     let Content::Card(mut card) = card("buttons", 1, &[1]) else {
         panic!("no card")
     };

@@ -122,7 +122,7 @@ impl Call {
     }
 
     /// Consumes the cost of a request by this route: the permit, if it sends a message to a person.
-    pub(super) fn take_turn(&mut self, route: &Route) -> Result<(), CallRefusal> {
+    pub(super) fn check_limit(&mut self, route: &Route) -> Result<(), CallRefusal> {
         if !self.kind.may(route.class) {
             return Err(CallRefusal::WrongCall {
                 call: self.kind.as_str(),

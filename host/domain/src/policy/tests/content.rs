@@ -46,7 +46,7 @@ fn files_are_judged_by_type_and_size() {
 }
 
 #[test]
-fn kinds_that_the_platform_does_not_take_are_refused_and_opt_in_needs_the_switch() {
+fn unsupported_kinds_are_refused_unless_opted_in() {
     let to = conversation(Some(WROTE), 0);
     let post = || Draft {
         content: Content::SharedPost {
@@ -71,7 +71,7 @@ fn kinds_that_the_platform_does_not_take_are_refused_and_opt_in_needs_the_switch
 }
 
 #[test]
-fn pictures_stop_at_countries_and_at_what_the_platform_said() {
+fn images_follow_country_and_capability() {
     let picture = || image("image/png", 1);
     let mut to = conversation(Some(WROTE), 0);
     let in_japan = Channel {
@@ -119,7 +119,7 @@ fn links_are_refused_where_the_operator_wants_it() {
 }
 
 #[test]
-fn a_long_text_becomes_pieces_that_each_pass_and_no_word_is_lost() {
+fn long_text_splits_without_loss() {
     let words = "word ".repeat(2_500);
     let parts = content::split(&rules(), Content::Text { text: words.clone() });
     assert_eq!(parts.len(), 3);
@@ -154,7 +154,7 @@ fn a_long_text_becomes_pieces_that_each_pass_and_no_word_is_lost() {
 }
 
 #[test]
-fn a_picture_and_its_words_become_two_messages_where_they_cannot_be_one() {
+fn image_and_caption_split_in_two() {
     let media = Attachment {
         id: mint().id(at(WROTE)),
         mime_type: None,

@@ -11,7 +11,7 @@ impl InboundRecorder<'_> {
     /// An echo of a message whose platform id is known: the platform has it, whatever its status was. Its time is the
     /// platform's, which read receipts refer to; the stored time, from the response, may be later. Returns whether
     /// anything changed.
-    pub(super) fn known_echo(&mut self, place: usize, told: &InboundMessage) -> bool {
+    pub(super) fn known_echo(&mut self, place: usize, reported: &InboundMessage) -> bool {
         let message = &self.snapshot.messages.at(place).message;
         let before = message.status;
         let Some(conversation) = self.snapshot.conversations.place(&message.conversation_id) else {
@@ -22,15 +22,15 @@ impl InboundRecorder<'_> {
         }
         if before.may_become(Status::Sent) {
             let update = MessageUpdate {
-                sent_at: Some(told.sent_at),
+                sent_at: Some(reported.sent_at),
                 ..MessageUpdate::default()
             };
             self.move_on(conversation, place, update);
             if before == Status::Uncertain {
                 self.leave_queue(place);
             }
-        } else if message.sent_at != told.sent_at {
-            self.snapshot.messages.edit(place).date(told.sent_at);
+        } else if message.sent_at != reported.sent_at {
+            self.snapshot.messages.edit(place).date(reported.sent_at);
             self.move_on(conversation, place, MessageUpdate::default());
             // The corrected time may be on the other side of the contact's last message.
             self.count_budget(conversation);
@@ -41,9 +41,14 @@ impl InboundRecorder<'_> {
     /// The platform reports an outbound message whose response has not arrived. It is matched to the one message of the
     /// conversation that was sent, has equal content and no id yet; between two equal ones none is chosen. Returns
     /// whether it was matched. A message that a worker has leased stays leased: its response finds it sent.
-    pub(super) fn matched_echo(&mut self, context: Context<'_>, conversation: usize, told: &InboundMessage) -> bool {
+    pub(super) fn matched_echo(
+        &mut self,
+        context: Context<'_>,
+        conversation: usize,
+        reported: &InboundMessage,
+    ) -> bool {
         // Weir's own messages have one part, and return as the API's.
-        if told.origin != Origin::Api || told.part != 0 {
+        if reported.origin != Origin::Api || reported.part != 0 {
             return false;
         }
         let id = self.snapshot.conversations.at(conversation).conversation.id;
@@ -58,8 +63,8 @@ impl InboundRecorder<'_> {
             let message = &self.snapshot.messages.at(place).message;
             let left_at = queued.dispatched_at.unwrap_or_default();
             let is_alike = message.platform_id.is_none()
-                && told.sent_at >= context.rules.likely_since(left_at)
-                && message.content.looks_like(&told.content);
+                && reported.sent_at >= context.rules.likely_since(left_at)
+                && message.content.looks_like(&reported.content);
             is_alike.then_some((place, matches!(queued.state, QueueState::Uncertain { .. })))
         });
         let alike: Vec<(usize, bool)> = alike.collect();
@@ -67,8 +72,8 @@ impl InboundRecorder<'_> {
             return false;
         };
         let update = MessageUpdate {
-            platform_id: Some(told.platform_id.clone()),
-            sent_at: Some(told.sent_at),
+            platform_id: Some(reported.platform_id.clone()),
+            sent_at: Some(reported.sent_at),
             error: None,
         };
         self.move_on(conversation, place, update);
@@ -100,9 +105,9 @@ impl InboundRecorder<'_> {
                 .entry(channel, &platform_id)
                 .entry(0)
                 .or_insert(id);
-            let said = self.snapshot.early_receipts.remove(channel, &platform_id)?;
-            let said = said.into_iter().map(|receipt| (receipt.status, receipt.error));
-            Some((platform_id, said.collect()))
+            let receipts = self.snapshot.early_receipts.remove(channel, &platform_id)?;
+            let receipts = receipts.into_iter().map(|receipt| (receipt.status, receipt.error));
+            Some((platform_id, receipts.collect()))
         });
         let Snapshot {
             conversations,

@@ -16,24 +16,28 @@ use crate::record::{MessageUpdate, StoredConversation, StoredMessage, Tracked};
 use crate::time::Timestamp;
 
 impl InboundRecorder<'_> {
-    pub(super) fn contact_wrote(&mut self, context: Context<'_>, told: InboundMessage) -> Applied {
+    pub(super) fn contact_wrote(&mut self, context: Context<'_>, reported: InboundMessage) -> Applied {
         let Context { channel, rules, .. } = context;
-        if self.snapshot.part(channel.id, &told.platform_id, told.part).is_some() {
+        if self
+            .snapshot
+            .part(channel.id, &reported.platform_id, reported.part)
+            .is_some()
+        {
             return Applied::Known;
         }
         let resolved = self.resolve(
             context,
-            &told.conversation,
-            &told.contact,
+            &reported.conversation,
+            &reported.contact,
             OpenedBy::Message,
-            told.sent_at,
+            reported.sent_at,
         );
         let place = resolved.place;
         let could_write = context.may_write(self.snapshot.conversations.at(place));
-        self.open_window(context, place, told.sent_at);
+        self.open_window(context, place, reported.sent_at);
         let stored = self.snapshot.conversations.edit(place);
-        let sequence = stored.next(told.sent_at);
-        if stored.marks.is_unread(sequence, told.sent_at) {
+        let sequence = stored.next(reported.sent_at);
+        if stored.marks.is_unread(sequence, reported.sent_at) {
             stored.conversation.unread = stored.conversation.unread.saturating_add(1);
         }
         let id = stored.conversation.id;
@@ -41,20 +45,20 @@ impl InboundRecorder<'_> {
             .unread
             .entry(id)
             .or_default()
-            .push((told.sent_at, sequence));
+            .push((reported.sent_at, sequence));
         self.meeting_events(context, &resolved);
-        let referral = match told.referral.clone() {
+        let referral = match reported.referral.clone() {
             Some(referral) => {
                 let referral = Referral {
-                    at: referral.at.or(Some(told.sent_at)),
+                    at: referral.at.or(Some(reported.sent_at)),
                     ..referral
                 };
                 Some(self.keep_referral(context, place, referral))
             }
-            None => self.take_referral(place, told.sent_at),
+            None => self.take_referral(place, reported.sent_at),
         };
-        let has_media = told.content.media().is_some();
-        let message = self.message(context, &resolved, told, Status::Received, referral, sequence);
+        let has_media = reported.content.media().is_some();
+        let message = self.message(context, &resolved, reported, Status::Received, referral, sequence);
         self.message_event(message, EventType::MessageReceived);
         // A window event is due if the business could not write before and can now.
         let stored = self.snapshot.conversations.at(place);
@@ -104,37 +108,47 @@ impl InboundRecorder<'_> {
         self.snapshot.conversations.edit(place).conversation.budget_used = used;
     }
 
-    pub(super) fn business_wrote(&mut self, context: Context<'_>, told: InboundMessage) -> Applied {
+    pub(super) fn business_wrote(&mut self, context: Context<'_>, reported: InboundMessage) -> Applied {
         let channel = context.channel.id;
-        if let Some(message) = self.snapshot.part(channel, &told.platform_id, told.part) {
-            return if self.known_echo(message, &told) {
+        if let Some(message) = self.snapshot.part(channel, &reported.platform_id, reported.part) {
+            return if self.known_echo(message, &reported) {
                 Applied::New
             } else {
                 Applied::Known
             };
         }
-        let resolved = self.resolve(context, &told.conversation, &told.contact, OpenedBy::Echo, told.sent_at);
+        let resolved = self.resolve(
+            context,
+            &reported.conversation,
+            &reported.contact,
+            OpenedBy::Echo,
+            reported.sent_at,
+        );
         let place = resolved.place;
-        if self.matched_echo(context, place, &told) {
+        if self.matched_echo(context, place, &reported) {
             self.meeting_events(context, &resolved);
             return Applied::New;
         }
         let stored = self.snapshot.conversations.edit(place);
-        let sequence = stored.next(told.sent_at);
-        stored.note_sent(told.sent_at);
+        let sequence = stored.next(reported.sent_at);
+        stored.note_sent(reported.sent_at);
         // Its author had read the messages before it, and none after it.
-        if stored.marks.echoed(told.sent_at) && stored.conversation.unread > 0 {
+        if stored.marks.echoed(reported.sent_at) && stored.conversation.unread > 0 {
             let unread = self.snapshot.unread_in(self.snapshot.conversations.at(place));
             self.snapshot.conversations.edit(place).conversation.unread = unread;
         }
         let conversation = &mut self.snapshot.conversations.edit(place).conversation;
-        if context.counts(told.origin) && conversation.contact_wrote_at.is_none_or(|wrote| told.sent_at > wrote) {
+        if context.counts(reported.origin)
+            && conversation
+                .contact_wrote_at
+                .is_none_or(|wrote| reported.sent_at > wrote)
+        {
             conversation.budget_used += 1;
         }
         self.meeting_events(context, &resolved);
-        let has_media = told.content.media().is_some();
-        let referral = told.referral.clone();
-        let message = self.message(context, &resolved, told, Status::Sent, referral, sequence);
+        let has_media = reported.content.media().is_some();
+        let referral = reported.referral.clone();
+        let message = self.message(context, &resolved, reported, Status::Sent, referral, sequence);
         self.message_event(message, EventType::MessageEchoed);
         let stored = self.snapshot.messages.at(message);
         let read_up_to = self.snapshot.conversations.at(place).read_up_to;
@@ -153,7 +167,7 @@ impl InboundRecorder<'_> {
         &mut self,
         context: Context<'_>,
         resolved: &ResolvedConversation,
-        told: InboundMessage,
+        reported: InboundMessage,
         status: Status,
         referral: Option<Referral>,
         sequence: i64,
@@ -162,31 +176,31 @@ impl InboundRecorder<'_> {
         let conversation = &self.snapshot.conversations.at(resolved.place).conversation;
         let (conversation_id, contact_id) = (conversation.id, conversation.contact.id);
         let id: MessageId = self.mint.id(now);
-        let quoted = told.reply_to.as_deref().and_then(|platform_id| {
+        let quoted = reported.reply_to.as_deref().and_then(|platform_id| {
             let parts = self.snapshot.parts(channel.id, platform_id);
             let quoted = &self.snapshot.messages.at(*parts.first()?).message;
             (quoted.conversation_id == conversation_id).then_some(quoted.id)
         });
-        let unknown_quote = told.reply_to.filter(|_| quoted.is_none());
-        let counted = told.direction == Direction::Outbound && context.counts(told.origin);
+        let unknown_quote = reported.reply_to.filter(|_| quoted.is_none());
+        let counted = reported.direction == Direction::Outbound && context.counts(reported.origin);
         let message = Message {
             id,
             channel_id: channel.id,
             conversation_id,
             contact_id: resolved.contact,
-            direction: told.direction,
-            origin: told.origin,
+            direction: reported.direction,
+            origin: reported.origin,
             status,
-            content: self.expect_media(context, id, told.content),
-            platform_id: Some(told.platform_id),
+            content: self.expect_media(context, id, reported.content),
+            platform_id: Some(reported.platform_id),
             reply_to: quoted,
             referral,
             client_ref: None,
             error: None,
             warnings: Vec::new(),
-            answers: told.answers,
-            platform_data: with_quote(told.platform_data, unknown_quote),
-            sent_at: told.sent_at,
+            answers: reported.answers,
+            platform_data: with_quote(reported.platform_data, unknown_quote),
+            sent_at: reported.sent_at,
             created_at: now,
             sequence,
         };
@@ -194,7 +208,7 @@ impl InboundRecorder<'_> {
         if message.direction == Direction::Inbound && message.contact_id != contact_id {
             self.changes.authors.push((conversation_id, message.contact_id));
         }
-        let stored = StoredMessage::new(&channel.workspace_id, message, told.part, counted);
+        let stored = StoredMessage::new(&channel.workspace_id, message, reported.part, counted);
         self.snapshot.add_message(Tracked::new(stored))
     }
 

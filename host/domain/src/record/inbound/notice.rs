@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Applied, Context, InboundRecorder};
 use crate::channel::{Channel, ChannelStatus};
-use crate::event::{ChannelNotice, ChannelTold, EventType};
+use crate::event::{ChannelEventData, ChannelNotice, EventType};
 use crate::time::Timestamp;
 
 impl InboundRecorder<'_> {
@@ -23,12 +23,12 @@ impl InboundRecorder<'_> {
             "inbound_withheld" => EventType::ChannelInboundWithheld,
             _ => EventType::ChannelUpdated,
         };
-        let told = ChannelNotice {
+        let data = ChannelNotice {
             notice: notice.to_owned(),
             detail,
             at,
         };
-        self.event(context, kind, None, &told);
+        self.event(context, kind, None, &data);
         Applied::New
     }
 
@@ -41,12 +41,12 @@ impl InboundRecorder<'_> {
             updated_at: context.now,
             ..context.channel.clone()
         };
-        let told = ChannelTold {
+        let data = ChannelEventData {
             channel: channel.clone().into(),
             reason: Some(reason.to_owned()),
             days_left: None,
         };
-        self.event(context, EventType::ChannelReauthorizationRequired, None, &told);
+        self.event(context, EventType::ChannelReauthorizationRequired, None, &data);
         self.changes.channels.push(channel.clone());
         let known = self.snapshot.channels.entry(channel.app.clone()).or_default();
         known.insert(channel.platform_id.clone(), Arc::new(channel));

@@ -119,9 +119,9 @@ impl InboundRecorder<'_> {
     pub(super) fn early(&mut self, place: usize) -> Option<EarlyReceipts> {
         let message = &self.snapshot.messages.at(place).message;
         let platform_id = message.platform_id.clone()?;
-        let said = self.snapshot.early_receipts.remove(message.channel_id, &platform_id)?;
-        let said = said.into_iter().map(|receipt| (receipt.status, receipt.error));
-        Some((platform_id, said.collect()))
+        let receipts = self.snapshot.early_receipts.remove(message.channel_id, &platform_id)?;
+        let receipts = receipts.into_iter().map(|receipt| (receipt.status, receipt.error));
+        Some((platform_id, receipts.collect()))
     }
 
     /// Advances a message's status if that is allowed, with an event.

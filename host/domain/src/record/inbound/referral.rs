@@ -40,8 +40,8 @@ impl InboundRecorder<'_> {
     }
 
     /// The contact's first message at or after a moment.
-    fn first_word(&self, conversation: ConversationId, at: Timestamp) -> Option<usize> {
-        let loaded = self.snapshot.first_words.get(&(conversation, at));
+    fn first_message(&self, conversation: ConversationId, at: Timestamp) -> Option<usize> {
+        let loaded = self.snapshot.first_messages.get(&(conversation, at));
         let loaded = loaded.and_then(|id| self.snapshot.messages.place(id));
         let here = self.snapshot.messages.iter().filter(|(_, stored)| {
             let message = &stored.message;
@@ -57,7 +57,7 @@ impl InboundRecorder<'_> {
     /// Assigns a referral to the contact's first message after it, if that is stored already.
     pub(super) fn refer(&mut self, place: usize, referral: &Referral) {
         let conversation = self.snapshot.conversations.at(place).conversation.id;
-        let Some(first) = self.first_word(conversation, referral.at.unwrap_or_default()) else {
+        let Some(first) = self.first_message(conversation, referral.at.unwrap_or_default()) else {
             return;
         };
         // It may belong to a newer referral.
@@ -74,7 +74,7 @@ impl InboundRecorder<'_> {
         conversation.referral.as_ref()?;
         let id = conversation.id;
         let referral = self.snapshot.referral_before(id, sent_at)?.clone();
-        if let Some(first) = self.first_word(id, referral.at.unwrap_or_default()) {
+        if let Some(first) = self.first_message(id, referral.at.unwrap_or_default()) {
             let message = &self.snapshot.messages.at(first).message;
             if message.sent_at <= sent_at {
                 return None;

@@ -49,12 +49,12 @@ impl InboundRecorder<'_> {
             let workspace = &channel.workspace_id;
             let of = self.snapshot.contacts.at(contact).contact.clone();
             let contact = of.id;
-            let mut begun = StoredConversation::begin(id, workspace, platform_id, of, opened_by, at, now);
-            begun.read_up_to = self.snapshot.early_marks.get(channel.id, platform_id).copied();
+            let mut started = StoredConversation::begin(id, workspace, platform_id, of, opened_by, at, now);
+            started.read_up_to = self.snapshot.early_marks.get(channel.id, platform_id).copied();
             return ResolvedConversation {
                 contact,
                 change,
-                place: self.snapshot.add_conversation(Tracked::new(begun)),
+                place: self.snapshot.add_conversation(Tracked::new(started)),
                 is_opened: true,
             };
         };
@@ -63,7 +63,7 @@ impl InboundRecorder<'_> {
         let is_opened = stored.reopen(rules, now);
         // The history does not show how a known conversation was opened.
         if context.source == Source::Webhook && stored.conversation.opened_by != OpenedBy::History {
-            stored.begun_by(opened_by, at);
+            stored.started_by(opened_by, at);
         }
         let (contact, change) = if is_confirmed {
             (stored.conversation.contact.id, ContactChange::Nothing)

@@ -75,7 +75,7 @@ pub struct Snapshot {
     pub early_marks: ByPlatformId<Timestamp>,
     pub referrals: BTreeMap<ConversationId, Vec<Referral>>,
     /// The contact's first message at or after a moment.
-    pub first_words: BTreeMap<(ConversationId, Timestamp), MessageId>,
+    pub first_messages: BTreeMap<(ConversationId, Timestamp), MessageId>,
     pub(super) conversation_ids: ByPlatformId<ConversationId>,
     pub(super) contact_ids: ByPlatformId<ContactId>,
     /// The parts of each message.
@@ -172,7 +172,7 @@ impl Snapshot {
         before.min_by_key(|referral| (std::cmp::Reverse(referral.at), referral.id))
     }
 
-    // ---- what is to be loaded ----------------------------------------------------------------------------------------
+    // ---- loading -------------------------------------------------------------------------------------------------
 
     /// The keys of the platform ids in a group. The channels are loaded.
     pub fn keys<'a>(&self, batches: &'a [Batch]) -> Keys<'a> {
@@ -181,10 +181,10 @@ impl Snapshot {
             let of = |id: &'a str| (channel.id, id);
             keys.facts.insert(of(&event.key));
             match &event.fact {
-                Fact::Message(told) => {
-                    keys.messages.insert(of(&told.platform_id));
-                    keys.messages.extend(told.reply_to.as_deref().map(of));
-                    keys.conversations.insert(of(&told.conversation));
+                Fact::Message(reported) => {
+                    keys.messages.insert(of(&reported.platform_id));
+                    keys.messages.extend(reported.reply_to.as_deref().map(of));
+                    keys.conversations.insert(of(&reported.conversation));
                 }
                 Fact::Receipt {
                     conversation, target, ..
@@ -222,20 +222,20 @@ impl Snapshot {
         let words = self
             .recorded(batches)
             .filter_map(|(_, channel, event)| match &event.fact {
-                Fact::Message(told) if told.direction == Direction::Inbound => {
-                    Some((channel.id, told.conversation.as_str()))
+                Fact::Message(reported) if reported.direction == Direction::Inbound => {
+                    Some((channel.id, reported.conversation.as_str()))
                 }
                 _ => None,
             });
         let words: BTreeSet<(ChannelId, &str)> = words.collect();
         for (batch, channel, event) in self.recorded(batches) {
             match &event.fact {
-                Fact::Message(told) if told.direction == Direction::Inbound => {
-                    if self.part(channel.id, &told.platform_id, told.part).is_none() {
-                        self.needs_of_contact(&mut needs, channel, told, batch);
+                Fact::Message(reported) if reported.direction == Direction::Inbound => {
+                    if self.part(channel.id, &reported.platform_id, reported.part).is_none() {
+                        self.needs_of_contact(&mut needs, channel, reported, batch);
                     }
                 }
-                Fact::Message(told) => self.needs_of_business(&mut needs, channel, told, &words),
+                Fact::Message(reported) => self.needs_of_business(&mut needs, channel, reported, &words),
                 Fact::Receipt {
                     conversation,
                     target: ReceiptTarget::UpTo(at),
@@ -274,18 +274,18 @@ impl Snapshot {
 
     /// Moments after which the contact's first message is required: those of the referrals that messages of the group
     /// may be the first after.
-    pub fn first_words_needed(&self, batches: &[Batch]) -> BTreeSet<(ConversationId, Timestamp)> {
+    pub fn first_messages_needed(&self, batches: &[Batch]) -> BTreeSet<(ConversationId, Timestamp)> {
         let mut needed = BTreeSet::new();
         for (_, channel, event) in self.recorded(batches) {
             let (conversation, moments) = match &event.fact {
-                Fact::Message(told) if told.direction == Direction::Inbound => {
-                    let own = told
+                Fact::Message(reported) if reported.direction == Direction::Inbound => {
+                    let own = reported
                         .referral
                         .as_ref()
-                        .map(|referral| referral.at.unwrap_or(told.sent_at));
-                    let id = self.conversation_ids.get(channel.id, &told.conversation);
-                    let before = id.and_then(|id| self.referral_before(*id, told.sent_at));
-                    (&told.conversation, [own, before.and_then(|referral| referral.at)])
+                        .map(|referral| referral.at.unwrap_or(reported.sent_at));
+                    let id = self.conversation_ids.get(channel.id, &reported.conversation);
+                    let before = id.and_then(|id| self.referral_before(*id, reported.sent_at));
+                    (&reported.conversation, [own, before.and_then(|referral| referral.at)])
                 }
                 Fact::Arrival {
                     conversation,
@@ -318,16 +318,16 @@ impl Snapshot {
         })
     }
 
-    fn needs_of_contact(&self, needs: &mut Needs, channel: &Channel, told: &InboundMessage, batch: &Batch) {
-        self.needs_of_meeting(needs, channel, &told.conversation, &told.contact);
-        let Some(place) = self.conversation(channel.id, &told.conversation) else {
+    fn needs_of_contact(&self, needs: &mut Needs, channel: &Channel, reported: &InboundMessage, batch: &Batch) {
+        self.needs_of_meeting(needs, channel, &reported.conversation, &reported.contact);
+        let Some(place) = self.conversation(channel.id, &reported.conversation) else {
             return;
         };
         let stored = self.conversations.at(place);
         let id = stored.conversation.id;
         needs.unsettled.insert(id);
         // Only messages sent after this message of the contact may count from now on.
-        let opened_at = window::opened_at(&batch.book.rules(channel), told.sent_at, batch.now);
+        let opened_at = window::opened_at(&batch.policies.rules(channel), reported.sent_at, batch.now);
         let moves = stored
             .conversation
             .contact_wrote_at
@@ -336,8 +336,8 @@ impl Snapshot {
             let since = needs.counted.entry(id).or_insert(Some(opened_at));
             *since = (*since).min(Some(opened_at));
         }
-        if told.referral.is_none() && stored.conversation.referral.is_some() {
-            self.needs_of_referral(needs, channel, &told.conversation, told.sent_at);
+        if reported.referral.is_none() && stored.conversation.referral.is_some() {
+            self.needs_of_referral(needs, channel, &reported.conversation, reported.sent_at);
         }
     }
 
@@ -345,18 +345,18 @@ impl Snapshot {
         &self,
         needs: &mut Needs,
         channel: &Channel,
-        told: &InboundMessage,
+        reported: &InboundMessage,
         words: &BTreeSet<(ChannelId, &str)>,
     ) {
-        needs.early_receipts.insert((channel.id, told.platform_id.clone()));
-        let known = self.part(channel.id, &told.platform_id, told.part);
+        needs.early_receipts.insert((channel.id, reported.platform_id.clone()));
+        let known = self.part(channel.id, &reported.platform_id, reported.part);
         let conversation = match known {
             Some(place) => self
                 .conversations
                 .place(&self.messages.at(place).message.conversation_id),
             None => {
-                self.needs_of_meeting(needs, channel, &told.conversation, &told.contact);
-                self.conversation(channel.id, &told.conversation)
+                self.needs_of_meeting(needs, channel, &reported.conversation, &reported.contact);
+                self.conversation(channel.id, &reported.conversation)
             }
         };
         let Some(stored) = conversation.map(|place| self.conversations.at(place)) else {
@@ -364,18 +364,18 @@ impl Snapshot {
         };
         let id = stored.conversation.id;
         needs.unsettled.insert(id);
-        let may_be_ours = known.is_none() && told.origin == Origin::Api && told.part == 0;
+        let may_be_ours = known.is_none() && reported.origin == Origin::Api && reported.part == 0;
         if may_be_ours {
             needs.queues.insert(id);
         }
         let moves = known
             .map(|place| &self.messages.at(place).message)
-            .is_some_and(|message| message.sent_at != told.sent_at || message.status.may_become(Status::Sent));
+            .is_some_and(|message| message.sent_at != reported.sent_at || message.status.may_become(Status::Sent));
         if known.is_some_and(|place| self.messages.at(place).message.status == Status::Uncertain) {
             needs.queues.insert(id);
         }
         // Or a message of the contact in the same group requires a recount.
-        if may_be_ours || moves || words.contains(&(channel.id, &told.conversation)) {
+        if may_be_ours || moves || words.contains(&(channel.id, &reported.conversation)) {
             needs.counted.insert(id, stored.conversation.contact_wrote_at);
         }
         if known.is_none() && stored.conversation.unread > 0 {

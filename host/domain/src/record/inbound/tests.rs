@@ -22,7 +22,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(1_735_689_600_000 + seconds * 1_000)
 }
 
-fn book() -> RuleBook {
+fn policy_set() -> PolicySet {
     let manifest = Manifest {
         name: "example".into(),
         version: "1.0.0".into(),
@@ -58,7 +58,7 @@ fn book() -> RuleBook {
         pricing: "free".into(),
         provides: Vec::new(),
     };
-    RuleBook::new(Arc::new(manifest), json!({}))
+    PolicySet::new(Arc::new(manifest), json!({}))
 }
 
 fn id<I: Id>(n: u128) -> I {
@@ -169,7 +169,7 @@ impl Memory {
             app: "example".into(),
             events,
             source: Source::Webhook,
-            book: book(),
+            policies: policy_set(),
             now: at(100),
         };
         let batches = groups.into_iter().map(batch).collect();
@@ -246,7 +246,7 @@ impl Memory {
     }
 }
 
-fn told(platform_id: &str, direction: Direction, origin: Origin, seconds: i64) -> InboundMessage {
+fn reported(platform_id: &str, direction: Direction, origin: Origin, seconds: i64) -> InboundMessage {
     InboundMessage {
         platform_id: platform_id.into(),
         part: 0,
@@ -274,8 +274,8 @@ fn fact(key: &str, fact: Fact) -> InboundEvent {
     }
 }
 
-fn message(told: InboundMessage) -> InboundEvent {
-    fact(&told.platform_id.clone(), Fact::Message(Box::new(told)))
+fn message(reported: InboundMessage) -> InboundEvent {
+    fact(&reported.platform_id.clone(), Fact::Message(Box::new(reported)))
 }
 
 fn receipt(key: &str, status: ReceiptStatus, target: ReceiptTarget) -> InboundEvent {
@@ -310,14 +310,14 @@ fn referral(ad: i64, seconds: i64) -> Referral {
 fn facts() -> impl Strategy<Value = Vec<InboundEvent>> {
     vec((0..7usize, 0..3usize, 0..12i64), 1..12).prop_map(|drawn| {
         // Without a message the conversation does not exist.
-        let mut facts = vec![message(told("m9", Direction::Inbound, Origin::Contact, 9))];
+        let mut facts = vec![message(reported("m9", Direction::Inbound, Origin::Contact, 9))];
         for (n, (kind, which, about)) in drawn.into_iter().enumerate() {
             let moment = 10 + i64::try_from(n).expect("a few");
             let id = format!("m{moment}");
             facts.push(match kind {
                 0 => {
                     let origin = [Origin::App, Origin::Web, Origin::Automation][which];
-                    message(told(&id, Direction::Outbound, origin, moment))
+                    message(reported(&id, Direction::Outbound, origin, moment))
                 }
                 1 => receipt(
                     &format!("read-{n}"),
@@ -342,10 +342,10 @@ fn facts() -> impl Strategy<Value = Vec<InboundEvent>> {
                     },
                 ),
                 _ => {
-                    let mut told = told(&id, Direction::Inbound, Origin::Contact, moment);
-                    told.contact.username = Some(format!("name-{which}"));
-                    told.contact.display_name = (which > 0).then(|| format!("Name {about}"));
-                    message(told)
+                    let mut reported = reported(&id, Direction::Inbound, Origin::Contact, moment);
+                    reported.contact.username = Some(format!("name-{which}"));
+                    reported.contact.display_name = (which > 0).then(|| format!("Name {about}"));
+                    message(reported)
                 }
             });
         }
@@ -397,7 +397,7 @@ proptest! {
     }
 
     #[test]
-    fn the_budget_counts_what_came_after_the_last_word(facts in facts().prop_shuffle(), cut in 1..6usize) {
+    fn budget_counts_since_last_contact_message(facts in facts().prop_shuffle(), cut in 1..6usize) {
         let mut memory = Memory::begin();
         memory.record(in_groups(&facts, cut));
         let conversation = &memory.only_conversation().conversation;
@@ -415,7 +415,7 @@ proptest! {
             app: "example".into(),
             events: facts,
             source: Source::Webhook,
-            book: book(),
+            policies: policy_set(),
             now: at(100),
         };
         let (_, changes) = record(vec![again], memory.load(), &memory.mint);
@@ -471,15 +471,20 @@ fn in_flight(memory: &mut Memory, n: u128, text: &str) {
 }
 
 fn api_echo(platform_id: &str, text: &str) -> InboundEvent {
-    let mut told = told(platform_id, Direction::Outbound, Origin::Api, 21);
-    told.content = Content::Text { text: text.into() };
-    message(told)
+    let mut reported = reported(platform_id, Direction::Outbound, Origin::Api, 21);
+    reported.content = Content::Text { text: text.into() };
+    message(reported)
 }
 
 #[test]
 fn an_echo_before_the_answer_finds_its_message() {
     let mut memory = Memory::begin();
-    memory.record(vec![vec![message(told("m1", Direction::Inbound, Origin::Contact, 1))]]);
+    memory.record(vec![vec![message(reported(
+        "m1",
+        Direction::Inbound,
+        Origin::Contact,
+        1,
+    ))]]);
     in_flight(&mut memory, 1, "hello");
     memory.record(vec![vec![api_echo("p1", "hello")]]);
     let message = &memory.messages[&id::<MessageId>(101)].message;
@@ -495,7 +500,12 @@ fn an_echo_before_the_answer_finds_its_message() {
 #[test]
 fn two_alike_are_not_guessed_between() {
     let mut memory = Memory::begin();
-    memory.record(vec![vec![message(told("m1", Direction::Inbound, Origin::Contact, 1))]]);
+    memory.record(vec![vec![message(reported(
+        "m1",
+        Direction::Inbound,
+        Origin::Contact,
+        1,
+    ))]]);
     in_flight(&mut memory, 1, "hello");
     in_flight(&mut memory, 2, "hello");
     memory.record(vec![vec![api_echo("p1", "hello")]]);
@@ -510,7 +520,7 @@ fn two_alike_are_not_guessed_between() {
 fn a_receipt_in_the_group_of_its_message_counts() {
     let mut memory = Memory::begin();
     let read = receipt("r", ReceiptStatus::Read, ReceiptTarget::Messages(vec!["e1".into()]));
-    let echo = message(told("e1", Direction::Outbound, Origin::App, 5));
+    let echo = message(reported("e1", Direction::Outbound, Origin::App, 5));
     memory.record(vec![vec![read], vec![echo]]);
     let statuses: Vec<Status> = memory.messages.values().map(|stored| stored.message.status).collect();
     assert_eq!(statuses, [Status::Read]);

@@ -18,8 +18,8 @@ pub(super) fn text(member: &str, text: String, max: usize) -> Converted<String> 
     Ok(clean(text))
 }
 
-/// Replaces control characters other than tabs and line ends by U+FFFD: no person types them, databases reject U+0000, and
-/// others move a terminal's cursor.
+/// Replaces control characters other than tabs and line ends by U+FFFD: no person types them, databases reject U+0000,
+/// and others move a terminal's cursor.
 pub(super) fn clean(text: String) -> String {
     let is_unfit = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
     if text.contains(is_unfit) {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_a_word() {
+    fn token_has_no_spaces() {
         for word in ["rate_limited", "a", "x1"] {
             assert!(is_token(word), "{word}");
         }

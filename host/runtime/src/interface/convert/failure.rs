@@ -2,7 +2,7 @@
 
 use weir_domain::delivery::Verdict;
 use weir_domain::limits;
-use weir_domain::message::{MessageError, PlatformWords};
+use weir_domain::message::{MessageError, PlatformError};
 use weir_domain::problem::Fault;
 
 use super::checks::is_token;
@@ -27,7 +27,7 @@ pub(super) fn failure(failure: wit::Failure) -> (Verdict, MessageError) {
         wit::Verdict::Reauthorize => Verdict::Reauthorize,
         wit::Verdict::Uncertain => Verdict::Uncertain,
     };
-    let platform = PlatformWords {
+    let platform = PlatformError {
         code: failure.platform_code.map(|text| line(&text)),
         message: failure.platform_message.map(|text| line(&text)),
         request_id: failure.platform_request_id.map(|text| line(&text)),
@@ -41,7 +41,7 @@ pub(super) fn failure(failure: wit::Failure) -> (Verdict, MessageError) {
         code,
         detail: line(&failure.detail),
         retryable: matches!(verdict, Verdict::Retry { .. } | Verdict::Reauthorize),
-        platform: (platform != PlatformWords::default()).then_some(platform),
+        platform: (platform != PlatformError::default()).then_some(platform),
     };
     (verdict, error)
 }
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_never_turned_away_for_its_words() {
+    fn failure_text_never_causes_refusal() {
         let (verdict, error) = failure(raw(wit::Verdict::Uncertain, "NOT A CODE"));
         assert_eq!(verdict, Verdict::Uncertain);
         assert_eq!(

@@ -16,10 +16,10 @@ use crate::interface::bindings::exports::weir::connector::{outbound, upgrade};
 use crate::interface::bindings::weir::connector::types as wit;
 use crate::text::{line, prefix};
 
-// ---- inbound ----------------------------------------------------------------------------------------------------------
+// ---- inbound -------------------------------------------------------------------------------------------------------
 
-/// The events of one webhook, poll or page. An invalid event becomes an unknown one, so that the others are kept; if all are
-/// invalid, that is an error.
+/// The events of one webhook, poll or page. An invalid event becomes an unknown one, so that the others are kept; if
+/// all are invalid, that is an error.
 pub(crate) fn events(events: Vec<wit::InboundEvent>) -> Converted<Vec<InboundEvent>> {
     let mut broken = None;
     let mut account = None;
@@ -288,7 +288,7 @@ fn remote_media(media: wit::Media) -> Converted<(RemoteMedia, Option<String>)> {
     Ok((remote, caption))
 }
 
-// ---- outbound ---------------------------------------------------------------------------------------------------------
+// ---- outbound ------------------------------------------------------------------------------------------------------
 
 /// A channel, as a connector sees it.
 pub(crate) fn channel(channel: &ChannelFacts) -> wit::Channel {
@@ -545,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_writes_as_somebody_else() {
+    fn message_author_must_match_direction() {
         assert_eq!(origin(Direction::Inbound, wit::Origin::Api), Origin::Contact);
         assert_eq!(origin(Direction::Outbound, wit::Origin::Contact), Origin::App);
         assert_eq!(origin(Direction::Outbound, wit::Origin::Unknown), Origin::App);

@@ -58,11 +58,14 @@ async fn c9_state_ends_at_its_quota() {
     let (hoard, _) = hostile("hoard").await;
     let platform = Platform::that([]).await;
     let report = send(&hoard, "x", &platform, State::new()).await;
-    let told = words(&report);
-    assert!(told.starts_with("17 kept; "), "{told}");
-    assert!(told.contains("a channel's state has at most 1048576 bytes"), "{told}");
-    assert!(told.contains("a value has at most 65536 bytes"), "{told}");
-    assert!(told.contains("a key has 1 to 256 bytes"), "{told}");
+    let report_text = words(&report);
+    assert!(report_text.starts_with("17 kept; "), "{report_text}");
+    assert!(
+        report_text.contains("a channel's state has at most 1048576 bytes"),
+        "{report_text}"
+    );
+    assert!(report_text.contains("a value has at most 65536 bytes"), "{report_text}");
+    assert!(report_text.contains("a key has 1 to 256 bytes"), "{report_text}");
     let StateWrites(writes) = &report.writes;
     let bytes: usize = writes
         .iter()
@@ -76,9 +79,9 @@ async fn c15_another_channels_state_has_no_name_here() {
     let (neighbor, _) = hostile("neighbor").await;
     let platform = Platform::that([]).await;
     let state: State = [("own".to_owned(), b"mine".to_vec())].into();
-    let told = words(&send(&neighbor, "x", &platform, state).await);
+    let report_text = words(&send(&neighbor, "x", &platform, state).await);
     assert_eq!(
-        told,
+        report_text,
         r#"[Ok(None), Ok(None), Ok(None), Ok(None), Ok(None), Ok(None)]; all keys: Ok(["own"])"#
     );
 }

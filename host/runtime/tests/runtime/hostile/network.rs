@@ -33,7 +33,7 @@ async fn c10_of_a_thousand_requests_a_few_leave() {
 }
 
 #[tokio::test]
-async fn c10_nothing_is_sent_where_nobody_asked_for_a_message() {
+async fn c10_no_send_outside_a_send_call() {
     let (stealth, notes) = hostile("stealth").await;
     let platform = Platform::that([TAKEN, TAKEN]).await;
     assert_eq!(stealth.receive(&raw_webhook("x".into())).await.unwrap(), []);
@@ -51,7 +51,7 @@ async fn c10_nothing_is_sent_where_nobody_asked_for_a_message() {
 }
 
 #[tokio::test]
-async fn c10_one_permit_is_one_message_whatever_the_connector_says_of_it() {
+async fn c10_one_permit_is_one_message() {
     let (twice, notes) = hostile("twice").await;
     let platform = Platform::that([TAKEN, TAKEN]).await;
     let report = send(&twice, "hello", &platform, State::new()).await;
@@ -63,8 +63,8 @@ async fn c10_one_permit_is_one_message_whatever_the_connector_says_of_it() {
         report.requests
     );
     assert!(notes.lines.lock().unwrap()[0].contains("the permit of this call is spent"));
-    // The host trusts the connector's report of the response, since only the connector can parse it; a false report costs
-    // another attempt, under another permit, within the same rates and budget.
+    // The host trusts the connector's report of the response, since only the connector can parse it; a false report
+    // costs another attempt, under another permit, within the same rates and budget.
 }
 
 /// Names under the platform's domain that turn inward; one of them after a first answer that does not.
@@ -118,7 +118,7 @@ async fn c12_no_spelling_leads_inward() {
 }
 
 #[tokio::test]
-async fn c12_a_redirect_is_an_answer_and_each_hop_is_judged_anew() {
+async fn c12_each_redirect_hop_is_judged() {
     let (redirect, notes) = hostile("redirect").await;
     let places = [
         ("http://127.0.0.1:6379/", "its scheme"),
@@ -145,7 +145,7 @@ async fn c12_a_redirect_is_an_answer_and_each_hop_is_judged_anew() {
 }
 
 #[tokio::test]
-async fn c13_a_token_that_the_platform_repeats_stays_on_the_hosts_side() {
+async fn c13_repeated_token_stays_in_host() {
     let (exfil, notes) = hostile("exfil").await;
     let platform = Platform::that([Reply::Repeat, Reply::Repeat]).await;
     let report = send(&exfil, "x", &platform, State::new()).await;
@@ -188,7 +188,7 @@ async fn c14_nothing_can_be_smuggled_in_a_header_or_a_method() {
 }
 
 #[tokio::test]
-async fn r7_a_canary_that_is_handed_on_ends_the_call_and_says_where() {
+async fn r7_leaked_honeytoken_ends_the_call() {
     let cases = [
         ("log", "a log line"),
         ("state", "its state"),

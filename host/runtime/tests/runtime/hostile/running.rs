@@ -9,7 +9,7 @@ use weir_runtime::context::State;
 use weir_runtime::{CallError, Connector};
 
 use super::{hostile, send};
-use crate::support::{Platform, beside_a_neighbor, echo, raw_webhook, webhook};
+use crate::support::{Platform, echo, raw_webhook, webhook, with_neighbor};
 
 /// Whether a call ended for having run as long as it may, however busy the machine was.
 fn is_stopped(error: &CallError) -> bool {
@@ -38,11 +38,12 @@ async fn c1_a_loop_is_stopped_by_its_budget() {
     assert_eq!(platform.seen().len(), 0);
 }
 
-/// One instruction that fills all of a memory cannot be interrupted. What must hold is that others run between two of them.
+/// One instruction that fills all of a memory cannot be interrupted. What must hold is that others run between two of
+/// them.
 #[tokio::test]
-async fn c2_filling_memory_is_stopped_like_any_loop_and_others_run_between_two_fills() {
+async fn c2_memory_fill_is_stopped_and_yields() {
     let (bulk, notes) = hostile("bulk").await;
-    let (error, turns) = beside_a_neighbor(receive(&bulk)).await;
+    let (error, turns) = with_neighbor(receive(&bulk)).await;
     assert!(is_stopped(&error), "{error:?}");
     // At the last tick the call ends.
     let ticks = *notes.ticks.lock().unwrap();
@@ -77,9 +78,9 @@ async fn c6_a_storm_of_traps_takes_no_slot_with_it() {
     assert_eq!(*notes.ends.lock().unwrap(), vec![("receive", "trapped"); storm]);
 }
 
-/// On one thread, where a call that does not yield blocks all others: an innocent connector is called repeatedly while a
-/// hostile one runs. Its calls must never fail, and one must end at least every four ticks of the hostile call. If the
-/// host did not make the hostile call yield at each tick, none would end.
+/// On one thread, where a call that does not yield blocks all others: an innocent connector is called repeatedly while
+/// a hostile one runs. Its calls must never fail, and one must end at least every four ticks of the hostile call. If
+/// the host did not make the hostile call yield at each tick, none would end.
 #[tokio::test]
 async fn r2_an_innocent_connector_is_served_while_hostile_ones_run() {
     let (innocent, _) = echo().await;

@@ -18,7 +18,7 @@ use super::failure::{ConnectFailure, NotConnected};
 use crate::accounts::Accounts;
 use crate::accounts::calls::state_writes;
 use crate::accounts::oauth;
-use crate::accounts::renewal::Turn;
+use crate::accounts::renewal::RenewalLock;
 use crate::connectors::serving::Serving;
 use crate::core::persist::persist;
 
@@ -54,7 +54,7 @@ impl Accounts {
         session: &ConnectSession,
         bound: Option<Channel>,
         tokens: Tokens,
-        turn: Option<Turn<'_>>,
+        lock: Option<RenewalLock<'_>>,
     ) -> Result<Channel, NotConnected> {
         let oauth = oauth_of(serving)?;
         if let Some(bound) = &bound
@@ -70,7 +70,7 @@ impl Accounts {
             let failure = ConnectFailure::new("ungranted_scopes", &words);
             return Err(self.give_back(serving, oauth, session, &tokens, None, failure).await);
         }
-        self.bring_in(serving, Some((oauth, session)), &For::of(session), tokens, turn)
+        self.bring_in(serving, Some((oauth, session)), &For::of(session), tokens, lock)
             .await
     }
 
@@ -115,9 +115,9 @@ impl Accounts {
         consent: Option<(&Oauth, &ConnectSession)>,
         whose: &For<'_>,
         tokens: Tokens,
-        turn: Option<Turn<'_>>,
+        lock: Option<RenewalLock<'_>>,
     ) -> Result<Channel, NotConnected> {
-        let called = self.ask_who(serving, &tokens).await;
+        let called = self.fetch_profile(serving, &tokens).await;
         let profile = called.result.map_err(ConnectFailure::from)?;
         if tokens.check_account(&profile.platform_id).is_err() {
             return Err(other_account(&profile.platform_id).into());
@@ -145,12 +145,12 @@ impl Accounts {
                 return Err(other_account(who).into());
             }
         }
-        let manifest = serving.book.manifest();
+        let manifest = serving.policies.manifest();
         let app = &serving.app.app.name;
         // Until the credential is stored, no renewal of the account runs that could overwrite it with the old grant's.
-        let turn = match turn {
-            Some(turn) => turn,
-            None => self.renewer.turns.take(app, &profile.platform_id).await,
+        let lock = match lock {
+            Some(lock) => lock,
+            None => self.renewer.locks.take(app, &profile.platform_id).await,
         };
         let now = self.core.now();
         let writes = state_writes(called.writes, &manifest.version);
@@ -181,7 +181,7 @@ impl Accounts {
         kill_point("connect.recorded");
         // A renewal of the old grant that is still to be stored is obsolete.
         self.credentials.forget(channel.id);
-        drop(turn);
+        drop(lock);
         tracing::info!(channel.id = %channel.id, is_new, "Connected the channel {}", channel.id);
         self.core.wakes.messages.notify_one();
         if !is_others {
@@ -195,7 +195,7 @@ impl Accounts {
         Ok(self.set_up(channel).await)
     }
 
-    async fn ask_who(&self, serving: &Serving, tokens: &Tokens) -> Called<Profile> {
+    async fn fetch_profile(&self, serving: &Serving, tokens: &Tokens) -> Called<Profile> {
         let app = &serving.app.app;
         let context = CallContext {
             channel_id: None,
@@ -212,7 +212,7 @@ impl Accounts {
             grants: serving.grants.clone(),
             origins: serving.app.origins.clone(),
             state: State::new(),
-            pacer: Arc::new(self.connectors.pacers.of(&app.name, &serving.book, None)),
+            pacer: Arc::new(self.connectors.pacers.of(&app.name, &serving.policies, None)),
             dates: serving.app.clock.clone(),
             fence: self.core.node.current(),
         };
@@ -245,10 +245,10 @@ impl Accounts {
             .delete_channel(workspace, found.id, self.core.now())
             .await?;
         // A renewal in progress completes first: its token is the one to revoke.
-        let _turn = self.renewer.turns.take(&found.app, &found.platform_id).await;
+        let _lock = self.renewer.locks.take(&found.app, &found.platform_id).await;
         let credential = self.credentials.forget(found.id).or(credential);
         if let (Some(credential), Ok(serving)) = (credential, self.connectors.serving(&found.app).await)
-            && let Authorization::Oauth(oauth) = &serving.book.manifest().authorization
+            && let Authorization::Oauth(oauth) = &serving.policies.manifest().authorization
         {
             self.revoke(&serving, oauth, &credential.access_token).await;
         }
@@ -257,7 +257,7 @@ impl Accounts {
 }
 
 pub(super) fn oauth_of(serving: &Serving) -> Result<&Oauth, ConnectFailure> {
-    match &serving.book.manifest().authorization {
+    match &serving.policies.manifest().authorization {
         Authorization::Oauth(oauth) => Ok(oauth),
         Authorization::Fields { .. } => Err(ConnectFailure::new("no_oauth", "The active connector has no OAuth.")),
     }
@@ -270,7 +270,7 @@ fn other_account(who: &str) -> ConnectFailure {
 
 /// Whether this account may be connected.
 fn admit(serving: &Serving, kind: &str, country: Option<&str>) -> Result<(), ConnectFailure> {
-    let manifest = serving.book.manifest();
+    let manifest = serving.policies.manifest();
     let kinds = &manifest.account_kinds;
     // Unknown means that the platform did not report it: then its own responses decide.
     if kind != "unknown" && !kinds.is_empty() && !kinds.iter().any(|admitted| admitted == kind) {
@@ -283,5 +283,5 @@ fn admit(serving: &Serving, kind: &str, country: Option<&str>) -> Result<(), Con
             ),
         ));
     }
-    region::admit(serving.book.untightened(), country).map_err(|refusal| ConnectFailure::refused(&refusal))
+    region::admit(serving.policies.untightened(), country).map_err(|refusal| ConnectFailure::refused(&refusal))
 }

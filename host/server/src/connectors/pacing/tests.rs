@@ -77,7 +77,7 @@ async fn messages_leave_in_the_order_in_which_their_turns_were_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_that_went_by_is_not_used_beside_those_whose_time_it_is() {
+async fn missed_turn_is_not_used_late() {
     let pacers = Pacers::counting(None);
     let began = Instant::now();
     let mut leaving = tokio::task::JoinSet::new();
@@ -168,7 +168,7 @@ async fn who_waits_at_the_gate_leaves_in_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_never_leaves_keeps_its_place_for_a_span_and_no_longer() {
+async fn unused_turn_is_held_one_span() {
     let pacers = Pacers::counting(None);
     let turn = async || {
         let pacer = pacer(&pacers, None, 1, RateScope::App);
@@ -212,7 +212,7 @@ async fn one_that_is_answered_late_is_counted_as_arrived_late() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_waits_for_nobody_leaves_at_once_however_late_it_is() {
+async fn unqueued_request_leaves_at_once() {
     let pacer = pacer(&Pacers::counting(None), None, 10, RateScope::App);
     pacer.keep_turn();
     tokio::time::sleep(Duration::from_millis(60)).await;
@@ -222,7 +222,7 @@ async fn one_that_waits_for_nobody_leaves_at_once_however_late_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_holds_those_who_wait_already_and_spaces_them_anew() {
+async fn pause_holds_and_respaces_waiting() {
     let pacers = Pacers::counting(None);
     let began = Instant::now();
     let mut waiting = tokio::task::JoinSet::new();
@@ -245,7 +245,7 @@ async fn a_pause_holds_those_who_wait_already_and_spaces_them_anew() {
 }
 
 #[test]
-fn a_low_rate_is_counted_by_all_and_a_high_one_divided_among_them() {
+fn low_rate_is_shared_high_rate_divided() {
     let folder = tempfile::tempdir().expect("a directory");
     let mint = Arc::new(weir_domain::id::Mint::from_seed([1; 32]));
     let store = weir_store::SqliteStore::open(

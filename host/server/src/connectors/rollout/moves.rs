@@ -57,8 +57,8 @@ impl Rollout {
             return Ok(());
         }
         let mut from = owner.version.clone();
-        let Some(_alone) = self.connectors.state_turns.alone(owner.channel_id).await else {
-            let words = format!("its calls did not end within {} s", limits::STATE_TURN.as_secs());
+        let Some(_alone) = self.connectors.state_locks.alone(owner.channel_id).await else {
+            let words = format!("its calls did not end within {} s", limits::STATE_LOCK.as_secs());
             return Ok(self.leave(connector, &owner, &intent.taker, &from, &words).await?);
         };
         if let Some(to) = steps.back_to {
@@ -74,7 +74,10 @@ impl Rollout {
                 // Without a copy, only the older version can translate the state.
                 let older = self.runs_as(connector, to, taker);
                 let refusal = match older.filter(|older| older.connector.manifest().provides("upgrade")) {
-                    Some(older) => self.hand_over(connector, &older.connector, &owner, &from).await?,
+                    Some(older) => {
+                        self.move_owner_state(connector, &older.connector, &owner, &from)
+                            .await?
+                    }
                     None => Some("there is no copy in its format, and it does not export the migration".to_owned()),
                 };
                 return match refusal {
@@ -87,7 +90,10 @@ impl Rollout {
             return Ok(());
         };
         let number = taker.number();
-        let Some(reason) = self.hand_over(connector, &taker.connector, &owner, &from).await? else {
+        let Some(reason) = self
+            .move_owner_state(connector, &taker.connector, &owner, &from)
+            .await?
+        else {
             return Ok(());
         };
         self.leave(connector, &owner, number, &from, &reason).await?;
@@ -112,7 +118,7 @@ impl Rollout {
     fn owns(&self, connector: &str, owner: &StateOwner, version: &str) {
         kill_point("version.state_moved");
         if let Some(versions) = self.connectors.registry.versions(connector) {
-            versions.owners.hand(&owner.app, &owner.platform_id, version);
+            versions.owners.assign(&owner.app, &owner.platform_id, version);
         }
     }
 
@@ -132,14 +138,14 @@ impl Rollout {
     }
 
     /// Why a version does not take over the state of an account; `None` if it did. The caller holds the lock.
-    async fn hand_over(
+    async fn move_owner_state(
         &self,
         connector: &str,
         taker: &Connector,
         owner: &StateOwner,
         from: &str,
     ) -> Result<Option<String>, StoreError> {
-        for _ in 0..HAND_OVERS {
+        for _ in 0..MOVE_ATTEMPTS {
             let before = self
                 .core
                 .store()
@@ -151,14 +157,14 @@ impl Rollout {
                 Err(error) => return Ok(Some(error.to_string())),
             };
             let to = taker.manifest().version.clone();
-            let handed = StateMove {
+            let state_move = StateMove {
                 channel_id: owner.channel_id,
                 from: from.to_owned(),
                 to: to.clone(),
                 before,
                 after,
             };
-            if self.core.store().hand_state_over(connector, handed).await? {
+            if self.core.store().move_stored_state(connector, state_move).await? {
                 self.owns(connector, owner, &to);
                 return Ok(None);
             }
@@ -169,4 +175,4 @@ impl Rollout {
 }
 
 /// How often a state that is written to meanwhile is translated again.
-const HAND_OVERS: usize = 3;
+const MOVE_ATTEMPTS: usize = 3;

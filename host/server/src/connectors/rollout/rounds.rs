@@ -48,7 +48,7 @@ impl Rollout {
             let kept = store
                 .keep_canary_figures(connector, version, &self.connectors.registry.counter, figures)
                 .await;
-            return kept.inspect_err(|_| canary_run.count_again());
+            return kept.inspect_err(|_| canary_run.recount());
         }
         Ok(())
     }
@@ -116,7 +116,7 @@ impl Rollout {
     }
 
     async fn end_failed_canary(&self, connector: &str, version: &str, reason: &str) -> Result<(), StoreError> {
-        let _turn = self.version_turn().await?;
+        let _lock = self.version_lock().await?;
         let versions = self.connectors.registry.versions(connector);
         match versions.filter(|versions| versions.canary_of(version).is_some()) {
             None => Ok(()),
@@ -145,7 +145,9 @@ impl Rollout {
                 continue;
             }
             if let Some(since) = held_since {
-                self.kept.replay(&connector, since.before(HELD_UNMARKED)).await?;
+                self.dead_letters
+                    .replay(&connector, since.before(HELD_UNMARKED))
+                    .await?;
             }
             let changed = self
                 .core
@@ -188,7 +190,7 @@ impl Rollout {
     /// Settles interrupted changes, stores the counts of canary runs, retires idle versions, and promotes canaries
     /// after their bake time if that is enabled.
     pub(crate) async fn rollout_round(&self, now: Timestamp, on_duty: bool) -> Result<(), StoreError> {
-        drop(self.version_turn().await?);
+        drop(self.version_lock().await?);
         if on_duty {
             self.judge_round(now).await?;
         }
@@ -198,7 +200,7 @@ impl Rollout {
     /// Stores the counts of calls, retires idle versions, and promotes canaries after their bake time.
     async fn judge_round(&self, now: Timestamp) -> Result<(), StoreError> {
         for (connector, versions) in self.connectors.registry.all() {
-            let turn = self.version_turn().await?;
+            let turn = self.version_lock().await?;
             self.keep_figures(&connector).await?;
             if !versions.draining.is_empty() {
                 self.retire_idle(&connector, now).await?;

@@ -69,8 +69,8 @@ fn canary(host: &Host, percent: u8) -> Canary {
 }
 
 async fn begin_canary(host: &Host, percent: u8) {
-    let begun = host.rollout.begin_canary("echo", NEXT, canary(host, percent)).await;
-    begun.expect("it is a canary");
+    let started = host.rollout.begin_canary("echo", NEXT, canary(host, percent)).await;
+    started.expect("it is a canary");
 }
 
 async fn canary_run(host: &Host) -> CanaryRunView {
@@ -105,12 +105,12 @@ async fn reasons(host: &Host, kind: EventType) -> Vec<String> {
         types: [kind.as_str().to_owned()].into(),
         ..EventFilter::default()
     };
-    let told = host
+    let timeline = host
         .store()
         .events("default", 0, &filter, 10)
         .await
         .expect("a database");
-    let reasons = told.rows.iter();
+    let reasons = timeline.rows.iter();
     reasons
         .map(|event| event.data["reason"].as_str().unwrap_or("").to_owned())
         .collect()
@@ -124,7 +124,7 @@ fn owned(state: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn a_state_goes_with_its_account_and_what_cannot_be_taken_over_stays_where_it_is() {
+async fn state_moves_with_account_or_stays() {
     let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
@@ -168,7 +168,7 @@ async fn a_state_goes_with_its_account_and_what_cannot_be_taken_over_stays_where
 }
 
 #[tokio::test]
-async fn a_version_that_translates_nothing_takes_states_as_they_are_and_serves_all() {
+async fn untranslated_states_are_taken_unchanged() {
     let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let easy = with_account(&host, "easy", &[("cursor", "7")]).await;
@@ -199,7 +199,7 @@ async fn a_version_that_translates_nothing_takes_states_as_they_are_and_serves_a
 }
 
 #[tokio::test]
-async fn a_call_that_meets_a_state_of_another_version_runs_in_that_version() {
+async fn call_runs_in_the_states_version() {
     let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let channel = with_account(&host, "easy", &[("cursor", "7")]).await;
@@ -238,7 +238,7 @@ async fn a_version_that_breaks_off_over_every_state_is_not_promoted() {
 }
 
 #[tokio::test]
-async fn a_share_of_the_accounts_meets_the_version_on_trial_in_and_out() {
+async fn canary_share_serves_both_directions() {
     let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let channel = with_account(&host, "acme", &[("cursor", "7")]).await;
@@ -307,14 +307,19 @@ async fn cut_off_promotion(host: &Host) -> (Channel, Channel) {
             .await
             .expect("a database")
     );
-    let handed = StateMove {
+    let state_move = StateMove {
         channel_id: moved.id,
         from: FIRST.to_owned(),
         to: NEXT.to_owned(),
         before: [("cursor".to_owned(), b"7".to_vec())].into(),
         after: [("cursor".to_owned(), b"2:7".to_vec())].into(),
     };
-    assert!(host.store().hand_state_over("echo", handed).await.expect("a database"));
+    assert!(
+        host.store()
+            .move_stored_state("echo", state_move)
+            .await
+            .expect("a database")
+    );
     (moved, left)
 }
 
@@ -529,7 +534,7 @@ async fn a_state_moves_when_its_calls_have_ended() {
     let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let channel = with_account(&host, "easy", &[("cursor", "7")]).await;
-    let call = host.connectors.state_turns.share(channel.id).await;
+    let call = host.connectors.state_locks.share(channel.id).await;
     let promotion = tokio::spawn({
         let host = host.clone();
         async move { host.rollout.promote("echo", NEXT).await }

@@ -5,12 +5,12 @@ use weir_domain::grant::Grants;
 use super::*;
 use crate::testing::{component, webhook, with_echo};
 
-async fn install(api: &Api, name: &str) -> Answered {
+async fn install(api: &Api, name: &str) -> ApiResponse {
     let request = api
         .request("POST", "/v1/connectors")
         .header("content-type", "application/wasm");
     let installed = api
-        .ask(request.body(Body::from(component(name))).expect("a request"))
+        .call(request.body(Body::from(component(name))).expect("a request"))
         .await;
     assert_eq!(installed.status, StatusCode::CREATED, "{installed:?}");
     installed
@@ -91,8 +91,8 @@ async fn grants_of_an_earlier_release_go_on_serving() {
     host.store().close().await;
     drop(host);
     let host = Host::open(Config::for_testing(folder.path())).await.expect("a host");
-    let heard = host.inbound.receive("echo", webhook(&host, "hello")).await;
-    heard.expect("its webhooks are still verified");
+    let received = host.inbound.receive("echo", webhook(&host, "hello")).await;
+    received.expect("its webhooks are still verified");
     let grants = host.store().grants("echo").await.expect("a database");
     assert_eq!(grants, given, "they name their terms now");
     let key = std::fs::read_to_string(folder.path().join("admin.key")).expect("the first key");

@@ -27,7 +27,7 @@ async fn count(api: &Api, path: &str) -> usize {
 }
 
 #[tokio::test]
-async fn what_was_begun_ends_without_its_caller() {
+async fn started_work_finishes_without_caller() {
     let api = Api::open().await;
     let before = count(&api, "/v1/audit-log").await;
     let mut patience = 0;
@@ -61,7 +61,7 @@ async fn a_request_cut_off_and_repeated_acts_once() {
             .header("content-type", "application/json")
             .header("idempotency-key", format!("k{key}"));
         let body = json!({ "url": "https://crm.example/weir" }).to_string();
-        api.ask(request.body(Body::from(body)).expect("a request"))
+        api.call(request.body(Body::from(body)).expect("a request"))
     };
     let mut patience = 0;
     let mut cut_off = 0;
@@ -88,7 +88,7 @@ async fn routes_that_also_take_files_take_keys_with_json() {
             .request("POST", path)
             .header("content-type", "application/json")
             .header("idempotency-key", "k");
-        let answer = api.ask(request.body(Body::from("{}")).expect("a request")).await;
+        let answer = api.call(request.body(Body::from("{}")).expect("a request")).await;
         assert!(answer.status.is_client_error(), "{path}: {answer:?}");
     }
 }
@@ -104,7 +104,7 @@ async fn an_upload_acts_once_whatever_its_boundary() {
         let body = format!(
             "--{boundary}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\n{text}\r\n--{boundary}--\r\n"
         );
-        api.ask(request.body(Body::from(body)).expect("a request"))
+        api.call(request.body(Body::from(body)).expect("a request"))
     };
     let first = post("one", "hello").await;
     assert_eq!(first.status, StatusCode::CREATED, "{first:?}");

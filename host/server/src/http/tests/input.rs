@@ -10,7 +10,7 @@ async fn nothing_below_v1_answers_without_a_key() {
     let api = Api::open().await;
     for (method, path) in operations() {
         let request = Request::builder().method(method.as_str()).uri(filled(&path));
-        let answered = api.ask(request.body(Body::empty()).expect("a request")).await;
+        let answered = api.call(request.body(Body::empty()).expect("a request")).await;
         assert_eq!(
             (answered.status.as_u16(), answered.problem()),
             (401, "key_unknown"),
@@ -21,7 +21,7 @@ async fn nothing_below_v1_answers_without_a_key() {
 }
 
 #[tokio::test]
-async fn a_key_without_the_scope_is_turned_away_before_its_body_is_read() {
+async fn missing_scope_is_refused_before_body() {
     let mut api = Api::open().await;
     let made = api
         .json("POST", "/v1/keys", json!({ "name": "n", "scopes": ["policy:loosen"] }))
@@ -34,7 +34,7 @@ async fn a_key_without_the_scope_is_turned_away_before_its_body_is_read() {
         let request = api
             .request(&method, &filled(&path))
             .header("content-type", "application/json");
-        let answered = api.ask(request.body(Body::from("{")).expect("a request")).await;
+        let answered = api.call(request.body(Body::from("{")).expect("a request")).await;
         assert_eq!(
             (answered.status.as_u16(), answered.problem()),
             (403, "scope_missing"),
@@ -74,7 +74,7 @@ async fn whatever_comes_in_is_never_answered_as_our_own_failure() {
                     // A stream does not end; its own test reads it.
                     continue;
                 }
-                let answered = api.ask(request).await;
+                let answered = api.call(request).await;
                 assert!(
                     answered.status.as_u16() < 500,
                     "{method} {filled} {body:?}: {answered:?}"
@@ -88,7 +88,7 @@ async fn whatever_comes_in_is_never_answered_as_our_own_failure() {
 }
 
 #[tokio::test]
-async fn each_kind_of_bad_input_has_its_own_words() {
+async fn each_bad_input_has_its_message() {
     let api = Api::open().await;
     let long = "x".repeat(300 << 10);
     let cases = [
@@ -243,7 +243,7 @@ async fn each_kind_of_bad_input_has_its_own_words() {
             request = request.header("content-type", kind);
         }
         let answered = api
-            .ask(request.body(Body::from(body.to_owned())).expect("a request"))
+            .call(request.body(Body::from(body.to_owned())).expect("a request"))
             .await;
         assert_eq!(
             (answered.status.as_u16(), answered.problem()),
@@ -264,7 +264,7 @@ async fn a_repeated_request_acts_once_and_a_secret_is_shown_once() {
             .header("idempotency-key", "k1")
             .body(Body::from(body.to_string()))
             .expect("a request");
-        api.ask(request)
+        api.call(request)
     };
     let first = post(json!({ "name": "crm", "scopes": ["read"] })).await;
     let second = post(json!({ "name": "crm", "scopes": ["read"] })).await;
@@ -290,7 +290,7 @@ async fn a_repeated_request_acts_once_and_a_secret_is_shown_once() {
 #[tokio::test]
 async fn a_stream_goes_on_where_it_broke_off_without_a_gap() {
     let api = Api::open().await;
-    let tell = async |n: i64| {
+    let rotate = async |n: i64| {
         let notice = ChannelNotice {
             notice: "renamed".to_owned(),
             detail: json!({ "n": n }),
@@ -300,8 +300,8 @@ async fn a_stream_goes_on_where_it_broke_off_without_a_gap() {
         let event = api.host.store().append_event(event, api.host.now()).await;
         event.expect("written").to_string()
     };
-    let first = tell(1).await;
-    tell(2).await;
+    let first = rotate(1).await;
+    rotate(2).await;
     let request = api
         .request("GET", "/v1/events/stream?types=channel.updated")
         .header("last-event-id", &first);
@@ -309,12 +309,12 @@ async fn a_stream_goes_on_where_it_broke_off_without_a_gap() {
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let mut body = response.into_body();
     let mut text = String::new();
-    let mut told_third = false;
+    let mut third_event = false;
     while !text.contains("\"n\":3") {
         let frame = body.frame().await.expect("the stream continues").expect("no error");
         text.push_str(std::str::from_utf8(frame.data_ref().expect("data")).expect("UTF-8"));
-        if text.contains("\"n\":2") && !std::mem::replace(&mut told_third, true) {
-            tell(3).await;
+        if text.contains("\"n\":2") && !std::mem::replace(&mut third_event, true) {
+            rotate(3).await;
         }
     }
     assert!(
@@ -329,13 +329,13 @@ async fn a_stream_goes_on_where_it_broke_off_without_a_gap() {
 }
 
 #[tokio::test]
-async fn an_address_with_many_wrong_keys_is_told_to_wait_and_a_right_key_still_opens() {
+async fn wrong_keys_throttle_but_right_key_works() {
     let api = Api::open().await;
     let knock = |key: &str| {
         let address = super::super::ClientAddress("192.0.2.1".parse().expect("an address"));
         let request = Request::builder().uri("/v1/channels").extension(address);
         let request = request.header("authorization", format!("Bearer {key}"));
-        api.ask(request.body(Body::empty()).expect("a request"))
+        api.call(request.body(Body::empty()).expect("a request"))
     };
     for _ in 0..20 {
         assert_eq!(knock("weir_0000000000000000").await.problem(), "key_unknown");
@@ -347,7 +347,7 @@ async fn an_address_with_many_wrong_keys_is_told_to_wait_and_a_right_key_still_o
 }
 
 #[tokio::test]
-async fn an_address_whose_webhooks_prove_nothing_is_turned_away_unread() {
+async fn unproven_webhooks_are_throttled_unread() {
     use std::net::IpAddr;
     let api = Api::open().await;
     let forged = async |address: &str| {
@@ -356,7 +356,7 @@ async fn an_address_whose_webhooks_prove_nothing_is_turned_away_unread() {
             .expect("a request");
         let address: IpAddr = address.parse().expect("an address");
         request.extensions_mut().insert(super::super::ClientAddress(address));
-        let answered = api.ask(request).await;
+        let answered = api.call(request).await;
         (answered.status.as_u16(), answered.problem().to_owned())
     };
     let (mut tries, mut last) = (0, forged("8.8.8.8").await);
@@ -382,14 +382,14 @@ async fn a_body_that_never_ends_is_given_up() {
         .request("POST", "/v1/keys")
         .header("content-type", "application/json");
     let answered = api
-        .ask(request.body(Body::from_stream(silence)).expect("a request"))
+        .call(request.body(Body::from_stream(silence)).expect("a request"))
         .await;
     assert_eq!((answered.status.as_u16(), answered.problem()), (408, "request_timeout"));
     // A webhook that cannot be a platform's is not waited for at all.
     let silence = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
     let began = tokio::time::Instant::now();
     let request = Request::post("/hooks/nobody").body(Body::from_stream(silence));
-    let answered = api.ask(request.expect("a request")).await;
+    let answered = api.call(request.expect("a request")).await;
     assert_eq!((answered.status.as_u16(), began.elapsed().as_secs()), (404, 0));
 }
 
@@ -415,7 +415,7 @@ async fn unknown_query_parameters_are_refused_everywhere() {
         assert!(detail.contains(words), "{path}: {detail}");
     }
     let stranger = Request::builder().uri("/v1/contacts?username=rose");
-    let stranger = api.ask(stranger.body(Body::empty()).expect("a request")).await;
+    let stranger = api.call(stranger.body(Body::empty()).expect("a request")).await;
     assert_eq!(
         stranger.status,
         StatusCode::UNAUTHORIZED,
@@ -427,7 +427,7 @@ async fn unknown_query_parameters_are_refused_everywhere() {
 async fn unknown_members_are_refused_wherever_they_stand() {
     let api = Api::open().await;
     let document = openapi::document(&description());
-    let mut asked = 0;
+    let mut number = 0;
     for (method, path) in operations() {
         let operation = &document["paths"][&path][method.to_lowercase()];
         let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
@@ -444,11 +444,11 @@ async fn unknown_members_are_refused_wherever_they_stand() {
                     (422, "invalid_request", Some("unknown")),
                     "{method} {path} {body}: {answered:?}"
                 );
-                asked += 1;
+                number += 1;
             }
         }
     }
-    assert!(asked > 40, "only {asked} bodies were sent");
+    assert!(number > 40, "only {number} bodies were sent");
 }
 
 /// Documents that fit the schemas of a description.

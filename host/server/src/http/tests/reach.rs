@@ -36,7 +36,7 @@ async fn account(api: &Api, workspace: &str, name: &str) -> Channel {
     let proof = format!("t={at},s={}", hex::encode(mac.finalize().into_bytes()));
     let request = Request::post("/hooks/echo").header("echo-signature", proof);
     let answered = api
-        .ask(request.body(Body::from(body.to_string())).expect("a request"))
+        .call(request.body(Body::from(body.to_string())).expect("a request"))
         .await;
     assert_eq!(answered.status, StatusCode::OK, "{answered:?}");
     connected.expect("a database").0
@@ -134,7 +134,7 @@ async fn more_things(api: &Api, ids: &mut Ids) {
     let upload = api
         .request("POST", "/v1/media")
         .header("content-type", "multipart/form-data; boundary=x");
-    let upload = api.ask(upload.body(Body::from(form)).expect("a request")).await;
+    let upload = api.call(upload.body(Body::from(form)).expect("a request")).await;
     let more = [
         ("ep", id),
         ("dlv", delivery),
@@ -383,16 +383,16 @@ async fn a_stream_of_a_bound_key_tells_of_its_channels_alone() {
         )
         .await;
     assert_eq!(last.status, StatusCode::OK);
-    let mut told = String::new();
-    while !told.contains("the last") {
+    let mut received = String::new();
+    while !received.contains("the last") {
         let frame = body.frame().await.expect("the stream continues").expect("a frame");
-        told.push_str(&String::from_utf8_lossy(frame.data_ref().expect("data")));
+        received.push_str(&String::from_utf8_lossy(frame.data_ref().expect("data")));
     }
     assert!(
-        told.contains(&format!("{WORDS} mine")) && !told.contains(&other.id.to_string()),
-        "{told}"
+        received.contains(&format!("{WORDS} mine")) && !received.contains(&other.id.to_string()),
+        "{received}"
     );
-    assert!(!told.contains("connector."), "events without a channel are hidden");
+    assert!(!received.contains("connector."), "events without a channel are hidden");
 }
 
 #[tokio::test]
@@ -488,7 +488,7 @@ async fn metrics_can_be_made_to_need_a_key() {
     let key = std::fs::read_to_string(folder.path().join("admin.key")).expect("the first key");
     let mut api = Api::over(folder, host, key.trim());
     let stranger = Request::get("/metrics").body(Body::empty()).expect("a request");
-    assert_eq!(api.ask(stranger).await.problem(), "key_unknown");
+    assert_eq!(api.call(stranger).await.problem(), "key_unknown");
     let reader = made(&api, json!({"name": "prometheus", "scopes": ["read"]})).await;
     api.json("POST", "/v1/workspaces", json!({"id": "acme"})).await;
     let tenant = made(&api, json!({"name": "n", "scopes": ["read"], "workspace_id": "acme"})).await;
@@ -498,12 +498,12 @@ async fn metrics_can_be_made_to_need_a_key() {
     assert_eq!(api.get("/metrics").await.problem(), "operator_only");
     for open in ["/healthz", "/readyz"] {
         let stranger = Request::get(open).body(Body::empty()).expect("a request");
-        assert_ne!(api.ask(stranger).await.status, StatusCode::UNAUTHORIZED, "{open}");
+        assert_ne!(api.call(stranger).await.status, StatusCode::UNAUTHORIZED, "{open}");
     }
     let open = Api::open().await;
     let stranger = Request::get("/metrics").body(Body::empty()).expect("a request");
     assert_eq!(
-        open.ask(stranger).await.status,
+        open.call(stranger).await.status,
         StatusCode::OK,
         "none is needed by default"
     );

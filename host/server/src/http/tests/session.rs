@@ -11,9 +11,9 @@ struct Browser<'a> {
 
 impl<'a> Browser<'a> {
     async fn sign_in(api: &'a Api) -> Self {
-        let begun = api.json("POST", "/v1/session", json!({})).await;
-        assert_eq!(begun.status, StatusCode::CREATED, "{begun:?}");
-        let cookie = begun.headers["set-cookie"].to_str().expect("ASCII").to_owned();
+        let started = api.json("POST", "/v1/session", json!({})).await;
+        assert_eq!(started.status, StatusCode::CREATED, "{started:?}");
+        let cookie = started.headers["set-cookie"].to_str().expect("ASCII").to_owned();
         for word in [
             "weir-session=",
             "; HttpOnly",
@@ -26,11 +26,11 @@ impl<'a> Browser<'a> {
         Self {
             api,
             cookie: cookie.split(';').next().expect("a pair").to_owned(),
-            token: begun.body["csrf_token"].as_str().expect("a token").to_owned(),
+            token: started.body["csrf_token"].as_str().expect("a token").to_owned(),
         }
     }
 
-    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Value) -> Answered {
+    async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Value) -> ApiResponse {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -40,20 +40,20 @@ impl<'a> Browser<'a> {
             request = request.header(*name, *value);
         }
         self.api
-            .ask(request.body(Body::from(body.to_string())).expect("a request"))
+            .call(request.body(Body::from(body.to_string())).expect("a request"))
             .await
     }
 }
 
 #[tokio::test]
-async fn a_session_reads_by_its_cookie_and_changes_only_with_its_token() {
+async fn session_changes_need_its_token() {
     let api = Api::open().await;
     let browser = Browser::sign_in(&api).await;
-    let seen = browser.ask("GET", "/v1/session", &[], json!({})).await;
+    let seen = browser.call("GET", "/v1/session", &[], json!({})).await;
     assert_eq!(seen.status, StatusCode::OK, "{seen:?}");
     assert_eq!(seen.body["csrf_token"], browser.token);
     assert_eq!(
-        browser.ask("GET", "/v1/channels", &[], json!({})).await.status,
+        browser.call("GET", "/v1/channels", &[], json!({})).await.status,
         StatusCode::OK
     );
     let token = ("x-csrf-token", browser.token.as_str());
@@ -66,7 +66,7 @@ async fn a_session_reads_by_its_cookie_and_changes_only_with_its_token() {
         &[token, ("sec-fetch-site", "cross-site")],
         &[token, ("sec-fetch-site", "same-site")],
     ] {
-        let no = browser.ask("POST", "/v1/keys", headers, key.clone()).await;
+        let no = browser.call("POST", "/v1/keys", headers, key.clone()).await;
         assert_eq!(
             (no.status.as_u16(), no.problem()),
             (403, "csrf_token_missing"),
@@ -75,18 +75,18 @@ async fn a_session_reads_by_its_cookie_and_changes_only_with_its_token() {
     }
     // Another port of this machine is the same site for cookies, but a different origin.
     let read = browser
-        .ask("GET", "/v1/channels", &[("sec-fetch-site", "same-site")], json!({}))
+        .call("GET", "/v1/channels", &[("sec-fetch-site", "same-site")], json!({}))
         .await;
     assert_eq!(read.problem(), "csrf_token_missing");
     let headers = [token, ("sec-fetch-site", "same-origin")];
     assert_eq!(
-        browser.ask("POST", "/v1/keys", &headers, key).await.status,
+        browser.call("POST", "/v1/keys", &headers, key).await.status,
         StatusCode::CREATED
     );
 }
 
 #[tokio::test]
-async fn a_session_ends_when_somebody_signs_out_and_with_its_key_and_never_renews_itself() {
+async fn session_ends_on_sign_out_or_key() {
     let mut api = Api::open().await;
     let admin = api.key.clone();
     let made = api
@@ -97,11 +97,11 @@ async fn a_session_ends_when_somebody_signs_out_and_with_its_key_and_never_renew
     let other = Browser::sign_in(&api).await;
     assert_ne!(browser.cookie, other.cookie);
     let renewed = browser
-        .ask("POST", "/v1/session", &[("x-csrf-token", &browser.token)], json!({}))
+        .call("POST", "/v1/session", &[("x-csrf-token", &browser.token)], json!({}))
         .await;
     assert_eq!(renewed.problem(), "invalid_request");
     let out = browser
-        .ask("DELETE", "/v1/session", &[("x-csrf-token", &browser.token)], json!({}))
+        .call("DELETE", "/v1/session", &[("x-csrf-token", &browser.token)], json!({}))
         .await;
     assert_eq!(out.status, StatusCode::NO_CONTENT, "{out:?}");
     assert!(
@@ -111,11 +111,11 @@ async fn a_session_ends_when_somebody_signs_out_and_with_its_key_and_never_renew
             .contains("weir-session=; Path=/; Max-Age=0")
     );
     assert_eq!(
-        browser.ask("GET", "/v1/session", &[], json!({})).await.problem(),
+        browser.call("GET", "/v1/session", &[], json!({})).await.problem(),
         "session_over"
     );
     assert_eq!(
-        other.ask("GET", "/v1/session", &[], json!({})).await.status,
+        other.call("GET", "/v1/session", &[], json!({})).await.status,
         StatusCode::OK
     );
     let id = made.body["id"].as_str().expect("an id");
@@ -123,10 +123,10 @@ async fn a_session_ends_when_somebody_signs_out_and_with_its_key_and_never_renew
         .method("DELETE")
         .uri(format!("/v1/keys/{id}"))
         .header("authorization", format!("Bearer {admin}"));
-    let revoked = api.ask(request.body(Body::empty()).expect("a request")).await;
+    let revoked = api.call(request.body(Body::empty()).expect("a request")).await;
     assert_eq!(revoked.status, StatusCode::NO_CONTENT, "{revoked:?}");
     assert_eq!(
-        other.ask("GET", "/v1/session", &[], json!({})).await.problem(),
+        other.call("GET", "/v1/session", &[], json!({})).await.problem(),
         "key_ended"
     );
 }

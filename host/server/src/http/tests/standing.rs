@@ -51,8 +51,8 @@ async fn a_revoked_key_ends_its_streams_at_once() {
     let event = NewEvent::of(About::workspace("default"), EventType::EndpointRecovered, &example);
     let append = api.host.store().append_event(event, api.host.now());
     append.await.expect("a database");
-    let told = stays.frame().await.expect("the stream continues").expect("a frame");
-    assert!(told.is_data());
+    let first_frame = stays.frame().await.expect("the stream continues").expect("a frame");
+    assert!(first_frame.is_data());
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn an_expired_key_reads_no_longer() {
     let mut body = stream(&api, &text).await;
     let clock = &api.host.core.clock;
     let later: Reading = serde_json::from_value(json!({ "now_ms": end.as_millis(), "runs": true })).expect("a reading");
-    clock.accept(clock.look(Some(later)));
+    clock.accept(clock.measure(Some(later)));
     // Waiters for the end of a key check again when one of them ended.
     api.host.core.keys_ended();
     assert!(body.frame().await.is_none(), "the stream of the expired key ends");

@@ -67,7 +67,7 @@ async fn every_older_record_is_served() {
 }
 
 #[tokio::test]
-async fn a_missing_master_key_is_not_made_anew() {
+async fn missing_master_key_is_not_replaced() {
     let folder = TempDir::new().expect("a directory");
     drop(Host::open(Config::for_testing(folder.path())).await.expect("a host"));
     let key = folder.path().join("master.key");
@@ -132,7 +132,7 @@ async fn a_replaced_admin_key_opens_nothing() {
 }
 
 #[tokio::test]
-async fn files_of_components_are_filled_from_the_record_and_older_ones_into_it() {
+async fn component_files_sync_with_database() {
     let folder = TempDir::new().expect("a directory");
     let host = with_echo(&folder).await;
     let digest = host.store().versions().await.expect("a database")[0].digest.clone();
@@ -153,7 +153,7 @@ async fn files_of_components_are_filled_from_the_record_and_older_ones_into_it()
 }
 
 #[tokio::test]
-async fn a_component_that_is_gone_is_no_readiness_and_is_mended_by_itself() {
+async fn missing_component_recovers_by_itself() {
     let component = component("echo");
     for broken in [None, Some(&b"other bytes"[..])] {
         let folder = TempDir::new().expect("a directory");

@@ -204,12 +204,13 @@ pub(crate) struct MessageError {
     /// Whether a retry can help.
     pub(crate) retryable: bool,
     /// The platform's own text.
-    pub(crate) platform: Option<PlatformWords>,
+    pub(crate) platform: Option<PlatformError>,
 }
 
 /// The platform's message, verbatim.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(crate) struct PlatformWords {
+#[schema(as = PlatformWords)]
+pub(crate) struct PlatformError {
     /// Its code.
     pub(crate) code: Option<String>,
     /// Its message.
@@ -433,8 +434,8 @@ impl From<message::MessageError> for MessageError {
     }
 }
 
-impl From<message::PlatformWords> for PlatformWords {
-    fn from(given: message::PlatformWords) -> Self {
+impl From<message::PlatformError> for PlatformError {
+    fn from(given: message::PlatformError) -> Self {
         Self {
             code: given.code,
             message: given.message,

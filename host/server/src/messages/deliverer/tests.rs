@@ -24,8 +24,8 @@ async fn with_conversation(folder: &TempDir) -> (Host, ConversationId) {
     app.origins = OriginMap([(here("https://echo.example"), here("http://127.0.0.1:9"))].into());
     host.connectors.apps.put(app).await.expect("an app");
     with_account(&host, "acme", &[]).await;
-    let heard = webhook_at(&host, "hello", host.now().as_millis());
-    host.inbound.receive("echo", heard).await.expect("it is accepted");
+    let webhook = webhook_at(&host, "hello", host.now().as_millis());
+    host.inbound.receive("echo", webhook).await.expect("it is accepted");
     let page = Page { limit: 1, cursor: None };
     let found = host
         .store()
@@ -47,7 +47,7 @@ async fn queue(host: &Host, conversation_id: ConversationId, text: &str) -> Mess
         claim: None,
     };
     let serving = host.connectors.installed("echo").await.expect("it is installed");
-    let queued = host.store().enqueue(new, &serving.book, host.now()).await;
+    let queued = host.store().enqueue(new, &serving.policies, host.now()).await;
     match queued.expect("a database") {
         Enqueued::New(messages) => messages[0].id,
         Enqueued::Replayed(_) => panic!("the request is new"),

@@ -8,7 +8,7 @@ use weir_domain::id::MessageId;
 use weir_domain::limits;
 use weir_domain::manifest::Manifest;
 use weir_domain::message::{Content, Origin, Status};
-use weir_domain::policy::RuleBook;
+use weir_domain::policy::PolicySet;
 use weir_store::{App, ConversationFilter, Enqueued, NewChannel, NewMessage, Page};
 
 use super::*;
@@ -17,7 +17,7 @@ use crate::testing::{account, component, token, webhook, with_account, with_echo
 
 const SECRET: &str = "the forger's own secret";
 
-async fn told(host: &Host) -> Vec<Event> {
+async fn events_of(host: &Host) -> Vec<Event> {
     let events = host.store().events("default", 0, &EventFilter::default(), 1_000).await;
     events.expect("a database").rows
 }
@@ -35,7 +35,7 @@ async fn conversation(host: &Host, channel: &Channel) -> Conversation {
 
 /// A message of ours in the victim's conversation that was sent and has no response yet: an invented echo would settle
 /// it.
-async fn in_hand(host: &Host, channel: &Channel) -> MessageId {
+async fn in_flight(host: &Host, channel: &Channel) -> MessageId {
     let new = NewMessage {
         workspace_id: "default".to_owned(),
         conversation_id: conversation(host, channel).await.id,
@@ -50,10 +50,14 @@ async fn in_hand(host: &Host, channel: &Channel) -> MessageId {
     };
     // The platform's rules do not matter here: the contact's last message is of 1970.
     let serving = host.connectors.serving("echo").await.expect("Echo serves");
-    let mut manifest = Manifest::clone(serving.book.manifest());
+    let mut manifest = Manifest::clone(serving.policies.manifest());
     manifest.policies.clear();
-    let book = RuleBook::new(Arc::new(manifest), serde_json::json!({}));
-    let accepted = host.store().enqueue(new, &book, host.now()).await.expect("it may go");
+    let policy_set = PolicySet::new(Arc::new(manifest), serde_json::json!({}));
+    let accepted = host
+        .store()
+        .enqueue(new, &policy_set, host.now())
+        .await
+        .expect("it may go");
     let Enqueued::New(messages) = accepted else {
         panic!("{accepted:?}")
     };
@@ -110,7 +114,7 @@ async fn invents(host: &Host) -> Recorded {
 }
 
 #[tokio::test]
-async fn c16_what_a_connector_invents_reaches_no_account_of_another_app() {
+async fn c16_invented_events_reach_no_other_app() {
     let folder = tempfile::tempdir().expect("a directory");
     let host = with_echo(&folder).await;
     let victim = with_account(&host, "acme", &[]).await;
@@ -118,7 +122,7 @@ async fn c16_what_a_connector_invents_reaches_no_account_of_another_app() {
         .receive("echo", webhook(&host, "hi"))
         .await
         .expect("it is accepted");
-    let ours = in_hand(&host, &victim).await;
+    let ours = in_flight(&host, &victim).await;
     with_forger(&host).await;
     let unharmed = async |victim: &Channel| {
         let message = host.store().message("default", ours).await.expect("a database");
@@ -134,10 +138,10 @@ async fn c16_what_a_connector_invents_reaches_no_account_of_another_app() {
         assert_eq!((thread.unread, thread.contact.platform_id.as_str()), (0, "u1"));
     };
     // The victim's account by its name, from an app that has no such account.
-    let before = told(&host).await;
+    let before = events_of(&host).await;
     let recorded = invents(&host).await;
     assert_eq!((recorded.stored, recorded.unknown_channel), (0, 4));
-    assert_eq!(told(&host).await, before);
+    assert_eq!(events_of(&host).await, before);
     unharmed(&victim).await;
 
     // And from one that has an account, conversation, contact and messages with the same ids.
@@ -148,9 +152,9 @@ async fn c16_what_a_connector_invents_reaches_no_account_of_another_app() {
     };
     let own = host.store().connect_channel(own, token(&host), host.now()).await;
     let (own, _) = own.expect("a channel");
-    let before = told(&host).await.len();
+    let before = events_of(&host).await.len();
     assert!(invents(&host).await.stored > 0);
-    let after = told(&host).await.split_off(before);
+    let after = events_of(&host).await.split_off(before);
     assert!(after.iter().all(|event| event.channel_id == Some(own.id)), "{after:#?}");
     unharmed(&victim).await;
 }
@@ -211,10 +215,10 @@ async fn standing_still() {
 async fn a_paused_host_makes_no_dead_letter() {
     let folder = tempfile::tempdir().expect("a directory");
     let host = with_echo(&folder).await;
-    let asked = webhook(&host, "loop");
+    let webhook_in = webhook(&host, "loop");
     tokio::time::pause();
     let taken = tokio::select! {
-        taken = host.inbound.receive("echo", asked.clone()) => taken,
+        taken = host.inbound.receive("echo", webhook_in.clone()) => taken,
         () = standing_still() => unreachable!("it never ends"),
     };
     tokio::time::resume();
@@ -224,6 +228,6 @@ async fn a_paused_host_makes_no_dead_letter() {
     assert!(reason.contains("try again"), "{reason}");
     assert_eq!(host.store().depths().await.expect("a database").dead_letters, 0);
     // The connector's own loop is its fault, whatever the machine does.
-    let taken = host.inbound.receive("echo", asked).await;
+    let taken = host.inbound.receive("echo", webhook_in).await;
     assert!(matches!(taken, Ok(Hook::DeadLettered(_))), "{taken:?}");
 }

@@ -54,7 +54,7 @@ fn what_the_server_refuses_is_explained() {
     let with_password = format!("{}&password=wrong", of("weir_secret"));
     // Until the server has reloaded its file, any user is admitted, and may not create tables.
     while !reason(&with_password).contains("password") {}
-    for (url, said) in [
+    for (url, expected) in [
         (
             format!("{}&password=wrong", of("weir_secret")),
             "check the user and the password",
@@ -69,7 +69,7 @@ fn what_the_server_refuses_is_explained() {
         ),
     ] {
         let reason = reason(&url);
-        assert!(reason.contains(said), "{said}: {reason}");
+        assert!(reason.contains(expected), "{expected}: {reason}");
         assert!(
             !reason.contains("wrong)") && !reason.contains("password=wrong"),
             "{reason}"

@@ -2,17 +2,17 @@
 
 use std::sync::mpsc;
 
-use weir_domain::policy::RuleBook;
+use weir_domain::policy::PolicySet;
 use weir_domain::record::inbound::Recorded;
 
 use super::*;
-use crate::conformance::world::{ACCOUNT, account, app, at, credential, manifest, says_in};
+use crate::conformance::world::{ACCOUNT, account, app, at, contact_writes_in, credential, manifest};
 use crate::engine::Engine;
 use crate::store::*;
 use crate::{Source, StoreError};
 
 /// Applies webhooks while all connections are in use, so that they wait together; returns the result of each.
-async fn hear_together(store: &Arc<PostgresStore>, people: &[&str]) -> Vec<Result<Recorded>> {
+async fn receive_together(store: &Arc<PostgresStore>, people: &[&str]) -> Vec<Result<Recorded>> {
     store.put_app(app("example")).await.unwrap();
     store
         .connect_channel(account(ACCOUNT), credential("token"), at(0))
@@ -21,11 +21,11 @@ async fn hear_together(store: &Arc<PostgresStore>, people: &[&str]) -> Vec<Resul
     let mut busy = Vec::new();
     for _ in 0..CONNECTIONS {
         let (release, released) = mpsc::channel::<()>();
-        let (begun, begins) = tokio::sync::oneshot::channel();
+        let (started, begins) = tokio::sync::oneshot::channel();
         let store = Arc::clone(store);
         let task = tokio::spawn(async move {
             let wait = move |_: &_, _: &_, _: &_| {
-                begun.send(()).unwrap();
+                started.send(()).unwrap();
                 // It ends when the sender is dropped.
                 let _ = released.recv();
             };
@@ -36,11 +36,11 @@ async fn hear_together(store: &Arc<PostgresStore>, people: &[&str]) -> Vec<Resul
     }
     let mut waiting = Vec::new();
     for name in people {
-        let (store, event) = (Arc::clone(store), says_in(name, &format!("of-{name}"), 1));
-        let book = RuleBook::new(Arc::new(manifest("1.0.0", 1)), serde_json::json!({}));
+        let (store, event) = (Arc::clone(store), contact_writes_in(name, &format!("of-{name}"), 1));
+        let policies = PolicySet::new(Arc::new(manifest("1.0.0", 1)), serde_json::json!({}));
         waiting.push(tokio::spawn(async move {
             store
-                .record_inbound(&app("example"), vec![event], Source::Webhook, &book, at(2))
+                .record_inbound(&app("example"), vec![event], Source::Webhook, &policies, at(2))
                 .await
         }));
     }
@@ -52,11 +52,11 @@ async fn hear_together(store: &Arc<PostgresStore>, people: &[&str]) -> Vec<Resul
         drop(release);
         task.await.unwrap().unwrap();
     }
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for task in waiting {
-        heard.push(task.await.unwrap());
+        received.push(task.await.unwrap());
     }
-    heard
+    received
 }
 
 fn begin(database: &str) -> (&'static PostgresServer, Arc<PostgresStore>) {
@@ -73,8 +73,8 @@ fn run<F: Future>(work: F) -> F::Output {
 #[test]
 fn what_waits_together_shares_one_transaction() {
     let (server, store) = begin("weir_grouped");
-    for heard in run(hear_together(&store, &["ann", "bob", "cid", "dee", "eve"])) {
-        assert_eq!(heard.unwrap().stored, 1);
+    for received in run(receive_together(&store, &["ann", "bob", "cid", "dee", "eve"])) {
+        assert_eq!(received.unwrap().stored, 1);
     }
     let transactions = "SELECT count(*), count(DISTINCT xmin::text) FROM messages";
     assert_eq!(server.execute("weir_grouped", transactions), "5|1\n");
@@ -89,13 +89,13 @@ fn one_that_fails_undoes_no_other() {
          CREATE TRIGGER refuse BEFORE INSERT ON messages FOR EACH ROW WHEN (NEW.platform_id = 'of-bob')
              EXECUTE FUNCTION refuse()",
     );
-    let heard = run(hear_together(&store, &["ann", "bob", "cid"]));
-    let refused = heard[1].as_ref().unwrap_err();
+    let received = run(receive_together(&store, &["ann", "bob", "cid"]));
+    let refused = received[1].as_ref().unwrap_err();
     assert!(
         matches!(refused, StoreError::Database(reason) if reason.contains("not this one")),
         "{refused}"
     );
-    assert!(heard[0].is_ok() && heard[2].is_ok(), "{heard:?}");
+    assert!(received[0].is_ok() && received[2].is_ok(), "{received:?}");
     let kept = "SELECT count(*), count(DISTINCT xmin::text) FROM messages";
     assert_eq!(server.execute("weir_grouped_apart", kept), "2|2\n");
 }
@@ -106,10 +106,10 @@ fn what_waits_is_refused_when_the_store_closes() {
     run(async {
         store.put_app(app("example")).await.unwrap();
         store.close().await;
-        let book = RuleBook::new(Arc::new(manifest("1.0.0", 1)), serde_json::json!({}));
-        let event = says_in("ann", "of-ann", 1);
+        let policies = PolicySet::new(Arc::new(manifest("1.0.0", 1)), serde_json::json!({}));
+        let event = contact_writes_in("ann", "of-ann", 1);
         let refused = store
-            .record_inbound(&app("example"), vec![event], Source::Webhook, &book, at(2))
+            .record_inbound(&app("example"), vec![event], Source::Webhook, &policies, at(2))
             .await
             .unwrap_err();
         assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused}");

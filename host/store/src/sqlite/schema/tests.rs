@@ -213,11 +213,11 @@ fn a_repeated_fact_is_known_after_a_migration() {
         let store = open(&restored(&folder, &sql)).unwrap();
         block_on(async {
             let app = store.app("echo").await.unwrap().unwrap();
-            let book = weir_domain::policy::RuleBook::new(Arc::new(manifest("1.0.0", 1)), serde_json::json!({}));
+            let policies = weir_domain::policy::PolicySet::new(Arc::new(manifest("1.0.0", 1)), serde_json::json!({}));
             let mut event = read_up_to("r1", 5);
             event.channel_platform_id = "acme".into();
             let recorded = store
-                .record_inbound(&app, vec![event], crate::Source::Webhook, &book, at(10))
+                .record_inbound(&app, vec![event], crate::Source::Webhook, &policies, at(10))
                 .await
                 .unwrap();
             assert_eq!(recorded.duplicates, 1, "{name}");
@@ -226,7 +226,7 @@ fn a_repeated_fact_is_known_after_a_migration() {
 }
 
 #[test]
-fn a_form_that_nobody_wrote_is_refused_and_kept() {
+fn unknown_schema_is_refused_unchanged() {
     let (_, sql) = fixtures().remove(0);
     for change in [
         "CREATE TABLE notes (n)",

@@ -64,9 +64,9 @@ struct Cost {
 impl Cost {
     fn is_at_most(&self, what: &str, statements: f64, rows: f64) {
         let (ran, written, pages) = (self.statements, self.rows, self.pages);
-        let told = format!("{what} a message: {ran:.2} statements, {written:.2} rows, {pages:.2} pages");
-        eprintln!("{told}");
-        assert!(ran <= statements && written <= rows, "{told}\n{}", self.list);
+        let summary = format!("{what} a message: {ran:.2} statements, {written:.2} rows, {pages:.2} pages");
+        eprintln!("{summary}");
+        assert!(ran <= statements && written <= rows, "{summary}\n{}", self.list);
     }
 }
 
@@ -129,8 +129,10 @@ fn a_send_costs_few_statements_rows_and_pages() {
     super::block_on(async {
         let world = World::begin(counted).await;
         let threads: Vec<String> = (0..PEOPLE).map(|n| format!("t{n}")).collect();
-        let words = threads.iter().map(|thread| says_in(thread, &format!("m-{thread}"), 10));
-        world.hear(words.collect(), 10).await;
+        let words = threads
+            .iter()
+            .map(|thread| contact_writes_in(thread, &format!("m-{thread}"), 10));
+        world.receive(words.collect(), 10).await;
         let mut conversations = Vec::new();
         for thread in &threads {
             conversations.push(world.conversation(thread).await.id);
@@ -139,8 +141,8 @@ fn a_send_costs_few_statements_rows_and_pages() {
             let claimed = |conversation| {
                 let mut new = world.draft(conversation, "Answer: it is, and sending it is free.");
                 new.claim = Some(World::claim(&format!("{conversation}-{round}"), "send"));
-                let (store, book) = (Arc::clone(&world.store), world.book.clone());
-                async move { store.enqueue(new, &book, at(20)).await.unwrap() }
+                let (store, policies) = (Arc::clone(&world.store), world.policy_set.clone());
+                async move { store.enqueue(new, &policies, at(20)).await.unwrap() }
             };
             let accepts = conversations.iter().copied().map(claimed).collect();
             let (_, accepting) = cost(PEOPLE, together(accepts)).await;
@@ -182,17 +184,18 @@ fn webhooks_of_one_commit(people: usize) -> Cost {
     super::block_on(async {
         let world = World::begin(counted).await;
         let (store, _) = COUNTED.with_borrow(|counted| counted.clone().unwrap());
-        let words =
-            |seconds: i64| (0..people).map(move |n| says_in(&format!("t{n}"), &format!("m{n}-{seconds}"), seconds));
-        world.hear(words(10).collect(), 10).await;
-        let (app, book) = (Arc::new(world.app.clone()), world.book.clone());
+        let words = |seconds: i64| {
+            (0..people).map(move |n| contact_writes_in(&format!("t{n}"), &format!("m{n}-{seconds}"), seconds))
+        };
+        world.receive(words(10).collect(), 10).await;
+        let (app, policies) = (Arc::new(world.app.clone()), world.policy_set.clone());
         let ((), cost) = cost(people, async {
             let (release, busy) = super::occupy(&store).await;
             let mut waiting = tokio::task::JoinSet::new();
             for word in words(20) {
-                let (store, app, book) = (Arc::clone(&store), Arc::clone(&app), book.clone());
+                let (store, app, policies) = (Arc::clone(&store), Arc::clone(&app), policies.clone());
                 waiting.spawn(async move {
-                    let recorded = store.record_inbound(&app, vec![word], Source::Webhook, &book, at(20));
+                    let recorded = store.record_inbound(&app, vec![word], Source::Webhook, &policies, at(20));
                     assert_eq!(recorded.await.unwrap().stored, 1);
                 });
             }

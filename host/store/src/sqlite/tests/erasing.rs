@@ -65,18 +65,18 @@ const OF_NOBODY: &[(&str, &str)] = &[
     ("grants", "the operator's"),
     ("keys", "the operator's"),
     ("loaded_versions", "nodes and versions"),
-    ("meta", "the record's own"),
+    ("meta", "about the database itself"),
     ("platform_clocks", "numbers"),
     ("refusal_counts", "rules, channels and connectors"),
     ("removed_events", "our ids"),
-    ("seen", "digests, so that what the platform repeats brings nobody back"),
+    ("seen", "digests, so that repetitions by the platform restore no one"),
     ("sessions", "digests"),
     ("trial_figures", "figures"),
     ("trials", "rules and figures"),
     ("turns", "numbers"),
     (
         "version_changes",
-        "steps of versions, in the host's and the operator's words",
+        "timelines of versions, with reasons of the host and the operator",
     ),
     ("version_intents", "a step of versions"),
     ("versions", "connectors"),
@@ -89,7 +89,7 @@ const OF_NOBODY: &[(&str, &str)] = &[
 
 /// A new table needs a decision: its entry here states what data of people it contains.
 #[test]
-fn every_table_is_searched_or_of_nobody() {
+fn every_table_is_searched_or_exempt() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(&folder));
     let file = Connection::open(folder.path().join("weir.db")).unwrap();
@@ -130,7 +130,7 @@ fn no_byte_of_an_erased_person_is_in_the_files() {
     let store = Arc::new(open(&folder));
     block_on(async {
         fill(&store).await;
-        let book = weir_domain::policy::RuleBook::new(Arc::new(manifest("1.0.0", 1)), serde_json::json!({}));
+        let policies = weir_domain::policy::PolicySet::new(Arc::new(manifest("1.0.0", 1)), serde_json::json!({}));
         let app = app("example");
         for n in 0..400 {
             let (thread, who) = if n % 3 == 0 {
@@ -139,7 +139,7 @@ fn no_byte_of_an_erased_person_is_in_the_files() {
                 (format!("other-{}", n % 40), "other")
             };
             let words = format!("{who} says {n} {}", "and so on ".repeat(n % 90));
-            let mut told = told(
+            let mut events = thread_message(
                 &thread,
                 &format!("m{n}-{who}"),
                 weir_domain::message::Direction::Inbound,
@@ -147,9 +147,9 @@ fn no_byte_of_an_erased_person_is_in_the_files() {
                 &words,
                 10,
             );
-            told.contact.display_name = Some(format!("{who} by name"));
+            events.contact.display_name = Some(format!("{who} by name"));
             store
-                .record_inbound(&app, vec![message(told)], crate::Source::Webhook, &book, at(10))
+                .record_inbound(&app, vec![message(events)], crate::Source::Webhook, &policies, at(10))
                 .await
                 .unwrap();
         }
@@ -170,7 +170,7 @@ fn no_byte_of_an_erased_person_is_in_the_files() {
             .unwrap();
         while store.erase_on().await.unwrap() == crate::Erasing::More {}
         let left = bytes(&folder);
-        assert!(!holds(&left, &format!("{CANARY} says")), "her words");
+        assert!(!holds(&left, &format!("{CANARY} says")), "the person's messages");
         assert!(!holds(&left, &format!("{CANARY} by name")), "her name");
         assert!(holds(&left, "other says"));
     });
@@ -183,7 +183,7 @@ fn no_explanation_repeats_an_erased_person() {
     let store = Arc::new(open(&folder));
     block_on(async {
         let channel = fill(&store).await;
-        let book = weir_domain::policy::RuleBook::new(Arc::new(manifest("1.0.0", 1)), serde_json::json!({}));
+        let policies = weir_domain::policy::PolicySet::new(Arc::new(manifest("1.0.0", 1)), serde_json::json!({}));
         let app = app("example");
         let mint = Mint::from_seed([9; 32]);
         let (hers, name) = (format!("{CANARY}-id"), format!("{CANARY} by name"));
@@ -191,11 +191,11 @@ fn no_explanation_repeats_an_erased_person() {
         let repeated = format!("cannot take over \"{}…\"", &words[..30]);
         let by = |thread: &str, id: &str, author: &str, text: &str, second| {
             let (direction, origin) = (Direction::Inbound, Origin::Contact);
-            let mut told = told(thread, id, direction, origin, text, second);
-            told.contact.platform_id = author.into();
-            told.contact.username = None;
-            told.contact.display_name = Some(if author == hers { name.clone() } else { "Other".into() });
-            told
+            let mut events = thread_message(thread, id, direction, origin, text, second);
+            events.contact.platform_id = author.into();
+            events.contact.username = None;
+            events.contact.display_name = Some(if author == hers { name.clone() } else { "Other".into() });
+            events
         };
         let mut answered = by("shared", "m3", "other", "to both", 12);
         answered.platform_data = Some(serde_json::json!({ "quoted": hers }));
@@ -223,7 +223,7 @@ fn no_explanation_repeats_an_erased_person() {
         .into();
         facts.push(event("r1", failed));
         store
-            .record_inbound(&app, facts, crate::Source::Webhook, &book, at(15))
+            .record_inbound(&app, facts, crate::Source::Webhook, &policies, at(15))
             .await
             .unwrap();
         let write = |key: &str, value: &str| crate::StateWrite {
@@ -247,7 +247,7 @@ fn no_explanation_repeats_an_erased_person() {
             after: before.clone(),
             before,
         };
-        assert!(store.hand_state_over("example", moved).await.unwrap());
+        assert!(store.move_stored_state("example", moved).await.unwrap());
         store
             .hold_state("example", channel.id, "2.0.0", &repeated, at(17))
             .await
@@ -331,7 +331,7 @@ fn no_explanation_repeats_an_erased_person() {
         for canary in [&format!("{CANARY} says"), &name, &hers] {
             assert!(!holds(&left, canary), "{canary}");
         }
-        assert!(holds(&left, "to both"), "another's words");
+        assert!(holds(&left, "to both"), "another person's message");
         // Polling starts from the beginning.
         assert_eq!(store.poll_cursor(DEFAULT, channel.id).await.unwrap(), None);
         let state = store.state(DEFAULT, channel.id).await.unwrap().entries;
@@ -339,13 +339,13 @@ fn no_explanation_repeats_an_erased_person() {
         let held = store.state_owners("example").await.unwrap().remove(0);
         assert!(held.reason.is_some_and(|reason| reason.contains("erased")));
         let gaps = store.history_gaps(DEFAULT, channel.id).await.unwrap();
-        assert_eq!(gaps.len(), 1, "another conversation's history is still asked for");
+        assert_eq!(gaps.len(), 1, "another conversation's history is still requested");
     });
 }
 
 /// Creates a contact of a channel.
 async fn known(store: &SqliteStore, channel: &Channel) -> Contact {
-    let known = store.hear_of_contact(DEFAULT, channel.id, jane(), at(1)).await;
+    let known = store.update_contact(DEFAULT, channel.id, jane(), at(1)).await;
     known.unwrap().unwrap()
 }
 

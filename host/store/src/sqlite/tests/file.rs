@@ -18,7 +18,7 @@ pub(super) async fn fill(store: &SqliteStore) -> weir_domain::channel::Channel {
 }
 
 #[test]
-fn readers_that_hang_up_stop_nobody() {
+fn canceled_readers_block_no_others() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     block_on(async {
@@ -46,7 +46,7 @@ async fn is_pending<T>(mut promise: std::pin::Pin<&mut impl Future<Output = T>>)
 
 /// Without one, each row that is deleted in the other table has all of this one read, on the writer's thread.
 #[test]
-fn each_key_into_another_table_has_an_index_to_find_who_holds_it() {
+fn every_foreign_key_is_indexed() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(&folder));
     let file = Connection::open(folder.path().join("weir.db")).unwrap();
@@ -74,7 +74,7 @@ fn each_key_into_another_table_has_an_index_to_find_who_holds_it() {
 }
 
 #[test]
-fn what_was_answered_is_there_after_the_file_is_opened_again() {
+fn committed_rows_survive_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let channel = block_on(async { fill(&open(&folder)).await });
     let again = open(&folder);
@@ -181,7 +181,7 @@ fn another_master_key_opens_everything_and_the_old_one_nothing() {
 }
 
 #[test]
-fn a_sealed_value_in_another_row_is_damage_and_takes_nothing_with_it() {
+fn swapped_sealed_value_is_isolated_damage() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     block_on(async {
@@ -356,7 +356,7 @@ fn a_full_disk_is_unavailable_and_heals() {
 }
 
 #[test]
-fn somebody_elses_lock_is_unavailable_and_heals() {
+fn foreign_lock_is_unavailable_then_recovers() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(&folder);
     block_on(async {

@@ -11,8 +11,8 @@ use crate::{EnqueueError, Enqueued, NewMessage};
 
 async fn accept(world: &World, new: Vec<NewMessage>) -> Vec<Result<Enqueued, EnqueueError>> {
     let one = |new: NewMessage| {
-        let (store, book) = (Arc::clone(&world.store), world.book.clone());
-        async move { store.enqueue(new, &book, at(20)).await }
+        let (store, policies) = (Arc::clone(&world.store), world.policy_set.clone());
+        async move { store.enqueue(new, &policies, at(20)).await }
     };
     together(new.into_iter().map(one).collect()).await
 }
@@ -27,7 +27,9 @@ fn messages(enqueued: Result<Enqueued, EnqueueError>) -> Vec<Message> {
 fn a_group_spends_a_budget_once() {
     super::block_on(async {
         let world = World::begin(counted).await;
-        world.hear(vec![says("m1", 10), says_in("other", "m2", 10)], 10).await;
+        world
+            .receive(vec![contact_writes("m1", 10), contact_writes_in("other", "m2", 10)], 10)
+            .await;
         let (first, other) = (
             world.conversation("thread").await.id,
             world.conversation("other").await.id,
@@ -57,7 +59,9 @@ fn a_group_spends_a_budget_once() {
 fn a_repeated_request_in_a_group_gets_the_first_answer() {
     super::block_on(async {
         let world = World::begin(counted).await;
-        world.hear(vec![says("m1", 10), says_in("other", "m2", 10)], 10).await;
+        world
+            .receive(vec![contact_writes("m1", 10), contact_writes_in("other", "m2", 10)], 10)
+            .await;
         let (first, other) = (
             world.conversation("thread").await.id,
             world.conversation("other").await.id,
@@ -71,8 +75,8 @@ fn a_repeated_request_in_a_group_gets_the_first_answer() {
         let mut accepted = accept(&world, drafts).await;
         assert!(matches!(accepted.pop(), Some(Err(EnqueueError::KeyReused))));
         assert!(matches!(accepted[1], Ok(Enqueued::Replayed(_))));
-        let told: Vec<Vec<Message>> = accepted.into_iter().map(messages).collect();
-        assert_eq!(told[0], told[1]);
+        let texts: Vec<Vec<Message>> = accepted.into_iter().map(messages).collect();
+        assert_eq!(texts[0], texts[1]);
         assert_eq!(
             (world.used().await, world.conversation("other").await.budget_used),
             (1, 0)
@@ -85,8 +89,8 @@ fn answers_of_a_group_that_contradict_each_other_undo_nobodys() {
     super::block_on(async {
         let world = World::begin(counted).await;
         let threads = ["a", "b", "c"];
-        let words = threads.map(|thread| says_in(thread, &format!("m-{thread}"), 10));
-        world.hear(words.to_vec(), 10).await;
+        let words = threads.map(|thread| contact_writes_in(thread, &format!("m-{thread}"), 10));
+        world.receive(words.to_vec(), 10).await;
         for thread in threads {
             world.send_in(thread, "hello", 20).await.unwrap();
         }

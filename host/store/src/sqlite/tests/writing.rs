@@ -43,7 +43,7 @@ fn writes_that_wait_together_share_one_commit() {
 }
 
 #[test]
-fn a_write_that_fails_or_panics_undoes_nobody_elses() {
+fn failed_write_undoes_only_itself() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(open(&folder));
     block_on(async {

@@ -81,7 +81,7 @@ impl IntoResponse for ControlError {
     }
 }
 
-type Answer = Result<Json<Value>, ControlError>;
+type ApiResult = Result<Json<Value>, ControlError>;
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ControlError> {
     let body = if body.is_empty() { b"{}" } else { body };
@@ -98,7 +98,7 @@ struct Advance {
     ms: i64,
 }
 
-async fn advance(State(shared): State<App>, body: Bytes) -> Answer {
+async fn advance(State(shared): State<App>, body: Bytes) -> ApiResult {
     let Advance { ms } = parse(&body)?;
     let now = shared.clock.advance(ms).ok_or_else(|| {
         ControlError::Invalid("the clock can only be advanced, by at most a hundred years in all".into())
@@ -116,17 +116,17 @@ async fn world(State(shared): State<App>) -> Json<Value> {
     }))
 }
 
-async fn put_app(State(shared): State<App>, body: Bytes) -> Answer {
+async fn put_app(State(shared): State<App>, body: Bytes) -> ApiResult {
     let order: AppOrder = parse(&body)?;
     shared.with(|world, now| world.put_app(order, now)).map(Json)
 }
 
-async fn put_account(State(shared): State<App>, body: Bytes) -> Answer {
+async fn put_account(State(shared): State<App>, body: Bytes) -> ApiResult {
     let order: AccountOrder = parse(&body)?;
     shared.with(|world, _| world.put_account(order)).map(Json)
 }
 
-async fn put_person(State(shared): State<App>, body: Bytes) -> Answer {
+async fn put_person(State(shared): State<App>, body: Bytes) -> ApiResult {
     let order: PersonOrder = parse(&body)?;
     shared.with(|world, _| world.put_person(order)).map(Json)
 }
@@ -135,7 +135,7 @@ async fn settings(State(shared): State<App>) -> Json<Value> {
     Json(shared.peek(|world, _| json!(world.settings)))
 }
 
-async fn change_settings(State(shared): State<App>, body: Bytes) -> Answer {
+async fn change_settings(State(shared): State<App>, body: Bytes) -> ApiResult {
     let patch: SettingsPatch = parse(&body)?;
     shared
         .with(|world, _| world.change_settings(patch).map(|settings| json!(settings)))
@@ -150,7 +150,7 @@ struct Revoke {
     client_key: Option<String>,
 }
 
-async fn revoke(State(shared): State<App>, body: Bytes) -> Answer {
+async fn revoke(State(shared): State<App>, body: Bytes) -> ApiResult {
     let order: Revoke = parse(&body)?;
     let apps = shared.with(|world, now| world.revoke_in_app(&order.account, order.client_key.as_deref(), now))?;
     Ok(Json(json!({"revoked": apps})))
@@ -160,7 +160,7 @@ async fn faults(State(shared): State<App>) -> Json<Value> {
     Json(shared.peek(|world, _| world.faults.show()))
 }
 
-async fn order_fault(State(shared): State<App>, body: Bytes) -> Answer {
+async fn order_fault(State(shared): State<App>, body: Bytes) -> ApiResult {
     let order: FaultOrder = parse(&body)?;
     shared
         .peek(|world, _| world.faults.order(order).map(|()| world.faults.show()))
@@ -202,7 +202,7 @@ async fn load_state(State(shared): State<App>) -> Json<Value> {
     Json(json!({"load": state, "webhooks": totals}))
 }
 
-async fn begin_load(State(shared): State<App>, body: Bytes) -> Answer {
+async fn begin_load(State(shared): State<App>, body: Bytes) -> ApiResult {
     let order: LoadOrder = parse(&body)?;
     load::begin(&shared, order)?;
     Ok(load_state(State(shared)).await)
@@ -222,7 +222,7 @@ async fn chat(
     State(shared): State<App>,
     Path((account, person)): Path<(String, String)>,
     Query(Newest { newest }): Query<Newest>,
-) -> Answer {
+) -> ApiResult {
     let newest = newest.unwrap_or(limits::CHAT_MESSAGES);
     shared
         .peek(|world, now| world.show_chat(&account, &person, newest, now))
@@ -234,7 +234,7 @@ async fn act(
     State(shared): State<App>,
     Path((account, person, act)): Path<(String, String, String)>,
     body: Bytes,
-) -> Answer {
+) -> ApiResult {
     let (account, person) = (account.as_str(), person.as_str());
     match act.as_str() {
         "write" => {
@@ -265,7 +265,7 @@ async fn act(
 }
 
 async fn media(State(shared): State<App>, Path(media): Path<String>) -> Response {
-    match shared.peek(|world, _| world.look_at(&media)) {
+    match shared.peek(|world, _| world.inspect_media(&media)) {
         Some(file) => files::give(file),
         None => StatusCode::NOT_FOUND.into_response(),
     }
@@ -281,9 +281,9 @@ async fn stream(State(shared): State<App>) -> Sse<impl Stream<Item = Result<Even
             changes.changed().await.ok()?;
         }
         let revision = *changes.borrow_and_update();
-        let told = json!({"revision": revision, "now_ms": shared.clock.now().ms()});
+        let change = json!({"revision": revision, "now_ms": shared.clock.now().ms()});
         Some((
-            Ok(Event::default().event("change").data(told.to_string())),
+            Ok(Event::default().event("change").data(change.to_string())),
             (changes, shared, false),
         ))
     });

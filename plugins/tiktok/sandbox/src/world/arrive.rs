@@ -124,8 +124,8 @@ impl World {
             .people
             .get(&self.chats[index].person)
             .is_some_and(|person| person.follower);
-        let told = self.tell_referral(index, &referral, follower, now);
-        json!({"conversation_id": self.chats[index].conversation, "referral": referral.show(false), "webhook": told})
+        let notified = self.notify_referral(index, &referral, follower, now);
+        json!({"conversation_id": self.chats[index].conversation, "referral": referral.show(false), "webhook": notified})
     }
 
     /// The person comments under a post of the account, with interest.
@@ -159,7 +159,7 @@ impl World {
         });
         let enabled = owner.comment_to_message;
         let follower = self.people.get(person).is_some_and(|person| person.follower);
-        let told = enabled && self.tell_comment(index, &id, &order.text, follower, now);
-        Ok(json!({"comment_id": id, "comment_to_message": enabled, "webhook": told}))
+        let notified = enabled && self.notify_comment(index, &id, &order.text, follower, now);
+        Ok(json!({"comment_id": id, "comment_to_message": enabled, "webhook": notified}))
     }
 }

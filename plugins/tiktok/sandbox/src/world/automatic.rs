@@ -202,7 +202,7 @@ impl World {
             "timestamp": now.ms(),
         });
         self.revision += 1;
-        self.tell_automatic(&review.account, "im_auto_message_audit_update", &content, now);
+        self.notify_automatic(&review.account, "im_auto_message_audit_update", &content, now);
     }
 
     fn begin_review(&mut self, account: &str, message: &AutoMessage, now: Timestamp) {
@@ -218,7 +218,7 @@ impl World {
         );
     }
 
-    fn tell_config(&mut self, account: &str, message: &AutoMessage, action: &str, now: Timestamp) {
+    fn notify_config(&mut self, account: &str, message: &AutoMessage, action: &str, now: Timestamp) {
         let content = json!({
             "auto_message_id": message.id,
             "auto_message_type": message.kind.name(),
@@ -226,7 +226,7 @@ impl World {
             "timestamp": now.ms(),
             message.kind.block(): message.block(),
         });
-        self.tell_automatic(account, "im_auto_message_config_update", &content, now);
+        self.notify_automatic(account, "im_auto_message_config_update", &content, now);
     }
 
     pub(crate) fn auto_create(&mut self, call: &mut Call<'_>) -> Result<Value, Refusal> {
@@ -250,7 +250,7 @@ impl World {
         };
         automatic.messages.push(message.clone());
         self.begin_review(&caller.account, &message, call.now);
-        self.tell_config(&caller.account, &message, "CREATE", call.now);
+        self.notify_config(&caller.account, &message, "CREATE", call.now);
         Ok(json!({"auto_message": {"auto_message_id": id}}))
     }
 
@@ -280,10 +280,10 @@ impl World {
         self.begin_review(&caller.account, &new, call.now);
         if kind == Kind::Welcome {
             // TikTok sends no UPDATE of a welcome message.
-            self.tell_config(&caller.account, &old, "DELETE", call.now);
-            self.tell_config(&caller.account, &new, "CREATE", call.now);
+            self.notify_config(&caller.account, &old, "DELETE", call.now);
+            self.notify_config(&caller.account, &new, "CREATE", call.now);
         } else {
-            self.tell_config(&caller.account, &new, "UPDATE", call.now);
+            self.notify_config(&caller.account, &new, "UPDATE", call.now);
         }
         Ok(json!({"auto_message": {"auto_message_id": id}}))
     }
@@ -318,7 +318,7 @@ impl World {
             .cloned()
             .collect();
         for message in messages {
-            self.tell_config(
+            self.notify_config(
                 &caller.account,
                 &message,
                 if on { "ENABLE" } else { "DISABLE" },
@@ -370,7 +370,7 @@ impl World {
             .cloned()
             .ok_or_else(|| Refusal::not_exist("The automatic message"))?;
         automatic.messages.retain(|known| known.id != id);
-        self.tell_config(&caller.account, &message, "DELETE", call.now);
+        self.notify_config(&caller.account, &message, "DELETE", call.now);
         self.revision += 1;
         Ok(json!({}))
     }

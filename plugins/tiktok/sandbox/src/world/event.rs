@@ -34,11 +34,11 @@ pub(super) enum Operation {
 
 impl World {
     /// Sends the webhooks of a message. Returns the deliveries created, for an echo that must arrive early.
-    pub(super) fn tell_message(&mut self, index: usize, message: &Message, now: Timestamp) -> Vec<DeliveryId> {
+    pub(super) fn notify_message(&mut self, index: usize, message: &Message, now: Timestamp) -> Vec<DeliveryId> {
         let account = self.chats[index].account.clone();
         let mut deliveries = Vec::new();
-        for (app, business_id) in self.hearers(&account, now) {
-            let told = match message.from {
+        for (app, business_id) in self.subscribers(&account, now) {
+            let webhook = match message.from {
                 Side::Business => Some((
                     "im_send_msg",
                     self.message_content(index, message.from, &business_id, |content| {
@@ -49,15 +49,15 @@ impl World {
                     self.fill_message(content, message);
                 }),
             };
-            if let Some((event, content)) = told {
-                deliveries.extend(self.tell(&app, &business_id, index, event, &content, Some(&message.id), now));
+            if let Some((event, content)) = webhook {
+                deliveries.extend(self.notify(&app, &business_id, index, event, &content, Some(&message.id), now));
             }
         }
         deliveries
     }
 
     /// Sends the webhooks of a reaction, which is not a message although it uses the same event.
-    pub(super) fn tell_reaction(
+    pub(super) fn notify_reaction(
         &mut self,
         index: usize,
         target: &str,
@@ -67,7 +67,7 @@ impl World {
     ) {
         let id = self.mint.message_id();
         let account = self.chats[index].account.clone();
-        for (app, business_id) in self.hearers(&account, now) {
+        for (app, business_id) in self.subscribers(&account, now) {
             let fill = |content: &mut Value| {
                 let (kind, field, value) = reaction.what.fields(&self.origin, reaction.at);
                 content["message_id"] = id.as_str().into();
@@ -83,34 +83,40 @@ impl World {
                 }]);
                 content["message_tag"] = json!({"source": "APP"});
             };
-            let told = match reaction.from {
+            let webhook = match reaction.from {
                 Side::Business => Some((
                     "im_send_msg",
                     self.message_content(index, Side::Business, &business_id, fill),
                 )),
                 Side::Person => self.inbound(index, &business_id, reaction.at, fill),
             };
-            if let Some((event, content)) = told {
-                self.tell(&app, &business_id, index, event, &content, Some(&id), now);
+            if let Some((event, content)) = webhook {
+                self.notify(&app, &business_id, index, event, &content, Some(&id), now);
             }
         }
     }
 
     /// Sends the webhook that the person has read up to `read`.
-    pub(super) fn tell_read(&mut self, index: usize, read: Timestamp, now: Timestamp) -> bool {
-        self.tell_of_person(index, "im_mark_read_msg", now, |content| {
+    pub(super) fn notify_read(&mut self, index: usize, read: Timestamp, now: Timestamp) -> bool {
+        self.notify_of_person(index, "im_mark_read_msg", now, |content| {
             content["timestamp"] = now.ms().into();
             content["read"] = json!({"last_read_timestamp": read.ms()});
         })
     }
 
     /// Sends the webhook that the person came by an ad or a link.
-    pub(super) fn tell_referral(&mut self, index: usize, referral: &Referral, follower: bool, now: Timestamp) -> bool {
+    pub(super) fn notify_referral(
+        &mut self,
+        index: usize,
+        referral: &Referral,
+        follower: bool,
+        now: Timestamp,
+    ) -> bool {
         let source = match referral {
             Referral::Ad { .. } => "ad",
             Referral::Link { .. } => "short_link",
         };
-        self.tell_of_person(index, "im_referral_msg", now, |content| {
+        self.notify_of_person(index, "im_referral_msg", now, |content| {
             content["timestamp"] = now.ms().into();
             content["is_follower"] = follower.into();
             content["referral"] = json!({"source": source, source: referral.show(false)});
@@ -118,8 +124,15 @@ impl World {
     }
 
     /// Sends the webhook of a comment that showed interest.
-    pub(super) fn tell_comment(&mut self, index: usize, id: &str, text: &str, follower: bool, now: Timestamp) -> bool {
-        self.tell_of_person(index, "im_receive_high_intent_comment", now, |content| {
+    pub(super) fn notify_comment(
+        &mut self,
+        index: usize,
+        id: &str,
+        text: &str,
+        follower: bool,
+        now: Timestamp,
+    ) -> bool {
+        self.notify_of_person(index, "im_receive_high_intent_comment", now, |content| {
             if let Some(fields) = content.as_object_mut() {
                 fields.remove("conversation_id");
             }
@@ -130,31 +143,37 @@ impl World {
         })
     }
 
-    fn tell_of_person(&mut self, index: usize, event: &'static str, now: Timestamp, fill: impl Fn(&mut Value)) -> bool {
+    fn notify_of_person(
+        &mut self,
+        index: usize,
+        event: &'static str,
+        now: Timestamp,
+        fill: impl Fn(&mut Value),
+    ) -> bool {
         let chat = &self.chats[index];
         let account = chat.account.clone();
         if self.person_is_restricted(index) {
             return false;
         }
-        let mut told = false;
-        for (app, business_id) in self.hearers(&account, now) {
+        let mut webhook = false;
+        for (app, business_id) in self.subscribers(&account, now) {
             let content = self.message_content(index, Side::Person, &business_id, &fill);
-            told |= self
-                .tell(&app, &business_id, index, event, &content, None, now)
+            webhook |= self
+                .notify(&app, &business_id, index, event, &content, None, now)
                 .is_some();
         }
-        told
+        webhook
     }
 
     /// Sends the webhook of an automatic message, an event of the account and not of a chat.
-    pub(super) fn tell_automatic(&mut self, account: &str, event: &'static str, content: &Value, now: Timestamp) {
-        for (app, business_id) in self.hearers(account, now) {
+    pub(super) fn notify_automatic(&mut self, account: &str, event: &'static str, content: &Value, now: Timestamp) {
+        for (app, business_id) in self.subscribers(account, now) {
             self.push(&app, &business_id, account, None, None, event, content, now);
         }
     }
 
     /// Sends the webhook that the account's owner revoked the app's access, while the app still receives webhooks.
-    pub(super) fn tell_authorization_removed(&mut self, app: &str, account: &str, now: Timestamp) {
+    pub(super) fn notify_authorization_removed(&mut self, app: &str, account: &str, now: Timestamp) {
         let business_id = self.mint.open_id(app, account);
         self.push(
             app,
@@ -281,7 +300,7 @@ impl World {
         clippy::too_many_arguments,
         reason = "one private line that every event of a chat goes through"
     )]
-    fn tell(
+    fn notify(
         &mut self,
         app: &str,
         business_id: &str,

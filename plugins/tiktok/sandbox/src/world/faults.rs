@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_lets_some_calls_pass_and_then_strikes_as_often_as_ordered() {
+    fn fault_skips_then_strikes_as_ordered() {
         let mut faults = order(json!({"on": "send", "fault": {"code": 51065}, "times": 2, "after": 1})).unwrap();
         let struck: Vec<bool> = (0..4).map(|_| faults.take_api("send").is_some()).collect();
         assert_eq!(struck, [false, true, true, false]);

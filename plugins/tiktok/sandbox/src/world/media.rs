@@ -221,7 +221,7 @@ impl World {
     }
 
     /// The bytes of a file for the phone page.
-    pub fn look_at(&self, media: &str) -> Option<File> {
+    pub fn inspect_media(&self, media: &str) -> Option<File> {
         self.files.files.get(media).cloned()
     }
 

@@ -344,7 +344,7 @@ impl World {
         }
         for app in &apps {
             if self.settings.authorization_removed {
-                self.tell_authorization_removed(app, account, now);
+                self.notify_authorization_removed(app, account, now);
             }
             self.grants.revoke(app, account);
         }
@@ -362,7 +362,7 @@ impl World {
     }
 
     /// The apps that receive an account's messages, each with its id for the account.
-    pub(super) fn hearers(&self, account: &str, now: Timestamp) -> Vec<(String, String)> {
+    pub(super) fn subscribers(&self, account: &str, now: Timestamp) -> Vec<(String, String)> {
         if !self
             .accounts
             .get(account)
@@ -374,7 +374,7 @@ impl World {
             .values()
             .filter(|app| {
                 app.subscriptions.contains_key(&Category::DirectMessage)
-                    && self.grants.hears(&app.client_key, account, now)
+                    && self.grants.is_subscribed(&app.client_key, account, now)
             })
             .map(|app| (app.client_key.clone(), self.mint.open_id(&app.client_key, account)))
             .collect()

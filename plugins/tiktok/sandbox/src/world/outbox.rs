@@ -122,7 +122,7 @@ pub struct Outbox {
     awaited: HashSet<DeliveryId>,
     totals: Totals,
     next_id: u64,
-    next_turn: u64,
+    next_number: u64,
 }
 
 impl Outbox {
@@ -214,10 +214,10 @@ impl Outbox {
             }
             return;
         }
-        self.next_turn += 1;
+        self.next_number += 1;
         let at = lane.not_before.max(now);
-        lane.due = Some((at, self.next_turn));
-        self.due.insert((at, self.next_turn, name.to_owned()));
+        lane.due = Some((at, self.next_number));
+        self.due.insert((at, self.next_number, name.to_owned()));
     }
 
     fn take(&mut self, now: Timestamp) -> Option<(String, Delivery)> {

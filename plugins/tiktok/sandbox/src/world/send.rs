@@ -90,7 +90,7 @@ impl World {
         call.trace.message_id = Some(id.clone());
         call.trace.message_type = Some(message.content.rest_type());
         let early = self.settings.early_echo || self.faults.take_early_echo();
-        let echoes = self.tell_message(index, &message, call.now);
+        let echoes = self.notify_message(index, &message, call.now);
         if early {
             self.outbox.watch(&echoes);
             call.trace.early_echoes = echoes;

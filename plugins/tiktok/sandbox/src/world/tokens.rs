@@ -58,7 +58,7 @@ impl Grants {
     }
 
     /// Whether the app may receive the account's messages: a valid refresh token with the read scope.
-    pub(super) fn hears(&self, client_key: &str, account: &str, now: Timestamp) -> bool {
+    pub(super) fn is_subscribed(&self, client_key: &str, account: &str, now: Timestamp) -> bool {
         self.holdings
             .get(account)
             .and_then(|apps| apps.get(client_key))

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_writes_first_under_either_rule() {
+    fn business_never_writes_first() {
         for policy in [WindowPolicy::TenPerMessage, WindowPolicy::UnlimitedAfterReply] {
             assert!(!Window::default().admits(policy, START));
         }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newer_rule_lifts_the_budget_after_a_reply_and_allows_three_late_messages() {
+    fn newer_rule_lifts_budget_after_reply() {
         let policy = WindowPolicy::UnlimitedAfterReply;
         let mut window = opened();
         for _ in 0..BUDGET {

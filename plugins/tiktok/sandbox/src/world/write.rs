@@ -137,7 +137,7 @@ impl World {
             now,
         );
         let message = self.post(index, now, message);
-        let webhooks = self.tell_message(index, &message, now).len();
+        let webhooks = self.notify_message(index, &message, now).len();
         if let Some(text) = answer {
             self.say_automatically(index, AutoType::SuggestedQuestion, text, now);
         } else if first && let Some(text) = self.welcome_of(account) {
@@ -208,7 +208,7 @@ impl World {
             now,
         );
         let message = self.post(index, now, message);
-        let webhooks = self.tell_message(index, &message, now).len();
+        let webhooks = self.notify_message(index, &message, now).len();
         Ok(done(self, index, Some(&message), webhooks))
     }
 
@@ -247,7 +247,7 @@ impl World {
             now,
         );
         let message = self.post(index, now, message);
-        self.tell_message(index, &message, now);
+        self.notify_message(index, &message, now);
     }
 
     /// Returns the content, the option that was tapped, and the text of an automatic answer.
@@ -405,7 +405,7 @@ impl World {
             }
             Operation::Add => message.reactions.push(reaction.clone()),
         }
-        self.tell_reaction(index, &id, &reaction, operation, now);
+        self.notify_reaction(index, &id, &reaction, operation, now);
         self.revision += 1;
         Ok(done(self, index, None, 1))
     }
@@ -425,8 +425,8 @@ impl World {
         }
         chat.person_read = newest;
         self.revision += 1;
-        let told = self.tell_read(index, newest, now);
-        Ok(json!({"read": true, "last_read_ms": newest.ms(), "webhook": told}))
+        let notified = self.notify_read(index, newest, now);
+        Ok(json!({"read": true, "last_read_ms": newest.ms(), "webhook": notified}))
     }
 
     /// The business accepts the person's message request in the app.

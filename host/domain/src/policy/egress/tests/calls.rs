@@ -47,7 +47,7 @@ fn each_call_makes_the_requests_of_its_own_kind() {
 }
 
 #[test]
-fn a_permit_is_spent_by_the_first_send_that_is_let_through_and_by_no_refusal() {
+fn permit_is_spent_by_first_permitted_send() {
     let mut call = Call::new(CallKind::Send);
     let refused = Request {
         headers: vec![header("cookie", "a=b")],

@@ -9,7 +9,7 @@ use crate::manifest::SecretPlace;
 use crate::time::Timestamp;
 
 #[test]
-fn two_uses_of_one_url_are_told_apart_by_the_body() {
+fn body_distinguishes_routes_of_one_url() {
     let typing = post(SEND, r#"{"message_type":"SENDER_ACTION","sender_action":"TYPING"}"#);
     let permit = judged(CallKind::Signal, typing.clone()).expect("a signal may show typing");
     assert_eq!(route_of(&permit), "typing");
@@ -30,11 +30,11 @@ fn two_uses_of_one_url_are_told_apart_by_the_body() {
 }
 
 #[test]
-fn a_body_that_two_parsers_may_read_differently_is_written_anew() {
+fn ambiguous_body_is_rewritten() {
     let doubled = r#"{"message_type":"TEXT","text":"hi","message_type":"SENDER_ACTION"}"#;
     let permit = judged(CallKind::Signal, post(SEND, doubled)).expect("it reads as typing");
     let RequestBody::Json(document) = &permit.request().body else {
-        panic!("the body is not written anew");
+        panic!("the body is not serialized again");
     };
     assert_eq!(document.to_string(), r#"{"message_type":"SENDER_ACTION","text":"hi"}"#);
     for no_json in [
@@ -59,7 +59,7 @@ fn a_body_that_two_parsers_may_read_differently_is_written_anew() {
 }
 
 #[test]
-fn a_body_that_cannot_be_read_does_not_slip_to_a_route_without_a_condition() {
+fn unreadable_body_matches_no_unconditional_route() {
     let mut routes = routes();
     routes.push(route("any", "POST", API, "/open_api/**", RouteClass::Signal));
     let call = |request| {

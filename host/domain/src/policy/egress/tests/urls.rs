@@ -60,8 +60,8 @@ fn every_spelling_of_a_url_is_answered_by_its_rule() {
                     (answer(judged(CallKind::Locate, request)), answer(may_fetch(url)))
                 }
             };
-            let as_told = by_connector.starts_with(connector) && by_fetch.starts_with(fetch);
-            (!as_told).then(|| format!("{spelling}: {by_connector}, {by_fetch}; told: {connector}, {fetch}"))
+            let as_expected = by_connector.starts_with(connector) && by_fetch.starts_with(fetch);
+            (!as_expected).then(|| format!("{spelling}: {by_connector}, {by_fetch}; expected: {connector}, {fetch}"))
         })
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -93,7 +93,7 @@ fn the_host_calls_token_endpoints_by_name_and_over_tls() {
 }
 
 #[test]
-fn an_endpoint_may_be_inside_only_where_the_configuration_says_so() {
+fn internal_endpoint_needs_configuration() {
     let deliver = |url: &str, reach| may_deliver(get(url), reach).map(|permit| dialed(&permit));
     assert_eq!(deliver("https://hooks.example:8443/weir", Reach::Public), Ok("goes"));
     assert_eq!(deliver("https://10.0.0.1/weir", Reach::Public), Ok("address"));
@@ -106,7 +106,7 @@ fn an_endpoint_may_be_inside_only_where_the_configuration_says_so() {
 }
 
 #[test]
-fn a_component_comes_from_where_the_operator_said_or_from_the_public_network() {
+fn component_source_is_configured_or_public() {
     let obtain = |named: &str, url: &str| {
         let named = named.parse().expect("a URL");
         answer(may_obtain(&named, get(url)))
@@ -149,7 +149,7 @@ fn judged_with(origins: &OriginMap, request: Request) -> Result<EgressPermit, Ca
 }
 
 #[test]
-fn a_mapped_origin_is_judged_as_the_platform_and_dialed_on_this_machine() {
+fn mapped_origin_is_judged_as_platform() {
     let origins = mapped(&[(API, "http://127.0.0.1:9100")]);
     for url in [
         "https://business-api.tiktok.com/open_api/a?b=c",
@@ -163,7 +163,7 @@ fn a_mapped_origin_is_judged_as_the_platform_and_dialed_on_this_machine() {
 }
 
 #[test]
-fn a_mapping_opens_the_mapped_origin_and_nothing_beside_it() {
+fn mapping_opens_only_its_origin() {
     let origins = mapped(&[(API, "http://127.0.0.1:9100")]);
     for url in [
         "http://127.0.0.1:9101/open_api/a",
@@ -205,7 +205,7 @@ fn several_origins_may_be_mapped_to_one_sandbox() {
 }
 
 #[test]
-fn what_is_mapped_beyond_this_machine_goes_to_public_addresses_by_tls() {
+fn remote_mapping_needs_public_tls() {
     let to = |sandbox: &str| {
         judged_with(
             &mapped(&[(API, sandbox)]),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn an_automatic_message_is_reviewed_then_greets_who_writes_first() {
+fn automatic_message_greets_after_review() {
     let mut play = Play::connected();
     let welcome = json!({"auto_message_type": "WELCOME_MESSAGE", "welcome_message": {"content": "Welcome!"}});
     let id = play.business(Api::AutoCreate, welcome.clone()).unwrap()["auto_message"]["auto_message_id"].clone();
@@ -89,7 +89,7 @@ fn chat_prompts_are_sorted_deleted_and_limited() {
 }
 
 #[test]
-fn a_comment_is_answered_once_within_48_hours_and_only_when_it_is_enabled() {
+fn comment_reply_is_once_within_48_hours() {
     let mut play = Play::connected();
     let comment = |play: &mut Play| {
         let order = serde_json::from_value(json!({"text": "How much?"})).unwrap();

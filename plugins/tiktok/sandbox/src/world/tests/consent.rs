@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn consent_is_refused_whole_for_one_unapproved_scope_and_for_a_foreign_redirect_or_app() {
+fn invalid_consent_is_refused_whole() {
     let play = Play::connected();
     assert!(play.world.consent(&consent_request("message.list.read")).is_ok());
     assert!(
@@ -32,7 +32,7 @@ fn a_code_is_exchanged_once_and_within_ten_minutes() {
 }
 
 #[test]
-fn an_exchange_with_a_wrong_secret_grant_type_or_redirect_leaves_the_code_usable() {
+fn failed_exchange_keeps_code_usable() {
     let mut play = Play::connected();
     let code = play.code("acme_store", "message.list.read");
     for (field, wrong, refusal) in [
@@ -63,7 +63,7 @@ fn a_refresh_rotates_the_token_and_its_year_counts_down() {
 }
 
 #[test]
-fn a_refresh_token_without_rotation_stays_until_its_year_is_over() {
+fn unrotated_refresh_token_lasts_a_year() {
     let mut play = Play::connected();
     play.set(json!({"rotate_refresh_tokens": false}));
     let token = play.refresh_token.clone();
@@ -112,7 +112,7 @@ fn a_call_needs_a_token_its_scope_and_its_own_account() {
 }
 
 #[test]
-fn personal_and_european_accounts_can_be_looked_at_and_not_messaged_for() {
+fn excluded_accounts_can_only_be_read() {
     for (account, business) in [("just_me", false), ("berlin_laden", true)] {
         let mut play = Play::as_account(account);
         let profile = play

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn capability_is_true_under_the_right_type_only_and_changes_with_the_first_answer() {
+fn capability_depends_on_type_and_first_reply() {
     let mut play = Play::connected();
     let chat = play.hello("jane_doe");
     let ask = |play: &mut Play, kind: &str| {
@@ -42,7 +42,7 @@ fn content_list_shows_the_newest_twenty_and_both_participants() {
 }
 
 #[test]
-fn conversation_list_pages_by_type_newest_first_and_forgets_after_90_days() {
+fn conversation_list_pages_and_expires() {
     let mut play = Play::connected();
     for person in ["jane_doe", "kenji", "lena"] {
         play.hello(person);

@@ -56,7 +56,7 @@ fn an_arrival_opens_a_conversation_and_no_window() {
 }
 
 #[test]
-fn ten_calls_pass_in_a_second_and_the_bucket_refills_on_the_virtual_clock() {
+fn rate_bucket_refills_on_virtual_clock() {
     let mut play = Play::connected();
     let chat = play.hello("jane_doe");
     let typing = json!({"message_type": "SENDER_ACTION", "sender_action": "TYPING"});
@@ -222,7 +222,7 @@ fn an_upload_is_a_jpg_or_png_of_at_most_3_mb_under_its_own_type() {
 }
 
 #[test]
-fn an_uploaded_file_can_be_sent_for_30_days_and_by_its_account_only() {
+fn upload_is_sendable_30_days_by_owner() {
     let mut play = Play::connected();
     let media = play.upload(PNG, "image/png").unwrap();
     assert!(

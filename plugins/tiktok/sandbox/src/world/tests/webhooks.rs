@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_text_is_told_as_the_reference_shows() {
+fn text_webhook_matches_reference() {
     let mut play = Play::connected();
     let done = play.write("jane_doe", json!({"type": "text", "text": "hi"}));
     let events = play.deliver();
@@ -52,7 +52,7 @@ fn a_send_is_echoed_with_the_same_id_and_source_api() {
 }
 
 #[test]
-fn every_kind_of_message_is_told_with_its_block() {
+fn every_message_kind_has_its_block() {
     let mut play = Play::connected();
     for (what, block, field) in [
         (json!({"type": "image"}), "image", "media_id"),
@@ -73,7 +73,7 @@ fn every_kind_of_message_is_told_with_its_block() {
 }
 
 #[test]
-fn a_reaction_is_told_with_its_target_and_can_be_taken_back_once() {
+fn reaction_names_target_and_is_removed_once() {
     let mut play = Play::connected();
     let chat = play.hello("jane_doe");
     let id = play.say(&chat, "hello").unwrap();
@@ -95,7 +95,7 @@ fn a_reaction_is_told_with_its_target_and_can_be_taken_back_once() {
 }
 
 #[test]
-fn of_a_person_in_the_eea_only_the_stripped_event_is_told() {
+fn eea_person_yields_stripped_event() {
     let mut play = Play::connected();
     let chat = play.hello("lena");
     let events = play.deliver();
@@ -110,7 +110,7 @@ fn of_a_person_in_the_eea_only_the_stripped_event_is_told() {
 }
 
 #[test]
-fn reading_is_told_once_with_the_time_of_the_newest_message_seen() {
+fn read_event_names_newest_message_time() {
     let mut play = Play::connected();
     let chat = play.hello("jane_doe");
     play.later(5);
@@ -127,7 +127,7 @@ fn reading_is_told_once_with_the_time_of_the_newest_message_seen() {
 }
 
 #[test]
-fn arrivals_are_told_without_a_message_and_only_upgraded_smart_plus_names_the_creative() {
+fn referrals_come_without_message() {
     let mut play = Play::connected();
     for (campaign, named) in [("manual", false), ("smart_plus", false), ("upgraded_smart_plus", true)] {
         let click = serde_json::from_value(json!({"campaign": campaign})).unwrap();
@@ -149,7 +149,7 @@ fn arrivals_are_told_without_a_message_and_only_upgraded_smart_plus_names_the_cr
 }
 
 #[test]
-fn a_request_that_was_not_accepted_is_told_to_nobody() {
+fn unaccepted_request_sends_no_webhook() {
     let mut play = Play::connected();
     play.world
         .put_account(AccountOrder {
@@ -169,7 +169,7 @@ fn a_request_that_was_not_accepted_is_told_to_nobody() {
 }
 
 #[test]
-fn a_failed_webhook_backs_off_doubling_holds_its_conversation_and_ends_after_72_hours() {
+fn failed_webhook_backs_off_for_72_hours() {
     let mut play = Play::connected();
     play.hello("jane_doe");
     play.hello("jane_doe");
@@ -258,7 +258,7 @@ fn webhooks_are_doubled_dropped_delayed_and_overtaken_on_order() {
 }
 
 #[test]
-fn a_callback_off_this_machine_is_refused_and_a_deleted_one_ends_delivery() {
+fn callback_must_be_local_and_present() {
     let mut play = Play::connected();
     let subscription = |url: &str| json!({"app_id": DEFAULT_CLIENT_KEY, "secret": SECRET, "event_type": "DIRECT_MESSAGE", "callback_url": url});
     for url in [

@@ -1,12 +1,12 @@
 //! The three logs of a run: what the platform sent and received, what Weir reports, what the endpoint received.
 //!
-//! Pure: the logs are inputs, and [`Books::breaches`] returns the inconsistencies.
+//! Pure: the logs are inputs, and [`RunLedger::breaches`] returns the inconsistencies.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// An event of Weir's log.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct LoggedEvent {
     pub(crate) id: String,
     pub(crate) sequence: i64,
     pub(crate) kind: String,
@@ -33,7 +33,8 @@ impl Posted {
         self.is_sent() || matches!(self.status.as_str(), "failed" | "cancelled")
     }
 
-    /// Whether the result of an attempt is not written yet. An echo may report a message as sent before the response does.
+    /// Whether the result of an attempt is not written yet. An echo may report a message as sent before the response
+    /// does.
     pub(crate) fn has_open_try(&self) -> bool {
         self.tries.iter().any(|(outcome, _)| outcome == "open")
     }
@@ -45,7 +46,7 @@ impl Posted {
 
 /// All data of a run.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Books {
+pub(crate) struct RunLedger {
     /// The platform's ids of what customers wrote.
     pub(crate) written: BTreeSet<String>,
     /// Those of them whose webhook Weir answered with 200.
@@ -55,17 +56,20 @@ pub(crate) struct Books {
     /// The messages that Weir accepted, by text; each text is posted once.
     pub(crate) posted: BTreeMap<String, Posted>,
     /// Weir's event log since the endpoint was created, in its order.
-    pub(crate) log: Vec<Told>,
+    pub(crate) log: Vec<LoggedEvent>,
     /// The deliveries to the endpoint, in order: the event's id and its sequence.
-    pub(crate) handed: Vec<(String, i64)>,
+    pub(crate) delivered: Vec<(String, i64)>,
 }
 
-impl Books {
+impl RunLedger {
     /// The work still in flight.
     pub(crate) fn open(&self) -> Vec<String> {
-        let handed: BTreeSet<&str> = self.handed.iter().map(|(id, _)| id.as_str()).collect();
-        let events = self.owed().filter(|told| !handed.contains(told.id.as_str()));
-        let events = events.map(|told| format!("the event {} ({}) is not handed over", told.id, told.kind));
+        let delivered: BTreeSet<&str> = self.delivered.iter().map(|(id, _)| id.as_str()).collect();
+        let events = self
+            .owed()
+            .filter(|event_data| !delivered.contains(event_data.id.as_str()));
+        let events =
+            events.map(|event_data| format!("the event {} ({}) is not delivered", event_data.id, event_data.kind));
         let messages = self.posted.iter();
         let messages = messages.filter(|(_, posted)| !posted.is_settled() || posted.has_open_try());
         let messages = messages.map(|(text, posted)| {
@@ -83,32 +87,38 @@ impl Books {
         self.inbound(&mut breaches);
         self.outbound(&mut breaches);
         self.tries(&mut breaches);
-        self.handing_over(&mut breaches);
+        self.check_deliveries(&mut breaches);
         breaches
     }
 
     /// Events that the endpoint wants: all but those about itself.
-    pub(crate) fn owed(&self) -> impl Iterator<Item = &Told> {
-        self.log.iter().filter(|told| !told.kind.starts_with("endpoint."))
+    pub(crate) fn owed(&self) -> impl Iterator<Item = &LoggedEvent> {
+        self.log
+            .iter()
+            .filter(|event_data| !event_data.kind.starts_with("endpoint."))
     }
 
     /// Every webhook answered 200 is in the log once.
     fn inbound(&self, breaches: &mut Vec<String>) {
-        let mut heard: HashMap<&str, u32> = HashMap::new();
-        for told in self.log.iter().filter(|told| told.kind == "message.received") {
-            *heard
-                .entry(told.platform_id.as_deref().unwrap_or_default())
+        let mut received: HashMap<&str, u32> = HashMap::new();
+        for event_data in self
+            .log
+            .iter()
+            .filter(|event_data| event_data.kind == "message.received")
+        {
+            *received
+                .entry(event_data.platform_id.as_deref().unwrap_or_default())
                 .or_default() += 1;
         }
         for id in &self.answered {
-            let times = heard.get(id.as_str()).copied().unwrap_or(0);
+            let times = received.get(id.as_str()).copied().unwrap_or(0);
             if times != 1 {
                 breaches.push(format!(
                     "the webhook of {id} was answered 200 and is in the log {times} times"
                 ));
             }
         }
-        for id in heard.keys().filter(|id| !self.written.contains(**id)) {
+        for id in received.keys().filter(|id| !self.written.contains(**id)) {
             breaches.push(format!("the log has a message {id} that no customer wrote"));
         }
     }
@@ -146,8 +156,8 @@ impl Books {
         let queued: BTreeSet<&str> = self
             .log
             .iter()
-            .filter(|told| told.kind == "message.queued")
-            .filter_map(|told| told.message.as_deref())
+            .filter(|event_data| event_data.kind == "message.queued")
+            .filter_map(|event_data| event_data.message.as_deref())
             .collect();
         let accepted: BTreeSet<&str> = self.posted.values().map(|posted| posted.id.as_str()).collect();
         for id in accepted.symmetric_difference(&queued) {
@@ -158,8 +168,14 @@ impl Books {
     /// A send without a known result is uncertain, and is repeated only after the event that reports that.
     fn tries(&self, breaches: &mut Vec<String>) {
         let mut doubts: HashMap<&str, usize> = HashMap::new();
-        for told in self.log.iter().filter(|told| told.kind == "message.uncertain") {
-            *doubts.entry(told.message.as_deref().unwrap_or_default()).or_default() += 1;
+        for event_data in self
+            .log
+            .iter()
+            .filter(|event_data| event_data.kind == "message.uncertain")
+        {
+            *doubts
+                .entry(event_data.message.as_deref().unwrap_or_default())
+                .or_default() += 1;
         }
         for (text, posted) in &self.posted {
             let Some((_, before)) = posted.tries.split_last() else {
@@ -185,25 +201,29 @@ impl Books {
     }
 
     /// Every event reached the endpoint under one id, and a conversation's in their order.
-    fn handing_over(&self, breaches: &mut Vec<String>) {
-        let log: HashMap<&str, &Told> = self.log.iter().map(|told| (told.id.as_str(), told)).collect();
+    fn check_deliveries(&self, breaches: &mut Vec<String>) {
+        let log: HashMap<&str, &LoggedEvent> = self
+            .log
+            .iter()
+            .map(|event_data| (event_data.id.as_str(), event_data))
+            .collect();
         if log.len() != self.log.len() {
             breaches.push("the log has one id twice".to_owned());
         }
         let mut first = BTreeSet::new();
         let mut newest: HashMap<&str, i64> = HashMap::new();
-        for (id, sequence) in &self.handed {
-            let Some(told) = log.get(id.as_str()) else {
+        for (id, sequence) in &self.delivered {
+            let Some(event_data) = log.get(id.as_str()) else {
                 breaches.push(format!("the endpoint got {id}, which is not in the log"));
                 continue;
             };
-            if told.sequence != *sequence {
+            if event_data.sequence != *sequence {
                 breaches.push(format!(
                     "the endpoint got {id} as {sequence}, the log has it as {}",
-                    told.sequence
+                    event_data.sequence
                 ));
             }
-            let Some(conversation) = told.conversation.as_deref().filter(|_| first.insert(id)) else {
+            let Some(conversation) = event_data.conversation.as_deref().filter(|_| first.insert(id)) else {
                 continue;
             };
             let newest = newest.entry(conversation).or_default();
@@ -221,8 +241,8 @@ impl Books {
 mod tests {
     use super::*;
 
-    fn told(sequence: i64, kind: &str, about: &str) -> Told {
-        Told {
+    fn event_data(sequence: i64, kind: &str, about: &str) -> LoggedEvent {
+        LoggedEvent {
             id: format!("evt_{sequence}"),
             sequence,
             kind: kind.to_owned(),
@@ -233,84 +253,88 @@ mod tests {
     }
 
     /// A run without errors: one message in, one out that was uncertain first.
-    fn good() -> Books {
+    fn good() -> RunLedger {
         let answer = Posted {
             id: "msg_1".to_owned(),
             status: "sent".to_owned(),
             platform_id: Some("P2".to_owned()),
             tries: vec![("uncertain".to_owned(), true), ("sent".to_owned(), false)],
         };
-        Books {
+        RunLedger {
             written: ["P1".to_owned()].into(),
             answered: ["P1".to_owned()].into(),
             shown: vec![("answer".to_owned(), "P2".to_owned())],
             posted: [("answer".to_owned(), answer)].into(),
             log: vec![
-                told(1, "message.received", "P1"),
-                told(2, "message.queued", "msg_1"),
-                told(3, "message.uncertain", "msg_1"),
-                told(4, "message.sent", "msg_1"),
+                event_data(1, "message.received", "P1"),
+                event_data(2, "message.queued", "msg_1"),
+                event_data(3, "message.uncertain", "msg_1"),
+                event_data(4, "message.sent", "msg_1"),
             ],
-            handed: (1..=4).map(|sequence| (format!("evt_{sequence}"), sequence)).collect(),
+            delivered: (1..=4).map(|sequence| (format!("evt_{sequence}"), sequence)).collect(),
         }
     }
 
-    fn posted(books: &mut Books) -> &mut Posted {
-        books.posted.get_mut("answer").expect("it is there")
+    fn posted(ledger: &mut RunLedger) -> &mut Posted {
+        ledger.posted.get_mut("answer").expect("it is there")
     }
 
     #[test]
     fn a_good_run_has_no_breach() {
         assert_eq!(good().breaches(), Vec::<String>::new());
         let mut again = good();
-        again.handed.push(("evt_1".to_owned(), 1));
+        again.delivered.push(("evt_1".to_owned(), 1));
         assert_eq!(again.breaches(), Vec::<String>::new(), "at least once is enough");
     }
 
     #[test]
     fn each_broken_promise_is_seen() {
-        type Break = fn(&mut Books);
+        type Break = fn(&mut RunLedger);
         let cases: [(&str, Break); 15] = [
-            ("in the log 0 times", |books| drop(books.log.remove(0))),
-            ("in the log 2 times", |books| {
-                books.log.push(told(5, "message.received", "P1"));
+            ("in the log 0 times", |ledger| drop(ledger.log.remove(0))),
+            ("in the log 2 times", |ledger| {
+                ledger.log.push(event_data(5, "message.received", "P1"));
             }),
-            ("that no customer wrote", |books| {
-                books.log.push(told(5, "message.received", "P9"));
+            ("that no customer wrote", |ledger| {
+                ledger.log.push(event_data(5, "message.received", "P9"));
             }),
-            ("is not answered 200", |books| books.answered.clear()),
-            ("on the phone 2 times", |books| {
-                books.shown.push(("answer".to_owned(), "P3".to_owned()));
+            ("is not answered 200", |ledger| ledger.answered.clear()),
+            ("on the phone 2 times", |ledger| {
+                ledger.shown.push(("answer".to_owned(), "P3".to_owned()));
             }),
-            ("never accepted", |books| {
-                books.shown.push(("another".to_owned(), "P3".to_owned()));
+            ("never accepted", |ledger| {
+                ledger.shown.push(("another".to_owned(), "P3".to_owned()));
             }),
-            ("not on the phone", |books| books.shown.clear()),
-            ("on the phone and", |books| posted(books).platform_id = None),
-            ("is failed and on the phone", |books| {
-                posted(books).status = "failed".to_owned();
+            ("not on the phone", |ledger| ledger.shown.clear()),
+            ("on the phone and", |ledger| posted(ledger).platform_id = None),
+            ("is failed and on the phone", |ledger| {
+                posted(ledger).status = "failed".to_owned();
             }),
-            ("is uncertain", |books| posted(books).status = "uncertain".to_owned()),
-            ("and not both", |books| drop(books.log.remove(1))),
-            ("over an open try", |books| posted(books).tries[1].0 = "open".to_owned()),
-            ("without an uncertain event", |books| drop(books.log.remove(2))),
-            ("over a silence", |books| posted(books).tries[0].0 = "retry".to_owned()),
-            ("after 4 of the same", |books| books.handed.swap(2, 3)),
+            ("is uncertain", |ledger| posted(ledger).status = "uncertain".to_owned()),
+            ("and not both", |ledger| drop(ledger.log.remove(1))),
+            ("over an open try", |ledger| {
+                posted(ledger).tries[1].0 = "open".to_owned()
+            }),
+            ("without an uncertain event", |ledger| drop(ledger.log.remove(2))),
+            ("over a silence", |ledger| {
+                posted(ledger).tries[0].0 = "retry".to_owned()
+            }),
+            ("after 4 of the same", |ledger| ledger.delivered.swap(2, 3)),
         ];
         for (words, broken) in cases {
-            let mut books = good();
-            broken(&mut books);
-            let breaches = books.breaches();
+            let mut ledger = good();
+            broken(&mut ledger);
+            let breaches = ledger.breaches();
             assert!(
                 breaches.iter().any(|breach| breach.contains(words)),
                 "{words}: {breaches:#?}"
             );
         }
         let mut lost = good();
-        lost.handed.pop();
-        assert!(lost.breaches()[0].contains("is not handed over"));
+        lost.delivered.pop();
+        assert!(lost.breaches()[0].contains("is not delivered"));
         let mut invented = good();
-        invented.handed.push(("evt_9".to_owned(), 9));
+        invented.delivered.push(("evt_9".to_owned(), 9));
         assert!(invented.breaches()[0].contains("not in the log"));
     }
 }

@@ -13,21 +13,21 @@ pub(crate) type StateUse = OwnedRwLockReadGuard<()>;
 
 /// The states in use, by channel.
 #[derive(Debug, Default)]
-pub(crate) struct StateTurns(Mutex<HashMap<ChannelId, Weak<RwLock<()>>>>);
+pub(crate) struct StateLocks(Mutex<HashMap<ChannelId, Weak<RwLock<()>>>>);
 
-impl StateTurns {
+impl StateLocks {
     fn of(&self, channel: ChannelId) -> Arc<RwLock<()>> {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(turn) = turns.get(&channel).and_then(Weak::upgrade) {
-            return turn;
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state_lock) = locks.get(&channel).and_then(Weak::upgrade) {
+            return state_lock;
         }
         // Before the map grows, so that its size stays close to the number in use.
-        if turns.len() == turns.capacity() {
-            turns.retain(|_, turn| turn.strong_count() > 0);
+        if locks.len() == locks.capacity() {
+            locks.retain(|_, state_lock| state_lock.strong_count() > 0);
         }
-        let turn = Arc::default();
-        turns.insert(channel, Arc::downgrade(&turn));
-        turn
+        let state_lock = Arc::default();
+        locks.insert(channel, Arc::downgrade(&state_lock));
+        state_lock
     }
 
     /// For a call. Waits while the state moves.
@@ -35,9 +35,9 @@ impl StateTurns {
         self.of(channel).read_owned().await
     }
 
-    /// For a change of versions. `None` if the running calls do not end within [`limits::STATE_TURN`].
+    /// For a change of versions. `None` if the running calls do not end within [`limits::STATE_LOCK`].
     pub(crate) async fn alone(&self, channel: ChannelId) -> Option<OwnedRwLockWriteGuard<()>> {
-        let turn = self.of(channel).write_owned();
-        tokio::time::timeout(limits::STATE_TURN, turn).await.ok()
+        let state_lock = self.of(channel).write_owned();
+        tokio::time::timeout(limits::STATE_LOCK, state_lock).await.ok()
     }
 }
