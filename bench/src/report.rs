@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_says_what_is_short_and_what_is_not() {
+    fn report_line_shows_missed_targets() {
         let row = Row::new("P2", "inbound")
             .saw("9,100/s")
             .at_least("ratio", 0.651, 0.6)

@@ -317,31 +317,31 @@ async fn person_retries_failed_and_resolves_uncertain() -> Result {
         .await?;
     assert_eq!(answer.problem(409)?, "message_not_retryable");
     // Two messages that never left, without any sign of it: they have no echo.
-    let mut doubts = Vec::new();
+    let mut uncertain_sends = Vec::new();
     for text in ["sent again on request", "given up on request"] {
         phone
             .order_fault(json!({"on": "send", "fault": {"reset": true}}))
             .await?;
-        let doubt = weir.stack.api.say(&thread, text).await?.expect(202)?;
-        weir.event_of("message.uncertain", &doubt["id"]).await?;
-        if doubts.is_empty() {
+        let uncertain_send = weir.stack.api.say(&thread, text).await?.expect(202)?;
+        weir.event_of("message.uncertain", &uncertain_send["id"]).await?;
+        if uncertain_sends.is_empty() {
             weir.stack
                 .api
-                .post(&format!("{}/retry", path(&doubt)?), json!({}))
+                .post(&format!("{}/retry", path(&uncertain_send)?), json!({}))
                 .await?
                 .expect(202)?;
-            weir.event_of("message.sent", &doubt["id"]).await?;
+            weir.event_of("message.sent", &uncertain_send["id"]).await?;
         }
-        doubts.push(doubt);
+        uncertain_sends.push(uncertain_send);
     }
-    let given_up = weir.stack.api.delete(&path(&doubts[1])?).await?.expect(200)?;
+    let given_up = weir.stack.api.delete(&path(&uncertain_sends[1])?).await?.expect(200)?;
     assert_eq!(
         (&given_up["status"], &given_up["error"]["code"]),
         (&json!("failed"), &json!("outcome_unknown"))
     );
-    weir.event_of("message.failed", &doubts[1]["id"]).await?;
+    weir.event_of("message.failed", &uncertain_sends[1]["id"]).await?;
     assert_eq!(
-        weir.stack.api.delete(&path(&doubts[1])?).await?.problem(409)?,
+        weir.stack.api.delete(&path(&uncertain_sends[1])?).await?.problem(409)?,
         "message_not_cancellable"
     );
     // The history, which would have caused another send, is no longer queried.

@@ -196,7 +196,7 @@ impl Scene<'_> {
             if self.is_quiet().await? {
                 return Ok(());
             }
-            self.renew_if_asked().await?;
+            self.renew_if_requested().await?;
             ensure!(
                 tokio::time::Instant::now() < end,
                 "unsettled after {PATIENCE:?}: {:#?}",
@@ -234,7 +234,7 @@ impl Scene<'_> {
 
     /// A credential that is refused again right after its renewal is a person's to renew; what was accepted waits for
     /// them.
-    async fn renew_if_asked(&self) -> anyhow::Result<()> {
+    async fn renew_if_requested(&self) -> anyhow::Result<()> {
         let channel = self.weir.stack.api.get(&self.weir.of_channel("")?).await?.expect(200)?;
         if channel["status"] == "reauthorization_required" {
             // Refused during a fault; a person then tries again.

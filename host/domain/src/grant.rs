@@ -10,12 +10,12 @@ use crate::manifest::{
 };
 use crate::policy::CallRefusal;
 
+mod describe;
 mod policies;
 mod terms;
-mod words;
 
+pub use describe::{Change, WantedGrant};
 pub use terms::Terms;
-pub use words::{Change, WantedGrant};
 
 /// The capability of policies.
 const POLICY: &str = "policy";

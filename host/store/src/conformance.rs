@@ -17,7 +17,6 @@ pub mod keys;
 pub mod laws;
 pub mod leases;
 pub mod ledger;
-pub mod news;
 pub mod nodes;
 pub mod outbound;
 pub mod rates;
@@ -25,6 +24,7 @@ pub mod recovery;
 pub mod retention;
 pub mod rollout;
 pub mod versions;
+pub mod window_events;
 pub mod work;
 pub mod workspaces;
 pub(crate) mod world;
@@ -126,7 +126,7 @@ macro_rules! store_conformance {
             an_event_without_people_is_its_conversations,
             a_conversation_is_found_by_its_contacts_name,
         );
-        $crate::store_conformance!(@ $factory, news:
+        $crate::store_conformance!(@ $factory, window_events:
             window_events_fire_before_and_at_close,
             reopened_window_ignores_old_end,
             moved_window_emits_at_new_end,
@@ -171,14 +171,14 @@ macro_rules! store_conformance {
             leases_of_a_dead_node_end_by_their_own_clock,
             a_heartbeat_from_before_a_step_on_ends_no_node,
             a_duty_is_one_nodes_at_a_time,
-            a_clock_that_is_set_is_set_right_once_for_all_nodes,
+            clock_step_is_corrected_once_for_all_nodes,
         );
         $crate::store_conformance!(@ $factory, rollout:
             a_trial_begins_grows_and_ends_with_its_reason,
             state_moves_whole_and_rolls_back,
             an_owner_keeps_its_version_from_retirement,
             an_undone_change_leaves_states_as_they_were,
-            nodes_say_which_versions_they_have_loaded,
+            nodes_report_loaded_versions,
             a_crash_is_known_to_other_nodes_for_a_while,
             roll_backs_go_on_back,
             a_trial_is_known_after_its_end,
@@ -186,10 +186,10 @@ macro_rules! store_conformance {
             transcripts_are_a_ring_and_go_with_their_contact,
         );
         $crate::store_conformance!(@ $factory, retention:
-            what_is_old_is_forgotten_in_steps_and_what_waits_stays,
+            old_rows_are_deleted_in_steps_pending_stay,
             disabled_endpoint_counts_missed_events,
             a_file_of_an_erased_contact_is_written_down_until_removed,
-            an_old_attachment_goes_and_its_message_says_so,
+            expired_attachment_is_marked_on_its_message,
             old_dead_letters_go_oldest_first_and_are_counted_no_more,
             deduplication_keys_live_a_week,
         );
@@ -258,17 +258,17 @@ macro_rules! store_conformance {
         $crate::store_conformance!(@ $factory, ledger:
             dead_letters_are_kept_whole_and_dropped_once,
             dead_letters_at_their_bound_are_refused_and_none_is_lost,
-            a_page_of_dead_letters_is_full_of_those_that_were_asked_for,
+            dead_letter_page_is_filled_after_filtering,
             refusals_and_changes_can_be_looked_up,
-            refusals_are_those_of_the_channels_that_were_asked_for,
-            the_record_says_how_deep_its_queues_are,
-            a_closed_record_says_so,
+            refusals_are_filtered_by_channel,
+            store_reports_queue_depths,
+            closed_database_is_reported,
         );
         $crate::store_conformance!(@ $factory, work:
             work_is_taken_by_one_node_until_it_ends_or_dies,
             polled_channel_is_due_as_requested,
-            a_history_asked_for_twice_is_read_from_the_earlier_moment,
-            an_uncertain_message_is_asked_about_less_and_less,
+            repeated_history_request_keeps_earlier_start,
+            uncertain_message_queries_back_off,
         );
         $crate::store_conformance!(@ $factory, laws:
             a_status_only_moves_forward_and_the_budget_is_never_exceeded,

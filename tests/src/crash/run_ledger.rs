@@ -167,13 +167,13 @@ impl RunLedger {
 
     /// A send without a known result is uncertain, and is repeated only after the event that reports that.
     fn tries(&self, breaches: &mut Vec<String>) {
-        let mut doubts: HashMap<&str, usize> = HashMap::new();
+        let mut uncertain_sends: HashMap<&str, usize> = HashMap::new();
         for event_data in self
             .log
             .iter()
             .filter(|event_data| event_data.kind == "message.uncertain")
         {
-            *doubts
+            *uncertain_sends
                 .entry(event_data.message.as_deref().unwrap_or_default())
                 .or_default() += 1;
         }
@@ -188,7 +188,7 @@ impl RunLedger {
                 ));
             }
             let unsure = before.iter().filter(|(outcome, _)| outcome == "uncertain").count();
-            if unsure > doubts.get(posted.id.as_str()).copied().unwrap_or(0) {
+            if unsure > uncertain_sends.get(posted.id.as_str()).copied().unwrap_or(0) {
                 breaches.push(format!(
                     "{text:?} was sent again without an uncertain event: {:?}",
                     posted.tries

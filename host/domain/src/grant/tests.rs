@@ -376,7 +376,7 @@ fn what_was_withheld_is_decided_and_refused_as_such() {
 }
 
 #[test]
-fn a_no_to_one_version_is_none_to_what_the_next_asks_beyond_it() {
+fn rejection_does_not_cover_new_grants() {
     let grants = Grants::default().answered(&manifest(), Vec::new());
     let missing = grants.missing_for(&wide());
     assert_eq!(missing.len(), 2, "that, and the policies");
@@ -384,7 +384,7 @@ fn a_no_to_one_version_is_none_to_what_the_next_asks_beyond_it() {
 }
 
 #[test]
-fn a_grant_wider_than_what_is_asked_means_nothing() {
+fn wider_grant_than_requested_is_ineffective() {
     let manifest = manifest();
     let mut granted = Grants::wanted_by(&manifest);
     assert_eq!(unrequested(&granted, &[&manifest]), [0; 0]);

@@ -115,7 +115,7 @@ async fn a_name_without_addresses_is_not_reachable() {
 const INNER: &str = "WEIR_EGRESS_TEST_BEHIND_A_PROXY";
 
 #[tokio::test]
-async fn a_proxy_in_the_environment_is_not_asked() {
+async fn proxy_from_environment_is_ignored() {
     if std::env::var_os(INNER).is_some() {
         let server = Server::saying("straight").await;
         let answer = send(&egress(), get(&server)).await.expect("an answer");
@@ -126,7 +126,7 @@ async fn a_proxy_in_the_environment_is_not_asked() {
     let url = format!("http://{}", proxy.local_addr().expect("an address"));
     let mut inner = Command::new(std::env::current_exe().expect("this test's program"));
     inner
-        .args(["--exact", "tests::addresses::a_proxy_in_the_environment_is_not_asked"])
+        .args(["--exact", "tests::addresses::proxy_from_environment_is_ignored"])
         .env(INNER, "1")
         .env_remove("NO_PROXY")
         .env_remove("no_proxy");

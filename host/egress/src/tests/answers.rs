@@ -126,7 +126,7 @@ async fn headers_of_the_connection_and_cookies_stay_with_the_host() {
 }
 
 #[tokio::test]
-async fn compression_is_not_asked_for_and_not_taken() {
+async fn compression_is_not_requested_or_accepted() {
     // 11 bytes that do not reveal their decompressed size.
     let bomb = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\n\x1f\x08\x00";
     let server = Server::answering(bomb).await;

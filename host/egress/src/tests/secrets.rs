@@ -256,7 +256,7 @@ async fn a_token_that_is_renewed_with_itself_arrives_as_it_is() {
 }
 
 #[tokio::test]
-async fn no_error_tells_a_secret() {
+async fn errors_contain_no_secret() {
     let token = "do-not-tell-this";
     let places = [
         SecretPlace::Query("token".into()),

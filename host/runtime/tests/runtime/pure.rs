@@ -8,7 +8,7 @@ use weir_runtime::CallError;
 use crate::support::{built, component, echo, raw_webhook, runtime, webhook, with_neighbor};
 
 #[tokio::test]
-async fn a_connector_says_what_it_is() {
+async fn connector_reports_its_manifest() {
     let (echo, _) = echo().await;
     assert_eq!(echo.manifest().name, "echo");
     assert_eq!(echo.digest().len(), 64);

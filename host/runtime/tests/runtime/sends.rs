@@ -276,7 +276,7 @@ async fn what_a_broken_off_call_wrote_is_dropped() {
 }
 
 #[tokio::test]
-async fn an_account_says_who_it_is() {
+async fn account_reports_its_profile() {
     let (echo, _) = echo().await;
     let me = Reply::Answer(200, r#"{"id":"acme","username":"acme","name":"Acme"}"#);
     let platform = Platform::that([me]).await;

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ad_without_a_creative_is_not_asked_about() {
+    fn ad_without_creative_is_not_looked_up() {
         let reason = |source, creative| without_lookup(&referral(source, creative)).map(|(reason, _)| reason);
         assert_eq!(reason("ad", None), Some("smart_plus_campaign"));
         assert_eq!(reason("ad", Some("")), Some("smart_plus_campaign"));

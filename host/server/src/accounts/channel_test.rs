@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reference_says_where_to_look_and_a_strange_one_nothing() {
+    fn reference_resolves_known_kinds_only() {
         assert_eq!(began_after("weir-test-42-0123456789ab"), Some(42));
         assert_eq!(began_after("weir-test-x"), None);
         assert_eq!(began_after("summer2025"), None);

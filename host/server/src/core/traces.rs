@@ -127,7 +127,7 @@ impl HttpClient for Way {
         match &sent {
             Ok(_) if was_silent => tracing::info!("The collector accepts spans again"),
             Err(error) if !was_silent => {
-                tracing::warn!("The collector does not accept spans; they are dropped: {error}")
+                tracing::warn!("The collector does not accept spans; they are dropped: {error}");
             }
             _ => {}
         }

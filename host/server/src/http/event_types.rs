@@ -64,16 +64,16 @@ pub(super) fn carries(kind: EventType) -> &'static [&'static str] {
         | T::ChannelDegraded
         | T::ChannelReauthorizationRequired
         | T::ChannelRecovered
-        | T::ChannelDeleted => &["ChannelTold"],
+        | T::ChannelDeleted => &["ChannelEventData"],
         // The platform's report about an account, which has no type of its own.
-        T::ChannelUpdated => &["ChannelTold", "ChannelNotice"],
+        T::ChannelUpdated => &["ChannelEventData", "ChannelNotice"],
         T::ChannelInboundWithheld => &["ChannelNotice"],
         T::ConnectorStaged
         | T::ConnectorCanary
         | T::ConnectorPromoted
         | T::ConnectorRolledBack
-        | T::ConnectorQuarantined => &["ToldVersion"],
-        T::EndpointFailing | T::EndpointDisabled | T::EndpointRecovered => &["ToldEndpoint"],
+        | T::ConnectorQuarantined => &["ConnectorVersionEventData"],
+        T::EndpointFailing | T::EndpointDisabled | T::EndpointRecovered => &["EndpointEventData"],
     }
 }
 

@@ -75,7 +75,7 @@ pub(crate) fn note(db: &Db<'_>, id: EndpointId, went_through: bool, now: Timesta
     let Some((failing_since, data)) = known else {
         return Ok(());
     };
-    let (since, news) = match (failing_since, went_through) {
+    let (since, change) = match (failing_since, went_through) {
         (None, true) => return Ok(()),
         (None, false) => (Some(now), None),
         (Some(_), true) => (None, data.then_some(EventType::EndpointRecovered)),
@@ -87,9 +87,9 @@ pub(crate) fn note(db: &Db<'_>, id: EndpointId, went_through: bool, now: Timesta
     db.write(
         "UPDATE endpoints SET failing_since = ?2,
              failing_told = CASE WHEN ?2 IS NULL THEN 0 WHEN ?3 = 1 THEN 1 ELSE failing_told END WHERE id = ?1",
-        params![key(id), ms(since), news.is_some()],
+        params![key(id), ms(since), change.is_some()],
     )?;
-    if let Some(kind) = news
+    if let Some(kind) = change
         && let Some(endpoint) = endpoints::by_id(db, id)?
     {
         emit(db, &endpoint, kind, now)?;

@@ -122,11 +122,11 @@ pub fn operator_change_emits_channel_event(factory: Factory) {
         assert_eq!(events[0].data, serde_json::to_value(shown).unwrap());
         assert_eq!(events[0].channel_id, Some(changed.id));
         assert_eq!(world.store.channel(DEFAULT, changed.id).await.unwrap(), Some(changed));
-        let nobody: ChannelId = world.id();
+        let missing: ChannelId = world.id();
         assert!(
             world
                 .store
-                .update_channel(DEFAULT, nobody, ChannelPatch::default(), at(2))
+                .update_channel(DEFAULT, missing, ChannelPatch::default(), at(2))
                 .await
                 .unwrap()
                 .is_none()

@@ -32,8 +32,8 @@ pub(super) fn session(id: ConnectSessionId, state: &str) -> ConnectSession {
 pub fn a_connect_session_always_gets_an_end(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        let (nobody, late, recent) = (world.id(), world.id(), world.id());
-        for (id, state) in [(nobody, "state-1"), (late, "state-2"), (recent, "state-3")] {
+        let (missing, late, recent) = (world.id(), world.id(), world.id());
+        for (id, state) in [(missing, "state-1"), (late, "state-2"), (recent, "state-3")] {
             world.store.insert_connect_session(session(id, state)).await.unwrap();
         }
         for state in ["state-2", "state-3"] {
@@ -57,7 +57,7 @@ pub fn a_connect_session_always_gets_an_end(factory: Factory) {
         assert_eq!(sweep(599).await, 0, "nothing is over");
         assert_eq!(sweep(600).await, 1);
         // Read before it expired: its end is stored.
-        assert_eq!(end(nobody, 1).await, ConnectEnd::Expired);
+        assert_eq!(end(missing, 1).await, ConnectEnd::Expired);
         let succeeded = ConnectEnd::Succeeded {
             channel_id: world.channel.id,
         };

@@ -488,13 +488,13 @@ pub fn a_late_echo_of_an_older_message_reads_nothing_newer(factory: Factory) {
 pub fn an_event_without_people_is_its_conversations(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
-        let nobody = || Person::default();
+        let no_person = || Person::default();
         let reacts = |key: &str| {
             event(
                 key,
                 Fact::Reaction {
                     conversation: "thread".into(),
-                    contact: nobody(),
+                    contact: no_person(),
                     message: "m1".into(),
                     emoji: Some("x".into()),
                     url: None,
@@ -516,7 +516,7 @@ pub fn an_event_without_people_is_its_conversations(factory: Factory) {
 
         // A thread that an echo without a person began: it has a placeholder until the person is named.
         let mut ours = app_message("other", "e1", 30);
-        ours.contact = nobody();
+        ours.contact = no_person();
         world.receive(vec![message(ours)], 30).await;
         assert_eq!(world.conversation("other").await.contact.platform_id, "other");
         world.receive(vec![contact_writes_in("other", "m2", 40)], 40).await;

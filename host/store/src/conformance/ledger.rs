@@ -35,7 +35,7 @@ pub(super) fn apps<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
     names.map(str::to_owned).into()
 }
 
-pub fn a_page_of_dead_letters_is_full_of_those_that_were_asked_for(factory: Factory) {
+pub fn dead_letter_page_is_filled_after_filtering(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         for second in 0..6 {
@@ -205,7 +205,7 @@ pub fn refusals_and_changes_can_be_looked_up(factory: Factory) {
     });
 }
 
-pub fn refusals_are_those_of_the_channels_that_were_asked_for(factory: Factory) {
+pub fn refusals_are_filtered_by_channel(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let store = &world.store;
@@ -268,7 +268,7 @@ pub fn refusals_are_those_of_the_channels_that_were_asked_for(factory: Factory) 
     });
 }
 
-pub fn the_record_says_how_deep_its_queues_are(factory: Factory) {
+pub fn store_reports_queue_depths(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         add(&world, &["message.received"]).await;
@@ -292,7 +292,7 @@ pub fn the_record_says_how_deep_its_queues_are(factory: Factory) {
     });
 }
 
-pub fn a_closed_record_says_so(factory: Factory) {
+pub fn closed_database_is_reported(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         world.store.close().await;

@@ -306,7 +306,7 @@ pub fn a_duty_is_one_nodes_at_a_time(factory: Factory) {
     });
 }
 
-pub fn a_clock_that_is_set_is_set_right_once_for_all_nodes(factory: Factory) {
+pub fn clock_step_is_corrected_once_for_all_nodes(factory: Factory) {
     run(async {
         const BY: i64 = 3_600;
         let world = World::begin(factory).await;

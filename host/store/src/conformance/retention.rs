@@ -18,7 +18,7 @@ fn messages_since(seconds: i64) -> KeptSince {
     }
 }
 
-pub fn what_is_old_is_forgotten_in_steps_and_what_waits_stays(factory: Factory) {
+pub fn old_rows_are_deleted_in_steps_pending_stay(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         for (id, second) in [("m1", 10), ("m2", 11), ("m3", 12)] {
@@ -158,7 +158,7 @@ pub fn a_file_of_an_erased_contact_is_written_down_until_removed(factory: Factor
     });
 }
 
-pub fn an_old_attachment_goes_and_its_message_says_so(factory: Factory) {
+pub fn expired_attachment_is_marked_on_its_message(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         world.receive(vec![message(picture("m1", 10))], 10).await;

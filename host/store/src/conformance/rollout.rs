@@ -216,8 +216,8 @@ pub fn an_owner_keeps_its_version_from_retirement(factory: Factory) {
         );
         let retired = store.retire_version(NAME, "1.0.0", at(5)).await.unwrap();
         assert!(matches!(retired, Retirement::Retired(_)), "{retired:?}");
-        let nobody = store.retire_version(NAME, "9.9.9", at(5)).await.unwrap();
-        assert!(matches!(nobody, Retirement::NotFound), "{nobody:?}");
+        let missing = store.retire_version(NAME, "9.9.9", at(5)).await.unwrap();
+        assert!(matches!(missing, Retirement::NotFound), "{missing:?}");
     });
 }
 
@@ -300,7 +300,7 @@ pub fn an_undone_change_leaves_states_as_they_were(factory: Factory) {
     });
 }
 
-pub fn nodes_say_which_versions_they_have_loaded(factory: Factory) {
+pub fn nodes_report_loaded_versions(factory: Factory) {
     run(async {
         let world = with_two_versions(factory).await;
         let store = &world.store;

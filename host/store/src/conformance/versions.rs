@@ -181,8 +181,8 @@ pub fn one_version_of_a_connector_is_active(factory: Factory) {
         let events = world.events_of(EventType::ConnectorQuarantined).await;
         assert_eq!(events.len(), 1);
         assert_eq!(events[0].data["reason"], "it broke off");
-        let nobody = world.store.quarantine_version("example", "9.9.9", "", at(3)).await;
-        assert!(nobody.unwrap().is_none());
+        let missing = world.store.quarantine_version("example", "9.9.9", "", at(3)).await;
+        assert!(missing.unwrap().is_none());
         let back = world
             .store
             .activate_version("example", "1.0.0", VersionAct::Promote, "", at(3))

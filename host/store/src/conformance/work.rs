@@ -94,7 +94,7 @@ pub fn polled_channel_is_due_as_requested(factory: Factory) {
     });
 }
 
-pub fn a_history_asked_for_twice_is_read_from_the_earlier_moment(factory: Factory) {
+pub fn repeated_history_request_keeps_earlier_start(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let store = &world.store;
@@ -127,7 +127,7 @@ pub fn a_history_asked_for_twice_is_read_from_the_earlier_moment(factory: Factor
     });
 }
 
-pub fn an_uncertain_message_is_asked_about_less_and_less(factory: Factory) {
+pub fn uncertain_message_queries_back_off(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         world.receive(vec![contact_writes("m1", 10)], 10).await;
@@ -136,16 +136,16 @@ pub fn an_uncertain_message_is_asked_about_less_and_less(factory: Factory) {
         let started = 20 + limits::LEASE.as_secs().cast_signed();
         world.store.sweep_messages(at(started)).await.unwrap();
         assert_eq!(world.message(&ours).await.status, Status::Uncertain);
-        let mut asked_after = Vec::new();
+        let mut query_times = Vec::new();
         for seconds in 20..=500 {
             let to_confirm = world.store.confirm_uncertain(10, at(seconds)).await.unwrap();
             assert!(to_confirm.iter().all(|one| one.message.id == ours.id));
             if !to_confirm.is_empty() {
-                asked_after.push(seconds - 140);
+                query_times.push(seconds - 140);
             }
         }
         assert_eq!(
-            asked_after,
+            query_times,
             [0, 30, 90, 210],
             "after the grace time, and each time later"
         );

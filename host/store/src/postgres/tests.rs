@@ -209,8 +209,8 @@ mod opening {
             unreadable.contains("the URL of the database cannot be read"),
             "{unreadable}"
         );
-        let nobody = reason("postgres:///weir?host=/nonexistent&user=weir");
-        assert!(nobody.contains("the database cannot be reached"), "{nobody}");
+        let error_text = reason("postgres:///weir?host=/nonexistent&user=weir");
+        assert!(error_text.contains("the database cannot be reached"), "{error_text}");
         let server = PostgresServer::installed();
         let missing = reason(&server.url("weir_missing"));
         assert!(missing.contains("does not exist"), "{missing}");

@@ -161,7 +161,7 @@ pub struct World {
     messages: usize,
     files: Files,
     reviews: BTreeMap<(Timestamp, u64), Review>,
-    reviews_begun: u64,
+    reviews_started: u64,
     revision: u64,
 }
 
@@ -186,7 +186,7 @@ impl World {
             messages: 0,
             files: Files::default(),
             reviews: BTreeMap::new(),
-            reviews_begun: 0,
+            reviews_started: 0,
             revision: 0,
         };
         world.populate(genesis.client_secret, genesis.redirect_uri, now);

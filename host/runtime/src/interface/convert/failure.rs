@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn being_asked_to_slow_down_does_not_count() {
+    fn throttling_does_not_count_as_failure() {
         let counts = |code| failure(raw(wit::Verdict::Retry(Some(7)), code)).0;
         assert_eq!(
             counts("rate_limited"),

@@ -69,10 +69,10 @@ async fn c10_one_permit_is_one_message() {
 
 /// Names under the platform's domain that turn inward; one of them after a first answer that does not.
 #[derive(Default)]
-struct Turncoat(AtomicBool);
+struct RebindingResolver(AtomicBool);
 
 #[async_trait]
-impl Resolve for Turncoat {
+impl Resolve for RebindingResolver {
     async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
         let address = match host {
             "inward-v4.platform.example" => "169.254.169.254",
@@ -90,7 +90,7 @@ impl Resolve for Turncoat {
 async fn c12_no_spelling_leads_inward() {
     let egress = Config {
         connect: Duration::from_millis(100),
-        resolver: Arc::new(Turncoat::default()),
+        resolver: Arc::new(RebindingResolver::default()),
         ..Config::default()
     };
     let (runtime, notes) = runtime_with(compiled(), egress);

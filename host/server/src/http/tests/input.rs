@@ -406,7 +406,7 @@ async fn unknown_query_parameters_are_refused_everywhere() {
     }
     for (path, words) in [
         ("/v1/contacts?chanel_id=x", "did you mean channel_id?"),
-        ("/v1/contacts?username=rose", "it takes channel_id, limit, cursor"),
+        ("/v1/contacts?username=rose", "it has channel_id, limit, cursor"),
         ("/v1/endpoints/ep_1?force=1", "has no query parameters"),
     ] {
         let method = if path.contains("force") { "DELETE" } else { "GET" };

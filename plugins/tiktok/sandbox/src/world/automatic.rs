@@ -207,9 +207,9 @@ impl World {
 
     fn begin_review(&mut self, account: &str, message: &AutoMessage, now: Timestamp) {
         // Messages of one account are few and each waits once, so reviews stay bounded by accounts.
-        self.reviews_begun += 1;
+        self.reviews_started += 1;
         self.reviews.insert(
-            (now.plus_ms(self.settings.review_ms), self.reviews_begun),
+            (now.plus_ms(self.settings.review_ms), self.reviews_started),
             Review {
                 account: account.to_owned(),
                 id: message.id.clone(),
