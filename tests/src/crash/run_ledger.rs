@@ -313,11 +313,11 @@ mod tests {
             ("is uncertain", |ledger| posted(ledger).status = "uncertain".to_owned()),
             ("and not both", |ledger| drop(ledger.log.remove(1))),
             ("over an open try", |ledger| {
-                posted(ledger).tries[1].0 = "open".to_owned()
+                posted(ledger).tries[1].0 = "open".to_owned();
             }),
             ("without an uncertain event", |ledger| drop(ledger.log.remove(2))),
             ("over a silence", |ledger| {
-                posted(ledger).tries[0].0 = "retry".to_owned()
+                posted(ledger).tries[0].0 = "retry".to_owned();
             }),
             ("after 4 of the same", |ledger| ledger.delivered.swap(2, 3)),
         ];

@@ -200,7 +200,7 @@ fn interrupted_move_is_refused_and_restarted() {
     let refused = open_postgres(&target).map(drop).unwrap_err().to_string();
     assert!(refused.contains("is incomplete; run `weir move` again"), "{refused}");
     let refused = reason(&target, &Location::Sqlite(folder.path().join("other.db")));
-    assert!(refused.contains("did not end"), "{refused}");
+    assert!(refused.contains("is incomplete"), "{refused}");
     drop(open_sqlite(&path).unwrap());
 
     change("UPDATE audit SET entry = '{}'");

@@ -50,7 +50,7 @@ fn a_new_key_on_postgresql_is_finished_by_the_next_run() {
         assert!(refused.contains("is incomplete; run `weir reseal` again"), "{refused}");
     }
     let other = reseal(1, 3).unwrap_err().to_string();
-    assert!(other.contains("another new master key did not end"), "{other}");
+    assert!(other.contains("another new master key is incomplete"), "{other}");
     server.execute(
         name,
         "UPDATE apps SET secrets = kept.secrets FROM kept WHERE kept.name = apps.name; DROP TABLE kept",
