@@ -154,7 +154,7 @@ fn a_table_that_lies_is_found_out() -> anyhow::Result<()> {
         .context("no first row")?;
     let worse = |with: &str| faults(&good.replace(first, with));
     assert_eq!(worse("")?, ["A1 is missing"]);
-    assert_eq!(worse(&format!("{first}\n{first}"))?, ["A1 stands there 2 times"]);
+    assert_eq!(worse(&format!("{first}\n{first}"))?, ["A1 appears 2 times"]);
     for proof in [
         "`tests/tests/policy.rs::no_such_test`",
         "`tests/tests/no_such_file.rs::a_test`",

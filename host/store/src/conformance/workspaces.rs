@@ -214,7 +214,7 @@ impl Things {
                 .map(|it| it.expires_at),
         );
         saw(
-            "renewal_begun",
+            "renewal_started",
             &store.renewal_started(workspace, channel).await.unwrap(),
         );
         saw("poll_cursor", &store.poll_cursor(workspace, channel).await.unwrap());
