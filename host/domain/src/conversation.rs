@@ -178,10 +178,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn marks_are_the_same_in_any_order(sightings in proptest::collection::vec((any::<bool>(), 1..50_i64), 0..12).prop_shuffle()) {
-            let fold = |sightings: &[(bool, i64)]| {
+        fn marks_are_the_same_in_any_order(seen in proptest::collection::vec((any::<bool>(), 1..50_i64), 0..12).prop_shuffle()) {
+            let fold = |seen: &[(bool, i64)]| {
                 let mut marks = Marks::default();
-                for (elsewhere, ms) in sightings {
+                for (elsewhere, ms) in seen {
                     if *elsewhere {
                         marks.echoed(at(*ms));
                     } else {
@@ -190,19 +190,19 @@ mod tests {
                 }
                 marks
             };
-            let mut sorted = sightings.clone();
+            let mut sorted = seen.clone();
             sorted.sort_unstable();
-            prop_assert_eq!(fold(&sightings), fold(&sorted));
+            prop_assert_eq!(fold(&seen), fold(&sorted));
         }
 
         #[test]
-        fn a_name_is_the_same_in_any_order(sightings in proptest::collection::vec((proptest::option::of("[ab]"), 0..4_i64), 0..6).prop_shuffle()) {
-            let fold = |sightings: &[(Option<String>, i64)]| {
-                sightings.iter().fold((None, at(0)), |known, (name, ms)| later(known, (name.clone(), at(*ms))))
+        fn a_name_is_the_same_in_any_order(seen in proptest::collection::vec((proptest::option::of("[ab]"), 0..4_i64), 0..6).prop_shuffle()) {
+            let fold = |seen: &[(Option<String>, i64)]| {
+                seen.iter().fold((None, at(0)), |known, (name, ms)| later(known, (name.clone(), at(*ms))))
             };
-            let mut sorted = sightings.clone();
+            let mut sorted = seen.clone();
             sorted.sort_unstable();
-            prop_assert_eq!(fold(&sightings), fold(&sorted));
+            prop_assert_eq!(fold(&seen), fold(&sorted));
         }
     }
 }

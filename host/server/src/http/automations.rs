@@ -88,7 +88,8 @@ pub(crate) async fn list(
 
 /// Create or replace an automatic message, or switch its kind
 #[utoipa::path(put, path = "/v1/channels/{id}/automations/{kind}", operation_id = "put_automation", tag = "channels",
-    params(("id" = ChannelId, Path), ("kind" = String, Path)), request_body = PutAutomation, responses((status = 200, body = AutomationPut)))]
+    params(("id" = ChannelId, Path), ("kind" = String, Path)),
+    request_body = PutAutomation, responses((status = 200, body = AutomationPut)))]
 pub(crate) async fn put(
     caller: May<ChannelsWrite, InChannels>,
     State(host): State<Host>,
