@@ -56,6 +56,33 @@ pub fn reopened_window_ignores_old_end(factory: Factory) {
     });
 }
 
+pub fn window_closes_before_the_next_opens(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        world.receive(vec![contact_writes("m1", 0)], 0).await;
+        // The sweep comes after the message.
+        world.receive(vec![contact_writes("m2", WINDOW)], WINDOW + 1).await;
+        assert_eq!(world.events_of(EventType::WindowClosed).await.len(), 1);
+        assert_eq!(world.events_of(EventType::WindowOpened).await.len(), 2);
+        world.notify_window_events(WINDOW + 2).await;
+        assert_eq!(
+            world.events_of(EventType::WindowClosed).await.len(),
+            1,
+            "it is reported once"
+        );
+        // The sweep comes first.
+        world.notify_window_events(2 * WINDOW).await;
+        world.receive(vec![contact_writes("m3", 2 * WINDOW)], 2 * WINDOW).await;
+        assert_eq!(world.events_of(EventType::WindowClosed).await.len(), 2);
+        // A message that was sent in time and came late: nothing could be sent meanwhile.
+        world
+            .receive(vec![contact_writes("m4", 3 * WINDOW - 1)], 3 * WINDOW + 1)
+            .await;
+        assert_eq!(world.events_of(EventType::WindowClosed).await.len(), 3);
+        assert_eq!(world.events_of(EventType::WindowOpened).await.len(), 4);
+    });
+}
+
 pub fn moved_window_emits_at_new_end(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;

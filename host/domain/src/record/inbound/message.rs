@@ -9,7 +9,7 @@ use crate::event::EventType;
 use crate::id::MessageId;
 use crate::inbound::{InboundMessage, RemoteMedia};
 use crate::message::{Attachment, Content, Direction, MediaStatus, Message, Referral, Status};
-use crate::policy::window;
+use crate::policy::window::{self, Phase};
 use crate::record::change::ExpectedMedia;
 use crate::record::echo::apply_early;
 use crate::record::{MessageUpdate, StoredConversation, StoredMessage, Tracked};
@@ -79,6 +79,9 @@ impl InboundRecorder<'_> {
         if conversation.contact_wrote_at.is_some_and(|known| known >= opened_at) {
             return;
         }
+        self.report_closed_window(context, place);
+        let stored = self.snapshot.conversations.edit(place);
+        let conversation = &mut stored.conversation;
         conversation.contact_wrote_at = Some(opened_at);
         conversation.replied |= stored.marks.is_replied(conversation.contact_wrote_at);
         stored.schedule_window_event(rules, now);
@@ -92,6 +95,18 @@ impl InboundRecorder<'_> {
         if let Some(end) = end.filter(|_| waits) {
             self.changes.expiries.insert(id, end);
         }
+    }
+
+    /// Appends the event of a window that has closed, if the sweep has not: after this it finds the new window.
+    fn report_closed_window(&mut self, context: Context<'_>, place: usize) {
+        let stored = self.snapshot.conversations.at(place);
+        let last = window::phase(context.rules, stored.conversation.contact_wrote_at, context.now);
+        if stored.window_event_at.is_none() || last != Some(Phase::Closed) {
+            return;
+        }
+        let (id, view) = (stored.conversation.id, context.view(stored));
+        self.event(context, EventType::WindowClosed, Some(id), &view);
+        self.snapshot.conversations.edit(place).window_event_at = None;
     }
 
     /// Recounts the window's budget: messages in the outbox, and outbound messages that the platform has from after the
