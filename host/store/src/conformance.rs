@@ -129,6 +129,7 @@ macro_rules! store_conformance {
         $crate::store_conformance!(@ $factory, window_events:
             window_events_fire_before_and_at_close,
             reopened_window_ignores_old_end,
+            window_closes_before_the_next_opens,
             moved_window_emits_at_new_end,
             window_events_are_bounded_and_wait_for_rules,
             conversations_close_with_channel_and_reopen,
@@ -180,6 +181,7 @@ macro_rules! store_conformance {
             an_undone_change_leaves_states_as_they_were,
             nodes_report_loaded_versions,
             a_crash_is_known_to_other_nodes_for_a_while,
+            crashes_before_a_stage_change_do_not_count,
             roll_backs_go_on_back,
             a_trial_is_known_after_its_end,
             accounts_are_held_and_freed_with_events,
@@ -266,6 +268,7 @@ macro_rules! store_conformance {
         );
         $crate::store_conformance!(@ $factory, work:
             work_is_taken_by_one_node_until_it_ends_or_dies,
+            leased_work_not_in_flight_is_freed,
             polled_channel_is_due_as_requested,
             repeated_history_request_keeps_earlier_start,
             uncertain_message_queries_back_off,

@@ -45,6 +45,13 @@ pub enum StoreError {
     Database(String),
 }
 
+impl StoreError {
+    /// Whether the same write may succeed later.
+    pub fn may_heal(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Unknown { .. })
+    }
+}
+
 /// Why a message was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum EnqueueError {

@@ -45,6 +45,9 @@ use settings::Settings;
 /// Connections of one node: enough to overlap the server's round trips, and a sixth of the 100 that a server allows by
 /// default.
 const CONNECTIONS: usize = 16;
+/// How many of them take the work that runs in order over all nodes: one works, the others wait for its lock at the server, so that it
+/// is passed on at once. The rest stays free for work that needs no order.
+const ORDERED: usize = 4;
 
 /// The difference between the clocks of host and server that is logged, in milliseconds: networks and NTP leave far
 /// less.
@@ -53,6 +56,8 @@ const CLOCKS_APART: i64 = 1_000;
 /// The PostgreSQL store.
 pub struct PostgresStore {
     connections: Connections,
+    /// For work that runs in order over all nodes.
+    ordered: Connections,
     /// One more connection, used only for heartbeats.
     heartbeats: Connections,
     groups: Arc<Groups>,
@@ -90,11 +95,13 @@ impl PostgresStore {
         })?;
         let (end_of_others, log_end_of_others) = watch::channel(log);
         let (end, log_end) = watch::channel(log);
+        let (written, own_end) = watch::channel(log);
         let clock = Arc::new(clock);
         let notifications = Notifications::start(Log {
             settings: settings.clone(),
             clock: Arc::clone(&clock),
             end: end.clone(),
+            written: own_end,
             end_of_others,
         })?;
         let opening = Opening {
@@ -102,10 +109,17 @@ impl PostgresStore {
             vault,
             mint,
             log: end,
+            written,
         };
         Ok(Self {
             heartbeats: Connections::start("heartbeat", None, 1, opening.clone())?,
-            connections: Connections::start("postgres", Some(first), connections, opening)?,
+            ordered: Connections::start("ordered", None, ORDERED.min(connections), opening.clone())?,
+            connections: Connections::start(
+                "postgres",
+                Some(first),
+                connections.saturating_sub(ORDERED).max(1),
+                opening,
+            )?,
             groups: Arc::default(),
             log_end,
             log_end_of_others,
@@ -257,7 +271,7 @@ impl Engine for PostgresStore {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        Self::write(&self.heartbeats, Order::Concurrent, work).await
+        Self::write(&self.heartbeats, Order::Unordered, work).await
     }
 
     async fn transact_serially<T, F>(&self, work: F) -> Result<T>
@@ -265,13 +279,13 @@ impl Engine for PostgresStore {
         F: Fn(&Db<'_>) -> Result<T> + Send + 'static,
         T: Send + 'static,
     {
-        Self::write(&self.connections, Order::Serial, work).await
+        Self::write(&self.ordered, Order::Serial, work).await
     }
 
     async fn share<W: Shared>(&self, work: W) -> Result<W::Done> {
         let (task, answer) = work.piece();
         if self.groups.push(task)?
-            && let Err(error) = self.connections.submit(groups::write(Arc::clone(&self.groups)))
+            && let Err(error) = self.ordered.submit(groups::write(Arc::clone(&self.groups)))
         {
             self.groups.refuse(&error);
         }
@@ -308,7 +322,7 @@ impl Engine for PostgresStore {
     }
 
     fn writes_waiting(&self) -> usize {
-        self.connections.waiting() + self.groups.waiting()
+        self.connections.waiting() + self.ordered.waiting() + self.groups.waiting()
     }
 
     /// The server manages its own log.
@@ -322,7 +336,7 @@ impl Engine for PostgresStore {
     }
 
     async fn shut(&self) {
-        for connections in [&self.connections, &self.heartbeats] {
+        for connections in [&self.connections, &self.ordered, &self.heartbeats] {
             connections.close();
             let threads = connections.threads();
             // An interruption means that the process ends; uncommitted writes were not confirmed to their callers.

@@ -265,7 +265,7 @@ fn the_lock_file_is_whole() -> Result {
 }
 
 /// Methods of the store that take the id of a tenant's row and no workspace, and why.
-const ACROSS_WORKSPACES: [(&str, &str); 21] = [
+const ACROSS_WORKSPACES: [(&str, &str); 22] = [
     ("channel_of_any", "asks whose it is"),
     ("media_of_any", "a signed link or a judged message has them"),
     ("connect_session_of_any", "its link is signed, its browser has a cookie"),
@@ -281,6 +281,7 @@ const ACROSS_WORKSPACES: [(&str, &str); 21] = [
         "free_messages",
         "the node that frees them leased them, of all workspaces",
     ),
+    ("free_work", "the node that frees it leased it, of all workspaces"),
     ("take_work", "the channel was found, its work is the nodes'"),
     ("request_history", "the channel was found, its work is the nodes'"),
     ("enlist_polls", "polls of all workspaces"),

@@ -321,6 +321,25 @@ pub fn nodes_report_loaded_versions(factory: Factory) {
     });
 }
 
+pub fn crashes_before_a_stage_change_do_not_count(factory: Factory) {
+    run(async {
+        let world = with_two_versions(factory).await;
+        let store = &world.store;
+        let crash = |number, seconds| VersionCrash {
+            connector: NAME.to_owned(),
+            version: "1.0.0".to_owned(),
+            number,
+            at: at(seconds),
+        };
+        // The version is active since second 2.
+        let crashes = vec![crash(1, 1), crash(2, 2), crash(3, 3)];
+        store.note_crashes("a", crashes.clone(), at(4)).await.unwrap();
+        let seen = store.crashes_of_others("b", at(5)).await.unwrap();
+        let numbers: Vec<_> = seen.iter().map(|(_, crash)| crash.number).collect();
+        assert_eq!(numbers, [2, 3], "an activated version starts without earlier crashes");
+    });
+}
+
 pub fn a_crash_is_known_to_other_nodes_for_a_while(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;

@@ -50,6 +50,31 @@ pub fn work_is_taken_by_one_node_until_it_ends_or_dies(factory: Factory) {
     });
 }
 
+pub fn leased_work_not_in_flight_is_freed(factory: Factory) {
+    run(async {
+        let world = World::begin(factory).await;
+        let store = &world.store;
+        let [one, two, three] = channels();
+        let (a, b) = &(node(store, "a").await, node(store, "b").await);
+        let lease = async |node: &str, limit, seconds| {
+            let leased = store.lease_work(WorkKind::Poll, node, limit, at(seconds)).await;
+            of_channels(&leased.unwrap())
+        };
+        store.enlist_polls([one, two, three].into(), at(1)).await.unwrap();
+        let of_a = lease(a, 2, 2).await;
+        assert_eq!((of_a.len(), lease(b, 2, 2).await.len()), (2, 1));
+        let free = async |node: &str, in_flight: &[ChannelId]| {
+            let in_flight = in_flight.iter().copied().collect();
+            store.free_work(WorkKind::Poll, node, in_flight, at(3)).await.unwrap()
+        };
+        assert_eq!(free(a, &of_a).await, 0);
+        assert_eq!(free(a, &of_a[..1]).await, 1);
+        assert_eq!(lease(b, 3, 3).await, of_a[1..], "the others are still leased");
+        let history = store.free_work(WorkKind::History, a, [].into(), at(3)).await;
+        assert_eq!(history.unwrap(), 0);
+    });
+}
+
 pub fn polled_channel_is_due_as_requested(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;

@@ -2,11 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, Statement};
 use weir_domain::id::Mint;
@@ -50,8 +51,8 @@ pub(super) const LOCK_LOG: &str = "SELECT pg_advisory_xact_lock(7310305082)";
 
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// How a write is ordered with others: by locks on a table that nothing else locks, released at the end of the
-/// transaction (postgresql.org/docs/current/explicit-locking.html, table 13.2). Waiting for one takes no snapshot, so
+/// How a write is ordered with others: by locks on a table that otherwise only migrations and VACUUM lock,
+/// released at the end of the transaction (postgresql.org/docs/current/explicit-locking.html, table 13.2). Waiting for one takes no snapshot, so
 /// that a write sees what was committed while it waited.
 #[derive(Clone, Copy)]
 pub(super) enum Order {
@@ -61,6 +62,8 @@ pub(super) enum Order {
     Serial,
     /// Alone.
     Alone,
+    /// Beside all others, also one that is alone: for what must not wait for any.
+    Unordered,
 }
 
 impl Order {
@@ -71,10 +74,22 @@ impl Order {
                 "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE schema_steps IN SHARE UPDATE EXCLUSIVE MODE"
             }
             Self::Alone => "BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE schema_steps IN EXCLUSIVE MODE",
+            Self::Unordered => "BEGIN ISOLATION LEVEL SERIALIZABLE",
+        }
+    }
+
+    /// The order of the last attempt.
+    fn last(self) -> Self {
+        match self {
+            Self::Unordered => Self::Unordered,
+            Self::Concurrent | Self::Serial | Self::Alone => Self::Alone,
         }
     }
 }
 
+/// How long the results of a flight may take before the connection is closed: longer than the server lets a statement
+/// run, so that only a frozen or unreachable server exceeds it.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// The most statements that are sent before the first result is read: results that arrive meanwhile are kept in memory.
 const FLIGHT: usize = 64;
 
@@ -85,6 +100,10 @@ type Sent = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Sen
 pub(crate) struct Connection {
     pub(super) runtime: tokio::runtime::Runtime,
     pub(super) client: Arc<Client>,
+    /// Reads and writes the socket. Aborted, it closes the connection.
+    task: AbortHandle,
+    /// How long a flight may take; `None` while the server's own timeouts are off.
+    pub(super) answered_within: Cell<Option<Duration>>,
     /// Statements that were sent and have no result yet, in order.
     sent: RefCell<Vec<Sent>>,
     /// Statements, each prepared once. Their number is bounded by the crate's statements, some hundred: none contains
@@ -102,35 +121,38 @@ impl Connection {
             .enable_all()
             .build()
             .map_err(|error| unavailable(format!("no runtime for a connection: {error}")))?;
-        let client = runtime.block_on(async {
+        let opened = runtime.block_on(async {
             // The connection's task ends with the client, or when the server is gone.
-            let client = match &settings.tls {
+            Ok(match &settings.tls {
                 Some(tls) => {
                     let (client, connection) = settings.server.connect(tls.clone()).await?;
-                    tokio::spawn(connection);
-                    client
+                    (client, tokio::spawn(connection).abort_handle())
                 }
                 None => {
                     let (client, connection) = settings.server.connect(NoTls).await?;
-                    tokio::spawn(connection);
-                    client
+                    (client, tokio::spawn(connection).abort_handle())
                 }
-            };
-            client.batch_execute(SETTINGS).await?;
-            Ok(client)
+            })
         });
-        Ok(Self {
-            client: Arc::new(client.map_err(|error: tokio_postgres::Error| unreachable_server(&error))?),
+        let unreachable = |error: tokio_postgres::Error| unreachable_server(&error);
+        let (client, task) = opened.map_err(unreachable)?;
+        let connection = Self {
+            client: Arc::new(client),
+            task,
+            answered_within: Cell::new(Some(ANSWERED_WITHIN)),
             sent: RefCell::default(),
             runtime,
             statements: RefCell::default(),
             failure: RefCell::default(),
             log_end: Cell::default(),
-        })
+        };
+        connection.execute(SETTINGS).map_err(unreachable)?;
+        Ok(connection)
     }
 
     /// Prevents other nodes from opening the database.
     pub(super) fn lock_schema(&self) -> Result<()> {
+        self.answered_within.set(None);
         self.execute(LOCK_SCHEMA).map_err(|error| match error.code() {
             Some(&SqlState::LOCK_NOT_AVAILABLE) => unavailable(
                 "another node is migrating this database, a command moves or reseals it, or a Weir uses it that allows no second one; wait, or stop that one",
@@ -141,6 +163,7 @@ impl Connection {
 
     /// Prevents nodes from opening the database, and checks that none uses it.
     pub(super) fn be_alone(&self) -> Result<()> {
+        self.answered_within.set(None);
         let in_use = "a Weir host uses this database, or a command moves or reseals it; stop it first";
         self.execute(LOCK_ALONE).map_err(|error| match error.code() {
             Some(&SqlState::LOCK_NOT_AVAILABLE) => unavailable(in_use),
@@ -166,7 +189,9 @@ impl Connection {
 
     pub(super) fn unlock_schema(&self) -> Result<()> {
         self.execute(UNLOCK_SCHEMA)?;
-        Ok(self.execute(SETTINGS)?)
+        self.execute(SETTINGS)?;
+        self.answered_within.set(Some(ANSWERED_WITHIN));
+        Ok(())
     }
 
     /// Whether the server or the network closed the connection, also while it was idle: reads what has arrived first.
@@ -214,7 +239,17 @@ impl Connection {
             }
             answered
         };
-        let (before, last) = self.runtime.block_on(async { tokio::join!(answers, last) });
+        let (before, last) = self.runtime.block_on(async {
+            let mut answers = pin!(async { tokio::join!(answers, last) });
+            if let Some(bound) = self.answered_within.get() {
+                match tokio::time::timeout(bound, answers.as_mut()).await {
+                    Ok(answers) => return answers,
+                    // What is waited for then ends as it does when the server closes the connection.
+                    Err(_) => self.task.abort(),
+                }
+            }
+            answers.await
+        });
         before.and(last)
     }
 
@@ -265,7 +300,7 @@ impl Connection {
             std::thread::sleep(backoff * u32::from(part[0]) / u32::from(u8::MAX));
             backoff *= 2;
         }
-        match self.attempt(Order::Alone, vault, mint, work) {
+        match self.attempt(order.last(), vault, mint, work) {
             Attempt::Done(result) => result,
             Attempt::Conflict(error) => Err(StoreError::from(error).into()),
         }

@@ -8,6 +8,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -61,8 +62,31 @@ pub(super) struct Log {
     pub(super) clock: Arc<ServerClock>,
     /// The end of the log as known here, also raised by this host's commits.
     pub(super) end: watch::Sender<i64>,
+    /// The last place that this host wrote.
+    pub(super) written: watch::Receiver<i64>,
     /// The same, raised only by other hosts' commits.
     pub(super) end_of_others: watch::Sender<i64>,
+}
+
+/// That other hosts wrote.
+struct Others {
+    have_written: AtomicBool,
+    notify: Notify,
+}
+
+impl Others {
+    /// For a new connection, before which others may have written.
+    fn before_connection() -> Self {
+        Self {
+            have_written: AtomicBool::new(true),
+            notify: Notify::new(),
+        }
+    }
+
+    fn wrote(&self) {
+        self.have_written.store(true, Ordering::Relaxed);
+        self.notify.notify_one();
+    }
 }
 
 impl Notifications {
@@ -134,49 +158,59 @@ impl Log {
         S: AsyncRead + AsyncWrite + Unpin,
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        let received = Notify::new();
+        let others = Others::before_connection();
+        let own = AtomicI32::new(0);
         let messages = async {
             while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
-                if let AsyncMessage::Notification(_) = message? {
-                    received.notify_one();
+                // The server notifies the one who sent it too.
+                if let AsyncMessage::Notification(notification) = message?
+                    && notification.process_id() != own.load(Ordering::Relaxed)
+                {
+                    others.wrote();
                 }
             }
             Ok(())
         };
         let work = async {
+            let process = client.query_one("SELECT pg_backend_pid()", &[]).await?;
+            own.store(process.try_get(0)?, Ordering::Relaxed);
             client.batch_execute(LISTEN).await?;
-            tokio::try_join!(self.read(&client, &received), self.notify(&client)).map(drop)
+            tokio::try_join!(self.read(&client, &others), self.notify(&client)).map(drop)
         };
         either(messages, work).await
     }
 
-    /// Reads the end of the log and the server's clock, after a notification and at intervals.
-    async fn read(&self, client: &Client, received: &Notify) -> Result<(), tokio_postgres::Error> {
+    /// Reads the end of the log and the server's clock, after a notification of another host and at intervals.
+    async fn read(&self, client: &Client, others: &Others) -> Result<(), tokio_postgres::Error> {
         let read = client.prepare(READ).await?;
         loop {
+            let have_written = others.have_written.swap(false, Ordering::Relaxed);
             let sent = Instant::now();
             let row = client.query_one(&read, &[]).await?;
             self.clock.read(sent, Instant::now(), row.try_get(1)?);
             let end: i64 = row.try_get(0)?;
-            if raise(&self.end, end) {
-                raise(&self.end_of_others, end);
+            let grew = raise(&self.end, end);
+            // What another host wrote may be behind what this one wrote since, which raised the end already.
+            if grew || have_written {
+                self.end_of_others.send_modify(|known| *known = end.max(*known));
             }
             // A timeout triggers the regular read.
-            let _ = tokio::time::timeout(READ_EVERY, received.notified()).await;
+            let _ = tokio::time::timeout(READ_EVERY, others.notify.notified()).await;
         }
     }
 
     /// Notifies the other hosts of this one's commits.
     async fn notify(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
-        let mut end = self.end.subscribe();
-        // The sender lives as long as this does.
-        while end.changed().await.is_ok() {
-            if *end.borrow_and_update() > *self.end_of_others.borrow() {
-                client.batch_execute(NOTIFY).await?;
-                tokio::time::sleep(NOTIFY_EVERY).await;
+        let mut written = self.written.clone();
+        // Also for commits from before this connection.
+        loop {
+            client.batch_execute(NOTIFY).await?;
+            tokio::time::sleep(NOTIFY_EVERY).await;
+            if written.changed().await.is_err() {
+                // The store is closed, and stops this thread.
+                return std::future::pending().await;
             }
         }
-        Ok(())
     }
 }
 

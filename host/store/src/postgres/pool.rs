@@ -118,6 +118,8 @@ pub(super) struct Opening {
     pub(super) mint: Arc<Mint>,
     /// The end of the event log, raised by commits.
     pub(super) log: watch::Sender<i64>,
+    /// The last place in the log that this node wrote.
+    pub(super) written: watch::Sender<i64>,
 }
 
 /// State that the connections' threads share.
@@ -195,6 +197,7 @@ impl Shared {
             };
             if let Some(end) = open.log_end.take() {
                 notifications::raise(&self.opening.log, end);
+                notifications::raise(&self.opening.written, end);
             }
             (done.answer)();
             next = done.next;

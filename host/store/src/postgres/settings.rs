@@ -16,6 +16,11 @@ use crate::{Result, StoreError};
 
 /// The timeout for a connection.
 const REACHED_WITHIN: Duration = Duration::from_secs(5);
+/// How long sent data may stay without an acknowledgment, and a probe without an answer, before the connection is closed: a server
+/// whose machine is gone closes nothing. Linux waits a quarter of an hour by itself, and two hours where nothing was sent.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
+/// How long a connection is idle before it is probed, and the wait between two probes.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
 
 /// How the server is reached.
 #[derive(Clone)]
@@ -46,6 +51,10 @@ impl Settings {
             .map_err(|error| refused(format!("the URL of the database cannot be read: {error}")))?;
         settings.application_name("weir");
         settings.connect_timeout(REACHED_WITHIN);
+        settings.tcp_user_timeout(ACKNOWLEDGED_WITHIN);
+        settings.keepalives(true);
+        settings.keepalives_idle(PROBE_EVERY);
+        settings.keepalives_interval(PROBE_EVERY);
         let needs_tls = match mode {
             Some("disable") => false,
             Some("require" | "verify-full") => true,

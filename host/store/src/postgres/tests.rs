@@ -128,6 +128,59 @@ mod opening {
     }
 
     #[test]
+    fn a_heartbeat_waits_for_no_other_write() {
+        let (server, database) = (PostgresServer::installed(), "weir_heartbeat_locks");
+        server.execute("postgres", &format!("CREATE DATABASE {database}"));
+        let store = open(server, database).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let now = crate::conformance::world::at(1);
+        let node = runtime.block_on(store.register_node("weir", "1.0.0", now)).unwrap();
+        let other = Connection::open(&Settings::read(&server.url(database)).unwrap()).unwrap();
+        other
+            .execute("BEGIN; LOCK TABLE schema_steps; SET idle_in_transaction_session_timeout = 0")
+            .unwrap();
+        assert!(runtime.block_on(store.beat(&node.id, now)).unwrap());
+        let held =
+            "SELECT count(*) FROM pg_locks WHERE relation = 'schema_steps'::regclass AND mode = 'AccessExclusiveLock'";
+        assert_eq!(
+            server.execute(database, held),
+            "1\n",
+            "the other write has the lock still"
+        );
+        drop(other);
+    }
+
+    #[test]
+    fn a_silent_server_ends_the_connection() {
+        let (server, database) = (PostgresServer::installed(), "weir_silent");
+        server.execute("postgres", &format!("CREATE DATABASE {database}"));
+        drop(open(server, database).unwrap());
+        server.execute(
+            database,
+            "CREATE TABLE slow (n bigint);
+             CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(5); RETURN NULL; END $$;
+             CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED
+                 FOR EACH ROW EXECUTE FUNCTION linger()",
+        );
+        let connection = || Connection::open(&Settings::read(&server.url(database)).unwrap()).unwrap();
+        let brief = Some(std::time::Duration::from_millis(1));
+        let silent = connection();
+        silent.answered_within.set(brief);
+        let error = silent.execute("SELECT pg_sleep(5)").unwrap_err();
+        assert!(error.is_closed() && silent.is_closed(), "{error}");
+        // During a commit the outcome is unknown.
+        let (vault, mint) = (Vault::new(&MasterKey::new([2; 32])), Mint::from_seed([5; 32]));
+        let silent = connection();
+        let written = silent.write(&vault, &mint, &|db| {
+            db.run("INSERT INTO slow VALUES (1)", [])?;
+            silent.answered_within.set(brief);
+            Ok::<_, StoreError>(())
+        });
+        assert!(matches!(written, Err(StoreError::Unknown { .. })), "{written:?}");
+        assert!(silent.is_closed());
+    }
+
+    #[test]
     fn a_node_that_reconnects_to_a_moved_record_is_refused() {
         let (server, database) = (PostgresServer::installed(), "weir_moved_away");
         server.execute("postgres", &format!("CREATE DATABASE {database}"));

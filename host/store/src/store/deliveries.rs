@@ -64,7 +64,8 @@ impl<E: Engine> Deliveries for E {
     }
     async fn free_deliveries(&self, owner: &str, in_flight: BTreeSet<DeliveryId>, now: Timestamp) -> Result<u32> {
         let owner = owner.to_owned();
-        self.write(move |db| deliveries::free(db, &owner, &in_flight, now))
+        // In order: behind a lease whose commit is not visible yet, though its answer was lost.
+        self.transact_serially(move |db| deliveries::free(db, &owner, &in_flight, now))
             .await
     }
     async fn settle_delivery(

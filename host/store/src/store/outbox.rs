@@ -122,11 +122,12 @@ impl<E: Engine> Outbox for E {
         self.write_shared(settlement).await
     }
     async fn sweep_messages(&self, now: Timestamp) -> Result<u32> {
-        self.write(move |db| acts::outbox::sweep(db, now)).await
+        self.transact_serially(move |db| acts::outbox::sweep(db, now)).await
     }
     async fn free_messages(&self, owner: &str, in_flight: BTreeSet<MessageId>, now: Timestamp) -> Result<u32> {
         let owner = owner.to_owned();
-        self.write(move |db| acts::outbox::free(db, &owner, &in_flight, now))
+        // In order: behind a lease whose commit is not visible yet, though its answer was lost.
+        self.transact_serially(move |db| acts::outbox::free(db, &owner, &in_flight, now))
             .await
     }
     async fn uncertain_messages(&self, limit: u32) -> Result<Vec<UncertainMessage>> {

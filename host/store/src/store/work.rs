@@ -29,6 +29,15 @@ pub trait ChannelWork: Send + Sync {
     /// Ends claimed work: it is due again at the given time, or sooner if that was requested meanwhile; without either
     /// it is finished. Returns false, and writes nothing, if the claim was lost.
     async fn end_work(&self, lease: WorkLease, requeue: Option<Requeue>) -> Result<bool>;
+    /// Releases the node's claimed work of channels that are not in flight there, as after a lost response. Returns
+    /// how many.
+    async fn free_work(
+        &self,
+        kind: WorkKind,
+        node: &str,
+        in_flight: BTreeSet<ChannelId>,
+        now: Timestamp,
+    ) -> Result<u32>;
     /// Requests a channel's history since this moment. A history that is being read, or waits to be, is read again
     /// since the earlier of both moments.
     async fn request_history(&self, channel: ChannelId, since: Timestamp, now: Timestamp) -> Result<()>;
@@ -57,6 +66,16 @@ impl<E: Engine> ChannelWork for E {
     }
     async fn end_work(&self, lease: WorkLease, requeue: Option<Requeue>) -> Result<bool> {
         self.write(move |db| work::end(db, &lease, requeue)).await
+    }
+    async fn free_work(
+        &self,
+        kind: WorkKind,
+        node: &str,
+        in_flight: BTreeSet<ChannelId>,
+        now: Timestamp,
+    ) -> Result<u32> {
+        let node = node.to_owned();
+        self.write(move |db| work::free(db, kind, &node, &in_flight, now)).await
     }
     async fn request_history(&self, channel: ChannelId, since: Timestamp, now: Timestamp) -> Result<()> {
         self.write(move |db| work::request_history(db, channel, since, now))

@@ -22,10 +22,14 @@ pub(crate) fn note(db: &Db<'_>, node: &str, crashes: &[VersionCrash], now: Times
     Ok(())
 }
 
-/// The crashes that other nodes saw and that still count, oldest first, each with its node.
+/// The crashes that other nodes saw and that still count, oldest first, each with its node. Those before the last change of the
+/// version's stage led to it, or a person knew them: a version that was promoted again starts without them.
 pub(crate) fn of_others(db: &Db<'_>, node: &str, now: Timestamp) -> Result<Vec<(String, VersionCrash)>> {
     db.all(
-        "SELECT node, connector, version, number, at FROM crashes WHERE node <> ?1 AND at > ?2 ORDER BY at, node, number",
+        "SELECT node, connector, version, number, at FROM crashes c WHERE node <> ?1 AND at > ?2
+             AND NOT EXISTS (SELECT 1 FROM versions v
+                 WHERE v.connector = c.connector AND v.version = c.version AND v.changed_at > c.at)
+         ORDER BY at, node, number",
         params![node, now.before(limits::BREAK_SPAN).as_millis()],
         |row| {
             let crash = VersionCrash {

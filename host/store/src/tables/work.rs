@@ -120,6 +120,30 @@ pub(crate) fn end(db: &Db<'_>, lease: &WorkLease, requeue: Option<Requeue>) -> R
     Ok(ended > 0)
 }
 
+/// Releases a node's claimed work of channels that are not in flight there. Returns how many.
+pub(crate) fn free(
+    db: &Db<'_>,
+    kind: WorkKind,
+    node: &str,
+    in_flight: &BTreeSet<ChannelId>,
+    now: Timestamp,
+) -> Result<u32> {
+    let leased: Vec<ChannelId> = db.all(
+        "SELECT channel_id FROM work WHERE kind = ?1 AND node = ?2",
+        params![enum_text(kind)?, node],
+        |row| get_id(row, 0),
+    )?;
+    let mut freed = 0;
+    for channel in leased.into_iter().filter(|channel| !in_flight.contains(channel)) {
+        db.write(
+            "UPDATE work SET node = NULL, until = NULL, due_at = coalesce(due_at, ?3) WHERE channel_id = ?1 AND kind = ?2",
+            params![key(channel), enum_text(kind)?, now.as_millis()],
+        )?;
+        freed += 1;
+    }
+    Ok(freed)
+}
+
 /// Whether dead nodes have claimed work.
 pub(crate) fn has_dead(db: &Db<'_>) -> Result<bool> {
     db.exists(

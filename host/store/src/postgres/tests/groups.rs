@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::store::*;
 use crate::{Source, StoreError};
 
-/// Applies webhooks while all connections are in use, so that they wait together; returns the result of each.
+/// Applies webhooks while all connections for ordered work are in use, so that they wait together; returns the result of each.
 async fn receive_together(store: &Arc<PostgresStore>, people: &[&str]) -> Vec<Result<Recorded>> {
     store.put_app(app("example")).await.unwrap();
     store
@@ -29,7 +29,7 @@ async fn receive_together(store: &Arc<PostgresStore>, people: &[&str]) -> Vec<Re
                 // It ends when the sender is dropped.
                 let _ = released.recv();
             };
-            PostgresStore::on_connection(&store.connections, wait).await
+            PostgresStore::on_connection(&store.ordered, wait).await
         });
         begins.await.unwrap();
         busy.push((release, task));
