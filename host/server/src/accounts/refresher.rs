@@ -173,7 +173,7 @@ impl RefreshError {
             RenewError::Token(TokenError::NoAnswer(_) | TokenError::OtherAccount(_)) => Self::Unanswered(words),
             RenewError::Token(TokenError::Missing { .. }) => Self::AppIncomplete(words),
             RenewError::Token(TokenError::NotGranted { missing }) => Self::NotGranted { words, missing },
-            RenewError::Elsewhere => ActError::from(ConnectorError::Busy).into(),
+            RenewError::Elsewhere | RenewError::Fenced(_) => ActError::from(ConnectorError::Busy).into(),
             _ => ActError::from(ConnectorError::Broken(words)).into(),
         }
     }

@@ -17,6 +17,7 @@ use weir_domain::id::ChannelId;
 use weir_domain::limits;
 use weir_domain::manifest::Authorization;
 use weir_domain::time::Timestamp;
+use weir_runtime::context::Fence as _;
 use weir_store::{StoreError, WorkKind, WorkLease, kill_point};
 
 use crate::accounts::credentials::Credentials;
@@ -24,6 +25,7 @@ use crate::accounts::oauth::{self, TokenError, Values};
 use crate::connectors::Connectors;
 use crate::connectors::serving::NotServed;
 use crate::core::Core;
+use crate::core::node::Registration;
 use crate::core::persist::persist;
 
 /// How long a renewal waits for one on another node: a slow platform responds within that.
@@ -146,6 +148,9 @@ pub(crate) enum RenewError {
     /// Another node is renewing it.
     #[error("another node is renewing the credential and did not finish within {} s; try again", OTHERS.as_secs())]
     Elsewhere,
+    /// This node is fenced.
+    #[error("the credential was not renewed: {0}; this is retried")]
+    Fenced(String),
     /// The platform failed.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -161,7 +166,7 @@ impl RenewError {
             Self::NoCredential | Self::Entered | Self::NoRefreshToken => true,
             Self::Token(TokenError::OtherAccount(_)) => true,
             Self::Token(error) => error.is_gone(),
-            Self::NotServed(_) | Self::Unwritten | Self::Elsewhere | Self::Store(_) => false,
+            Self::NotServed(_) | Self::Unwritten | Self::Elsewhere | Self::Fenced(_) | Self::Store(_) => false,
         }
     }
 
@@ -234,9 +239,10 @@ impl Renewer {
                 Cause::Refused(_) | Cause::Requested => Err(RenewError::Elsewhere),
             };
         };
+        let registration = self.core.node.current();
         // Read again: another node may have renewed it while this one waited, and used the refresh token for that.
         let renewed = match self.credentials.of(channel).await {
-            Ok(Some(now)) if now == old => self.renew_alone(channel, old).await,
+            Ok(Some(now)) if now == old => self.renew_alone(channel, old, &registration).await,
             Ok(Some(_)) => Ok(Renewed::Written),
             Ok(None) => Err(RenewError::NoCredential),
             Err(error) => Err(error.into()),
@@ -286,7 +292,12 @@ impl Renewer {
         }
     }
 
-    async fn renew_alone(&self, channel: &Channel, old: Credential) -> Result<Renewed, RenewError> {
+    async fn renew_alone(
+        &self,
+        channel: &Channel,
+        old: Credential,
+        registration: &Registration,
+    ) -> Result<Renewed, RenewError> {
         let workspace = &channel.workspace_id;
         if self.credentials.holds(channel.id) && self.credentials.write_renewed(channel.id).await.is_err() {
             return Err(RenewError::Unwritten);
@@ -306,6 +317,10 @@ impl Renewer {
             refresh_token: Some(refresh_token),
             ..Values::default()
         };
+        // Another node may have used the refresh token since; a platform may revoke both when it sees it twice.
+        if let Some(reason) = registration.withheld() {
+            return Err(RenewError::Fenced(reason));
+        }
         let answered = oauth::call(&self.core.egress, &serving, oauth, call, values, self.core.now()).await;
         kill_point("refresh.answered");
         let renewed = answered.and_then(|tokens| Ok(tokens.renew(&old, &channel.platform_id)?));

@@ -217,6 +217,11 @@ impl ThisNode {
         self.current().id.clone()
     }
 
+    /// The registration under which work may be leased now; none while the node is fenced.
+    pub(crate) fn valid(&self) -> Option<Arc<Registration>> {
+        Some(self.current()).filter(|current| current.stands(Moment::now()))
+    }
+
     pub(crate) fn is_shared(&self) -> bool {
         self.is_shared
     }
@@ -242,8 +247,8 @@ impl ThisNode {
             .await?
             .id;
         tracing::warn!("The other nodes ended {}; this node resumes as {id}", current.id);
-        lock(&self.duties).clear();
         *lock(&self.current) = Arc::new(Registration::shared(id, sent));
+        lock(&self.duties).clear();
         Ok(true)
     }
 
@@ -257,7 +262,11 @@ impl ThisNode {
             .hold_duties(Duty::ALL.map(Duty::name).to_vec(), &current.id, now)
             .await?;
         let held = Duty::ALL.into_iter().filter(|duty| held.contains(&duty.name()));
-        *lock(&self.duties) = held.map(|duty| (duty, sent)).collect();
+        let mut duties = lock(&self.duties);
+        // The others may have ended this epoch while the response was on its way.
+        if Arc::ptr_eq(&current, &self.current()) {
+            *duties = held.map(|duty| (duty, sent)).collect();
+        }
         Ok(())
     }
 

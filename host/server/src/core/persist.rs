@@ -23,10 +23,7 @@ where
     let mut wait = FIRST_WAIT;
     loop {
         let written = write().await;
-        let heals = matches!(
-            written,
-            Err(StoreError::Unavailable { .. } | StoreError::Unknown { .. })
-        );
+        let heals = written.as_ref().is_err_and(StoreError::may_heal);
         if !heals || Instant::now() + wait >= end {
             return written;
         }

@@ -24,7 +24,6 @@ use weir_store::{DeliveryAttempt, DeliveryLease, DeliveryNext, Endpoint, StoreEr
 
 use crate::core::Core;
 use crate::core::in_flight::InFlight;
-use crate::core::node::Moment;
 use crate::core::persist::persist;
 use crate::core::worker::Work;
 use crate::messages::media::Media;
@@ -48,10 +47,9 @@ impl Work for Publisher {
     }
 
     async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<DeliveryLease>, StoreError> {
-        let registration = self.core.node.current();
-        if !registration.stands(Moment::now()) {
+        let Some(registration) = self.core.node.valid() else {
             return Ok(Vec::new());
-        }
+        };
         let leases = self.core.store().lease_deliveries(&registration.id, limit, now).await;
         self.in_flight.lease(leases, |lease| lease.delivery)
     }
@@ -97,7 +95,10 @@ impl Work for Publisher {
             // It is delivered again.
             Err(error) => {
                 tracing::error!(delivery.id = %lease.delivery, "A delivery cannot be settled: {error}");
-                self.in_flight.give_up(lease.delivery);
+                // An error that does not heal would repeat at once: such a delivery waits for the end of its lease.
+                if error.may_heal() {
+                    self.in_flight.give_up(lease.delivery);
+                }
             }
         }
     }

@@ -24,10 +24,11 @@ use weir_domain::caller::Caller;
 use weir_domain::claim::{Claim, Claimed, Progress};
 use weir_domain::id::ContactId;
 use weir_domain::limits;
-use weir_store::{HeldClaim, StoredResponse};
+use weir_store::{HeldClaim, StoreError, StoredResponse};
 
 use super::problem::{ApiResult, COME_BACK, Problem};
 use super::{Api, acts, body, codes};
+use crate::core::persist::persist;
 
 /// The header.
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -107,7 +108,16 @@ impl Api {
         let Some(claim) = claim else { return Ok(work.await) };
         let store = self.host.store();
         let node = self.host.core.node.id();
-        match store.claim(claim.clone(), &node, self.host.now()).await? {
+        let claimed = store.claim(claim.clone(), &node, self.host.now()).await;
+        if matches!(claimed, Err(StoreError::Unknown { .. })) {
+            // The claim may be in the database, and no work follows. Not released: another request may hold it by now.
+            let claim = HeldClaim {
+                claim: claim.clone(),
+                node: node.clone(),
+            };
+            warn_if_held(persist(|| store.interrupt_claim(claim.clone())).await);
+        }
+        match claimed? {
             Claimed::New => {}
             Claimed::Before(Progress::Answered(kept)) => return Ok(replayed(kept)),
             Claimed::Before(Progress::AtWork) => {
@@ -120,15 +130,13 @@ impl Api {
         let ended = AssertUnwindSafe(weir_store::for_claim(claim.clone(), work))
             .catch_unwind()
             .await;
-        let given_back = match ended.as_ref().ok().map(Response::status) {
-            Some(status) if status.is_success() => Ok(()),
+        match ended.as_ref().ok().map(Response::status) {
+            Some(status) if status.is_success() => {}
             // The error is unknown, and so is which steps completed.
-            Some(StatusCode::INTERNAL_SERVER_ERROR) | None => store.interrupt_claim(claim.clone()).await,
-            Some(_) => store.release_claim(claim.clone()).await,
-        };
-        if let Err(error) = given_back {
-            // Until the next start the key reports that its request is in progress.
-            tracing::warn!(%error, "An idempotency key could not be released");
+            Some(StatusCode::INTERNAL_SERVER_ERROR) | None => {
+                warn_if_held(persist(|| store.interrupt_claim(claim.clone())).await);
+            }
+            Some(_) => warn_if_held(persist(|| store.release_claim(claim.clone())).await),
         }
         match ended {
             Ok(response) if response.status().is_success() => self.keep(claim, response).await,
@@ -156,9 +164,7 @@ impl Api {
         };
         if answer.body.len() > limits::KEPT_ANSWER_BYTES {
             // Reports can be large and change nothing, so they are recomputed.
-            if let Err(error) = self.host.store().release_claim(claim).await {
-                tracing::warn!(%error, "An idempotency key could not be released");
-            }
+            warn_if_held(persist(|| self.host.store().release_claim(claim.clone())).await);
             return Ok(Response::from_parts(parts, Body::from(bytes)));
         }
         let kept = self
@@ -182,6 +188,13 @@ impl Api {
             tokio::spawn(async move { host.core.detached(slot, again).await });
         }
         Ok(Response::from_parts(parts, Body::from(bytes)))
+    }
+}
+
+/// Until the next start the key reports that its request is in progress.
+fn warn_if_held(given_back: Result<(), StoreError>) {
+    if let Err(error) = given_back {
+        tracing::warn!(%error, "An idempotency key could not be released");
     }
 }
 

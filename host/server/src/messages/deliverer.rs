@@ -30,7 +30,7 @@ use crate::connectors::serving::{NotServed, Serving};
 use crate::connectors::state_locks::StateUse;
 use crate::core::Core;
 use crate::core::in_flight::InFlight;
-use crate::core::node::{Moment, Registration};
+use crate::core::node::Registration;
 use crate::core::persist::persist;
 use crate::core::worker::Work;
 
@@ -130,10 +130,9 @@ impl Work for Deliverer {
             of: self.connectors.pacers.room(),
         };
         room.of.extend(self.unserved().await?.into_iter().map(|app| (app, 0)));
-        let registration = self.core.node.current();
-        if !registration.stands(Moment::now()) {
+        let Some(registration) = self.core.node.valid() else {
             return Ok(Vec::new());
-        }
+        };
         let leases = self.core.store.lease_messages(&registration.id, room, now).await;
         let leases = self.in_flight.lease(leases, |lease| lease.message.id)?;
         let mut leased = Vec::with_capacity(leases.len());

@@ -72,6 +72,9 @@ impl Work for Fetcher {
     }
 
     async fn lease(&self, limit: u32, now: Timestamp) -> Result<Vec<MediaFetch>, StoreError> {
+        if self.core.node.valid().is_none() {
+            return Ok(Vec::new());
+        }
         self.core.store().lease_media(limit, now).await
     }
 

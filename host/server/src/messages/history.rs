@@ -26,6 +26,8 @@ use crate::connectors::serving::Serving;
 use crate::core::Core;
 use crate::core::clock::Step;
 use crate::core::folder::private;
+use crate::core::in_flight::InFlight;
+use crate::core::persist::persist;
 use crate::messages::inbound::Inbound;
 
 /// Reads the histories of channels.
@@ -34,6 +36,7 @@ pub struct History {
     connectors: Arc<Connectors>,
     accounts: Arc<Accounts>,
     inbound: Arc<Inbound>,
+    in_flight: InFlight<ChannelId>,
 }
 
 /// How often the host stores that it is running.
@@ -73,6 +76,7 @@ impl History {
             connectors,
             accounts,
             inbound,
+            in_flight: InFlight::default(),
         }
     }
 
@@ -172,7 +176,14 @@ impl History {
                     }
                 }
             };
-            self.core.store().end_work(lease, requeue).await?;
+            let stored = persist(|| self.core.store().end_work(lease.clone(), requeue)).await;
+            match stored {
+                Ok(_) => self.in_flight.settle(id),
+                Err(error) => {
+                    self.in_flight.give_up(id);
+                    return Err(error);
+                }
+            }
             if let Err(CallFailure::Store(error)) = ended {
                 return Err(error);
             }
@@ -182,10 +193,15 @@ impl History {
 
     /// Takes the next channel whose history is to be read.
     async fn next(&self) -> Result<Option<WorkLease>, StoreError> {
-        let (store, now) = (self.core.store(), self.core.now());
-        let leased = store
-            .lease_work(WorkKind::History, &self.core.node.id(), 1, now)
+        let Some(registration) = self.core.node.valid() else {
+            return Ok(None);
+        };
+        let (store, node, now) = (self.core.store(), &registration.id, self.core.now());
+        self.in_flight
+            .free_others(|ours| store.free_work(WorkKind::History, node, ours, now))
             .await?;
+        let leased = store.lease_work(WorkKind::History, node, 1, now).await;
+        let leased = self.in_flight.lease(leased, |lease| lease.channel_id)?;
         Ok(leased.into_iter().next())
     }
 

@@ -34,7 +34,7 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 pub struct Inbound {
     core: Arc<Core>,
     connectors: Arc<Connectors>,
-    /// Histories to be read. Webhooks in progress.
+    /// Webhooks in progress.
     webhooks: Arc<Semaphore>,
 }
 

@@ -17,6 +17,9 @@ impl Media {
     pub(crate) async fn remove_files(&self) -> Result<(), StoreError> {
         loop {
             let ids = self.core.store().files_to_remove(FILES as u32).await?;
+            if ids.is_empty() {
+                return Ok(());
+            }
             let gone = self.store.remove(&ids).await?;
             if gone.is_empty() {
                 return Ok(());

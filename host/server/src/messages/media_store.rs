@@ -65,6 +65,9 @@ impl MediaStore for Folder {
     }
 
     async fn remove(&self, ids: &[MediaId]) -> Result<Vec<MediaId>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut gone = Vec::with_capacity(ids.len());
         for id in ids {
             if is_removed(&path(&self.0, *id)).await {

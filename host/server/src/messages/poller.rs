@@ -19,6 +19,8 @@ use crate::accounts::Accounts;
 use crate::accounts::calls::CallFailure;
 use crate::connectors::Connectors;
 use crate::core::Core;
+use crate::core::in_flight::InFlight;
+use crate::core::persist::persist;
 use crate::core::worker::Work;
 use crate::messages::dead_letters::{DeadLetters, works};
 use crate::messages::inbound::{Inbound, unknown_event_text};
@@ -33,6 +35,7 @@ pub(crate) struct Poller {
     accounts: Arc<Accounts>,
     inbound: Arc<Inbound>,
     dead_letters: Arc<DeadLetters>,
+    in_flight: InFlight<ChannelId>,
     /// When the list of channels was last refreshed.
     listed_at: Mutex<Option<Timestamp>>,
 }
@@ -51,6 +54,7 @@ impl Poller {
             accounts,
             inbound,
             dead_letters,
+            in_flight: InFlight::default(),
             listed_at: Mutex::default(),
         }
     }
@@ -124,7 +128,11 @@ impl Work for Poller {
             store.enlist_polls(self.polled().await?, now).await?;
             *self.listed_at() = Some(now);
         }
-        store.lease_work(WorkKind::Poll, &self.core.node.id(), limit, now).await
+        let Some(registration) = self.core.node.valid() else {
+            return Ok(Vec::new());
+        };
+        let leases = store.lease_work(WorkKind::Poll, &registration.id, limit, now).await;
+        self.in_flight.lease(leases, |lease| lease.channel_id)
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -133,7 +141,11 @@ impl Work for Poller {
             return Ok(Some(now));
         }
         let listing = self.listed_at().map(|listed| listed.after(LIST_EVERY));
-        let next = self.core.store().next_work(WorkKind::Poll, now).await?;
+        let (store, node) = (self.core.store(), self.core.node.id());
+        self.in_flight
+            .free_others(|ours| store.free_work(WorkKind::Poll, &node, ours, now))
+            .await?;
+        let next = store.next_work(WorkKind::Poll, now).await?;
         Ok(next.into_iter().chain(listing).min())
     }
 
@@ -144,8 +156,14 @@ impl Work for Poller {
             tracing::warn!(channel.id = %id, "{id} cannot be polled: {error}");
         }
         let again = next_poll(lease.failures, poll_result.ok(), self.core.jitter(), self.core.now());
-        if let Err(error) = self.core.store().end_work(lease, Some(again)).await {
-            tracing::warn!(channel.id = %id, "{id} is polled again when its lease expires: {error}");
+        let ended = persist(|| self.core.store().end_work(lease.clone(), Some(again))).await;
+        match ended {
+            // If it is false another node has the lease by now.
+            Ok(_) => self.in_flight.settle(id),
+            Err(error) => {
+                tracing::warn!(channel.id = %id, "The end of polling {id} could not be stored, so it is polled again: {error}");
+                self.in_flight.give_up(id);
+            }
         }
     }
 }
