@@ -83,6 +83,13 @@ impl Failure {
         self
     }
 
+    /// The former name of [`reported_by_platform`](Self::reported_by_platform).
+    #[deprecated(note = "use `reported_by_platform`")]
+    #[must_use]
+    pub fn said_by_platform(self, code: Option<String>, message: Option<String>, request_id: Option<String>) -> Self {
+        self.reported_by_platform(code, message, request_id)
+    }
+
     fn new(verdict: Verdict, code: &str, detail: impl Into<String>) -> Self {
         Self {
             verdict,
