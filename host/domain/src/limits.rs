@@ -294,7 +294,7 @@ pub const ENDPOINT: Duration = Duration::from_secs(20);
 pub const ENDPOINT_ANSWER_BYTES: usize = 2 << 10;
 /// Time to export a batch of spans to a collector, and the last ones at the end of the process.
 pub const TRACE_EXPORT: Duration = Duration::from_secs(5);
-/// How far ahead of its rate an app's messages are leased. More than a worker's shortest sleep, so that no turn is
+/// How far ahead of their turns an app's messages are leased. More than a worker's shortest sleep, so that no turn is
 /// unused; and short, so that an app at its rate limit occupies few of [`SENDS_IN_FLIGHT`], and a channel with a
 /// message to send gets its turn soon.
 pub const RATE_AHEAD: Duration = Duration::from_millis(500);
@@ -371,7 +371,7 @@ pub const SET_UP: Duration = Duration::from_secs(180);
 /// First wait until a failed set-up of a channel is retried, and the longest: some causes end within a minute, some
 /// need a person.
 pub const SET_UP_RETRY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3_600));
-/// A credential is renewed this long before it expires, or after this long at the latest.
+/// A credential is renewed this long before it expires; one with a short lifetime, in its last quarter.
 pub const REFRESH_AHEAD: Duration = Duration::from_secs(6 * 3600);
 /// How long a browser session lasts: a working week and its weekends, after which the key is entered again.
 pub const SESSION: Duration = Duration::from_secs(7 * 24 * 3600);

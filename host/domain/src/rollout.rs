@@ -158,7 +158,7 @@ pub fn resolve(intent: &Intent, taker: TakerFacts) -> Resolution {
     let finish = match intent.act {
         // A canary that ended is never restarted: states that the active version cannot take over now stay.
         VersionAct::EndCanary => true,
-        // A person may promote or run as a canary a version that was quarantined; a rollback never activates one.
+        // A person may promote a quarantined version, or run it as a canary; a rollback never activates one.
         VersionAct::Promote => may_serve,
         VersionAct::RollBack => may_serve && !taker.quarantined,
         // A shadowing canary needs no grants.

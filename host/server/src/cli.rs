@@ -108,7 +108,7 @@ enum Command {
     /// Create, list and remove workspaces
     #[command(subcommand)]
     Workspace(workspace::Workspace),
-    /// List, replay and drop webhooks that could not be processed
+    /// List, replay and delete webhooks that could not be processed
     #[command(subcommand)]
     DeadLetter(dead_letter::DeadLetter),
     /// Back up the data directory of a host on this machine, while it runs

@@ -148,7 +148,7 @@ impl Host {
         let core = Arc::new(Core::new(config, store, mint, clock, platform_clocks, egress, node));
         let host = Self::go_on(Arc::clone(&core), &master, &ended).await;
         if host.is_err() {
-            // The others need not wait until it is dead, and its absence is explained.
+            // Otherwise the others would wait until it counts as dead, and then report its death.
             core.leave_nodes().await;
         }
         host
@@ -208,7 +208,7 @@ impl Host {
         Ok(())
     }
 
-    /// The database failed.
+    /// The database.
     pub fn store(&self) -> &dyn Store {
         self.core.store()
     }

@@ -217,7 +217,7 @@ fn metrics() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(health::metrics))
 }
 
-/// The whole API. `closing` is cancelled when the host is about to stop, so that streams do not delay it.
+/// The whole API. `closing` is canceled when the host is about to stop, so that streams do not delay it.
 pub fn router(host: Host, closing: CancellationToken) -> Router {
     let api = Api::new(host, closing);
     let (v1, _) = v1().split_for_parts();

@@ -78,8 +78,8 @@ impl Loops {
 }
 
 impl Host {
-    /// Starts all background tasks: deliverer, publisher, fetcher, poller, refresher, reconciler, sweeper, and the
-    /// clock check.
+    /// Starts all background tasks: the workers that send, deliver, fetch and poll, the periodic rounds, the clock
+    /// check, and the heartbeat if several nodes may use the database.
     pub fn start(&self) -> Loops {
         let mut loops = Loops {
             host: self.clone(),

@@ -35,7 +35,7 @@ use crate::http::{ClientAddress, network};
 /// Delay after a failed `accept`: the usual cause, no free file descriptor, does not clear immediately.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Serves until `closing` is cancelled, then finishes the requests in progress for at most `deadline`. At most
+/// Serves until `closing` is canceled, then finishes the requests in progress for at most `deadline`. At most
 /// `bounds.connections` at once; one more waits in the kernel's queue. A connection beyond its address's limit is
 /// closed unread.
 pub async fn serve(

@@ -56,8 +56,8 @@ pub(crate) fn component(name: &str) -> Bytes {
         .into()
 }
 
-/// Replaces these components (all whose digests start with it) by other bytes, in the database and on the disk; `None`
-/// removes them.
+/// Replaces these components (all whose digests start with `digests`) by other bytes, in the database and on the disk;
+/// `None` removes them.
 pub(crate) fn damage_components(data: &Path, digests: &str, bytes: Option<&[u8]>) {
     let record = rusqlite::Connection::open(folder::record(data)).expect("a database");
     let these = format!("{digests}%");

@@ -1,4 +1,4 @@
-//! Deletion of a workspace: a mark disables it immediately, and its contents are deleted in steps.
+//! Removal of a workspace: a mark disables it immediately, and its contents are deleted in steps.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -111,7 +111,7 @@ pub(crate) trait Bulk {
     /// Begins a transaction on one snapshot of the database.
     fn begin(&self) -> Result<()>;
     fn commit(&self) -> Result<()>;
-    /// Whether hosts use the database. For a file, the lock of its directory answers that.
+    /// Whether hosts use the database. For a file, the lock on its directory excludes them.
     fn is_shared(&self) -> Result<bool>;
     /// Reads the results of a query in pieces, however many they are. `name` is unique to the query. Requires a
     /// transaction.

@@ -45,8 +45,8 @@ use settings::Settings;
 /// Connections of one node: enough to overlap the server's round trips, and a sixth of the 100 that a server allows by
 /// default.
 const CONNECTIONS: usize = 16;
-/// How many of them take the work that runs in order over all nodes: one works, the others wait for its lock at the server, so that it
-/// is passed on at once. The rest stays free for work that needs no order.
+/// How many of them take the work that runs in order over all nodes: one works, and the others already wait for its
+/// lock at the server, so that the lock passes on at once. The rest stays free for work that needs no order.
 const ORDERED: usize = 4;
 
 /// The difference between the clocks of host and server that is logged, in milliseconds: networks and NTP leave far
@@ -138,8 +138,8 @@ impl PostgresStore {
     }
 
     /// Reseals all sealed values of the database at `url` from the key `from` to the key `to`; returns their number, or
-    /// `None` if that was done already. No host may use the database. It takes several transactions: an interrupted run
-    /// is completed by the next one, and no host starts before. Blocks.
+    /// 0 if that was done already. No host may use the database. It takes several transactions: the next run completes
+    /// an interrupted one, and no host starts before. Blocks.
     ///
     /// # Errors
     /// [`StoreError::WrongKey`] when neither key opens the database, [`StoreError::Closed`] when an earlier run had a

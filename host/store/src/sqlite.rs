@@ -1,7 +1,7 @@
 //! The SQLite store: one file, one writer with group commit, a few readers, write-ahead log, `synchronous=FULL`.
 //!
-//! A returned write is on the disk. A full disk or a lock is [`StoreError::Unavailable`] and temporary; a row that
-//! cannot be read is [`StoreError::Damaged`] and affects no other row.
+//! When a write returns, it is on the disk. A full disk or a lock is [`StoreError::Unavailable`] and temporary; a row
+//! that cannot be read is [`StoreError::Damaged`] and affects no other row.
 
 mod bulk;
 mod driver;
@@ -124,7 +124,7 @@ impl SqliteStore {
     }
 
     /// Reseals all sealed values of the database at `path` from the key `from` to the key `to`, in one transaction;
-    /// returns their number, or `None` if that was done already. No host may use the database. Nothing sealed with
+    /// returns their number, or 0 if that was done already. No host may use the database. Nothing sealed with
     /// `from` is left in the file.
     ///
     /// # Errors

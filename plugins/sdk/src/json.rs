@@ -97,12 +97,12 @@ impl Fields {
         self.0.get(name)
     }
 
-    /// Returns a field to the object, or adds one.
+    /// Puts a field back into the object, or adds one.
     pub fn put(&mut self, name: &str, value: impl Into<Value>) {
         self.0.insert(name.to_owned(), value.into());
     }
 
-    /// Returns the rest of a block to the object, if there is any.
+    /// Puts the rest of a block back into the object, if there is any.
     pub fn put_rest(&mut self, name: &str, block: Fields) {
         if !block.0.is_empty() {
             self.0.insert(name.to_owned(), Value::Object(block.0));

@@ -84,7 +84,7 @@ impl Host {
         self.inner.borrow_mut().permit = Some(1);
     }
 
-    /// The response to the next request, which must have this method and, up to its query, this URL.
+    /// Answers the next request, which must have this method and, up to its query, this URL.
     pub fn answer(&self, method: &str, url: &str, status: u16, body: impl Into<Vec<u8>>) {
         let response = Response {
             status,

@@ -180,7 +180,7 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Takes both out of a message.
+    /// Takes both ids out of a message.
     ///
     /// # Errors
     /// Which of them is missing.
@@ -242,7 +242,7 @@ fn content(message: &mut Fields, kind: Option<&str>) -> Content {
         "share_post" => shared_post(&mut block).map(Content::SharedPost),
         "template" => card(&mut block).map(Content::Card),
         "video" => block.id("media_id").map(|id| {
-            // It stays in `platform_data` as well: TikTok keeps the bytes available for a limited time.
+            // It stays in `platform_data` as well, so that the bytes can be fetched while TikTok keeps them.
             block.put("media_id", id.as_str());
             Content::Fallback(Fallback {
                 media: Some(media(MediaKind::Video, id)),

@@ -178,7 +178,7 @@ pub fn send(channel: &Channel, conversation: &Conversation, draft: &Draft) -> Re
     }
 }
 
-/// The account and the conversation.
+/// Adds the account and the conversation.
 fn address(body: &mut Value, channel: &Channel, conversation: &Conversation) {
     body["business_id"] = channel.platform_id.as_str().into();
     body["recipient_type"] = "CONVERSATION".into();

@@ -53,7 +53,7 @@ impl Pace {
         now > turn + spare
     }
 
-    /// Returns a turn that was not used, if none was taken after it.
+    /// Releases a turn that was not used, if none was taken after it.
     pub fn give_back(&mut self, turn: Duration, permits: u32, per: Duration) {
         if self.next == turn + spacing(permits, per) {
             self.next = turn;

@@ -89,7 +89,7 @@ fn recount(conversation: &mut Tracked<StoredConversation>, stored: &StoredMessag
     conversation.edit().conversation.budget_used = others.unsettled + if has_answer { others.taken } else { 0 };
 }
 
-/// Sets it to sent, or further if a receipt or read position arrived before the response.
+/// Sets it to sent, or further if a receipt for it arrived before, or the contact has read past it.
 pub fn move_on(
     changes: &mut Changes,
     conversation: &mut Tracked<StoredConversation>,

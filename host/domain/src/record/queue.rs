@@ -150,7 +150,7 @@ impl ConversationQueue {
             .find(|entry| entry.message == message)
     }
 
-    /// Those that were sent and have no response.
+    /// Those in flight or uncertain.
     pub fn unanswered(&self) -> impl Iterator<Item = &QueuedMessage> {
         let left = |entry: &&QueuedMessage| !matches!(entry.state, QueueState::Queued { .. });
         self.entries.iter().map(|entry| &**entry).filter(left)
@@ -176,7 +176,7 @@ impl ConversationQueue {
         }
     }
 
-    /// Sets the due time of the head only.
+    /// The changes to be stored; only the head has a due time.
     pub fn changes(mut self) -> QueueChanges {
         let head = self.head();
         for entry in &mut self.entries {

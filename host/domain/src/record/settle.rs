@@ -185,7 +185,7 @@ impl Outbound {
         self.event(changes, EventType::MessageUncertain);
     }
 
-    /// Fails it, and returns its share of the budget.
+    /// Fails it, and releases its share of the budget.
     fn fail(&mut self, changes: &mut Changes, error: MessageError) {
         self.give_back();
         self.fail_counted(changes, error);
@@ -199,7 +199,7 @@ impl Outbound {
         self.leave();
     }
 
-    /// Returns its share of the budget.
+    /// Releases its share of the budget.
     pub(super) fn give_back(&mut self) {
         self.message.edit().counted = false;
         let conversation = &mut self.conversation.edit().conversation;

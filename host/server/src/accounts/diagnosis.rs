@@ -52,7 +52,7 @@ impl Finding {
     }
 }
 
-/// Conversations that the platform refused to return.
+/// The finding about conversations that the platform refused to return.
 fn history(gap: &HistoryGap, count: usize) -> Finding {
     let again = gap
         .due_at

@@ -18,7 +18,7 @@ use crate::accounts::Accounts;
 
 /// How often all channels are checked; warnings are measured in whole days.
 const EVERY: Duration = Duration::from_secs(3_600);
-/// Days before the end, the first warning first.
+/// Days before the end, the last warning first, since [`due`] returns the last one that is due.
 const AHEAD: [u32; 3] = [1, 7, 30];
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 

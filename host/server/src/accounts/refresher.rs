@@ -99,7 +99,7 @@ impl Accounts {
         Ok(RefreshError::NothingToRenew(format!("{why}. {taken}")))
     }
 
-    /// The channel's error after a failed renewal.
+    /// Updates the channel after a failed renewal: it needs a person, is degraded, or stays as it is.
     async fn renewal_failed(&self, channel: &Channel, error: &RenewError, now: Timestamp) -> Result<(), StoreError> {
         let is_over = async || {
             let credential = self.credentials.of(channel).await?;
@@ -164,7 +164,7 @@ pub enum RefreshError {
 }
 
 impl RefreshError {
-    /// The party at fault for a missing token.
+    /// The error of a failed renewal, by the party at fault.
     fn of(error: RenewError) -> Self {
         let words = error.to_string();
         match error {

@@ -247,7 +247,7 @@ impl Renewer {
             Ok(None) => Err(RenewError::NoCredential),
             Err(error) => Err(error.into()),
         };
-        // A credential that is only in this process's memory cannot be renewed by another node.
+        // While the new credential is only in this process's memory, the lease is kept, so that no other node renews.
         if !matches!(renewed, Ok(Renewed::Unwritten))
             && let Err(error) = self.core.store().end_work(lease, None).await
         {
@@ -276,8 +276,8 @@ impl Renewer {
             .is_some())
     }
 
-    /// Takes the lock for a channel's renewal among all nodes: two of them would each use the rotating refresh token.
-    /// `None` if another node still has it after [`OTHERS`]; a scheduled renewal does not wait.
+    /// Leases a channel's renewal among all nodes: two of them would each use the rotating refresh token. `None` if
+    /// another node still has the lease after [`OTHERS`]; a scheduled renewal does not wait.
     async fn alone(&self, channel: ChannelId, cause: &Cause) -> Result<Option<WorkLease>, StoreError> {
         let end = Instant::now() + OTHERS;
         loop {

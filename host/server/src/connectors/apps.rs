@@ -39,7 +39,7 @@ impl Registered {
     }
 }
 
-/// The apps, and the cached ones, by name.
+/// The apps; those that were read are cached, by name.
 pub struct Apps {
     core: Arc<Core>,
     read: RwLock<Read>,

@@ -142,12 +142,12 @@ impl CanaryRun {
         })
     }
 
-    /// The database did not accept them.
+    /// The database did not accept the counts: they are to be stored again.
     pub(crate) fn recount(&self) {
         self.is_counted.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the counts require a rollback.
+    /// Why the counts require a rollback; `None` if they do not.
     pub(crate) fn failed(&self, now: Timestamp) -> Option<String> {
         match self.judge(now) {
             CanaryVerdict::RollBack(reason) if self.canary.percent > 0 => Some(reason),
@@ -237,7 +237,7 @@ impl From<CanaryRunRecord> for CanaryRunView {
     }
 }
 
-/// The running canary runs, for counting calls.
+/// The canary runs in progress, for counting calls.
 #[derive(Debug)]
 pub(crate) struct CanaryRuns {
     by_connector: Mutex<HashMap<String, Arc<CanaryRun>>>,

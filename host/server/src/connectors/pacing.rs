@@ -1,7 +1,7 @@
 //! The platform's rate limits: when a request may leave, for all channels of an app together.
 //!
-//! Rate limits: each request has a turn; when it comes, the requests already sent decide whether it may leave: this
-//! host's, or, if several hosts use the database, all hosts', which are counted there.
+//! Each request has a turn. When its turn comes, the requests that were sent before decide whether it may leave: those
+//! of this host, or, if several hosts use the database, those of all hosts, which are counted there.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -98,8 +98,8 @@ impl Record {
         }
     }
 
-    /// Reports that a request arrived at the platform at the latest at that time. An unreported request counts for the
-    /// rule's whole span.
+    /// Reports that a request arrived at the platform at least `ago` ago. An unreported request counts for the rule's
+    /// whole span.
     fn arrived(&self, rates: &[(Bucket, Rate)], numbers: Vec<u64>, ago: Duration) {
         let (store, departures) = (
             Arc::clone(&self.0),
@@ -252,7 +252,7 @@ impl Pacers {
         }
     }
 
-    /// The number of nodes that are alive, and know of each other.
+    /// Sets the number of nodes that are alive and know of each other.
     pub(crate) fn divide_among(&self, nodes: u32) {
         self.nodes.store(nodes.max(1), Ordering::Relaxed);
     }
@@ -435,7 +435,7 @@ impl Leaving {
         }
     }
 
-    /// It arrived this long ago.
+    /// The request arrived this long ago, as the database is told; `None` if that is unknown.
     fn arrived(&mut self, ago: Option<Duration>) {
         let numbers = std::mem::take(&mut self.recorded);
         if let (Some(record), Some(ago)) = (&self.pacers.record, ago)

@@ -16,8 +16,8 @@ use weir_store::{Version, VersionCrash, VersionStage};
 
 use crate::connectors::version_failures::{Cause, Failed, Lost, VersionFailures};
 
-/// Crashes waiting to be published to other nodes. During a long database outage a version is quarantined without more
-/// of them.
+/// Crashes waiting to be published to other nodes. During a long database outage further ones are dropped: these are
+/// enough to quarantine a version.
 const UNSHARED: usize = 100;
 
 /// Versions that are quarantined, and crashes counted toward it.
@@ -154,7 +154,7 @@ impl Quarantine {
         self.crashes().unshared.clone()
     }
 
-    /// The database has the first so many of them.
+    /// The database has the first `count` of them.
     pub(crate) fn shared(&self, count: usize) {
         self.crashes().unshared.drain(..count);
     }

@@ -41,7 +41,8 @@ pub(crate) struct Registry {
     pub(crate) counter: String,
     /// The loaded versions, as stored: by node and connector.
     reported: tokio::sync::Mutex<BTreeMap<(String, String), Vec<String>>>,
-    /// The accounts held in the database, as far as this process has read: by connector, the versions and the reason.
+    /// The versions whose accounts the database marks as held, as far as this process knows: by connector, each with
+    /// the reason.
     held: Mutex<HashMap<String, BTreeMap<String, String>>>,
     /// One change at a time, so that database and memory stay consistent.
     pub(crate) changing: tokio::sync::Mutex<()>,
@@ -193,7 +194,8 @@ impl Registry {
         Ok(())
     }
 
-    /// A connector without a version that serves, because the active one could not be loaded, with the reason.
+    /// A connector whose active version could not be loaded, or that has no version that serves because of a failed
+    /// load, with the reason.
     pub(crate) fn not_loaded(&self) -> Option<String> {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut failed = failed.into_iter();
@@ -228,19 +230,19 @@ impl Registry {
         due.map(|((name, _), _)| name.clone()).collect()
     }
 
-    /// Whether the database holds the accounts of exactly these versions, as far as this process knows.
+    /// Whether the database marks the accounts of exactly these versions as held, as far as this process knows.
     pub(crate) fn holds(&self, name: &str, reasons: &BTreeMap<String, String>) -> bool {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.get(name).is_some_and(|held| held.keys().eq(reasons.keys()))
     }
 
-    /// The database holds the accounts of exactly these versions.
+    /// The database now marks the accounts of exactly these versions as held.
     pub(crate) fn hold(&self, name: &str, reasons: BTreeMap<String, String>) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.insert(name.to_owned(), reasons);
     }
 
-    /// Whether it could not be loaded before.
+    /// Stores the result of loading a version; returns whether it could not be loaded before.
     pub(crate) fn note_load(&self, version: &Version, failure: Option<String>) -> bool {
         let key = (version.manifest.name.clone(), version.manifest.version.clone());
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);

@@ -31,7 +31,7 @@ use crate::connectors::promotion::{PromoteError, check_grants};
 use crate::connectors::version_set::VersionSet;
 use crate::core::Core;
 
-/// Dead letters from the time when no version could translate them.
+/// Replay of dead letters from the time when no version could translate them.
 #[async_trait]
 pub(crate) trait DeadLetterReplay: Send + Sync {
     /// Translates the dead letters of a connector's apps since `since`, oldest first. Ends early if the version that
@@ -332,7 +332,7 @@ impl Rollout {
         Ok(version)
     }
 
-    /// When the version of this connector that was quarantined last was quarantined; `None` if none is.
+    /// When a version of this connector was last quarantined; `None` if no version is quarantined.
     pub(crate) async fn quarantined_at(&self, connector: &str) -> Result<Option<Timestamp>, StoreError> {
         let versions = self.core.store().versions().await?.into_iter();
         Ok(versions
@@ -464,7 +464,7 @@ fn no_share(since: Timestamp) -> Canary {
     }
 }
 
-/// Any other obstacle to a change has ended it.
+/// Only logs an error that is not the database's: it has ended the change.
 fn unless_store(error: PromoteError) -> Result<(), StoreError> {
     match error {
         PromoteError::Store(error) => Err(error),

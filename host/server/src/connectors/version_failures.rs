@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use weir_domain::time::Timestamp;
 
-/// The consequence of a version's failures. In the order of writing: states are returned before a version is
-/// quarantined.
+/// What a version loses by its failures. In the order of writing: states are returned before a version is quarantined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lost {
     /// Its canary run.
@@ -19,7 +18,7 @@ pub(crate) enum Lost {
     Leave,
 }
 
-/// A failed version, and the consequence.
+/// A failed version, and what it loses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Failed {
     pub(crate) connector: String,
@@ -27,7 +26,7 @@ pub(crate) struct Failed {
     pub(crate) lost: Lost,
 }
 
-/// The reason, and the time since then.
+/// The reason of a failure, and its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cause {
     pub(crate) reason: Arc<str>,
@@ -35,7 +34,7 @@ pub(crate) struct Cause {
     pub(crate) at: Timestamp,
 }
 
-/// Failed versions that are not marked in the database yet. One entry per version and consequence, so the size is
+/// Failed versions that are not marked in the database yet. One entry per version and loss, so the size is
 /// bounded by the running versions.
 #[derive(Debug, Default)]
 pub(crate) struct VersionFailures {

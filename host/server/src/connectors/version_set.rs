@@ -107,7 +107,7 @@ struct Owned {
     by_account: HashMap<Account, Owner>,
     /// How many accounts each version owns, so that a webhook need not count them.
     accounts: HashMap<String, usize>,
-    /// Since when the first of the accounts held in the database is held.
+    /// Since when the first of the accounts that the database marks as held is held.
     held_since: Option<Timestamp>,
     /// The number of owners noted so far.
     noted: u64,
@@ -135,8 +135,8 @@ impl Owned {
         *self.accounts.entry(to.to_owned()).or_default() += 1;
     }
 
-    /// As stored, together with the owners that were noted during the read: an account's first write may happen in
-    /// between.
+    /// Replaces the owners by the stored ones, and keeps those that were noted during the read: an account's first
+    /// write may happen in between.
     fn replace(&mut self, read: Vec<StateOwner>, since: u64) {
         let before = std::mem::take(self);
         self.noted = before.noted;
@@ -188,7 +188,7 @@ impl Owners {
         owning.map(|(version, _)| version.clone()).collect()
     }
 
-    /// Since when the first of the accounts held in the database is held; `None` if none is.
+    /// Since when the first of the accounts that the database marks as held is held; `None` if none is.
     pub(crate) fn held_since(&self) -> Option<Timestamp> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).held_since
     }

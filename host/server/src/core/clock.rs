@@ -48,13 +48,13 @@ fn step(expected: Timestamp, read: Timestamp, tolerance: Duration) -> Option<Ste
     }
 }
 
-/// The current time.
+/// The host's clock.
 #[derive(Debug)]
 pub struct HostClock(Mutex<Source>);
 
 #[derive(Clone, Copy, Debug)]
 enum Source {
-    /// The last reading.
+    /// The system's clock, with its last reading.
     System {
         seen: Timestamp,
         at: Instant,

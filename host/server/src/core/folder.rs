@@ -25,7 +25,7 @@ pub(crate) fn record(data: &Path) -> PathBuf {
 /// created in a mistyped directory.
 ///
 /// # Errors
-/// It does not.
+/// The file is missing.
 pub(crate) fn database(config: &Config) -> anyhow::Result<Location> {
     match &config.store {
         StoreConfig::Postgres(url) => Ok(Location::Postgres(url.expose().to_owned())),
@@ -129,7 +129,7 @@ fn close(path: &Path) -> io::Result<()> {
     std::fs::set_permissions(path, Permissions::from_mode(mode & 0o7777 & !OTHERS))
 }
 
-/// The names of the files in a folder; unreadable entries are retried on the next call.
+/// The names of the files in a folder; those after an unreadable entry are left to the next call.
 pub(crate) async fn names(folder: &Path) -> Vec<String> {
     let mut names = Vec::new();
     let Ok(mut entries) = tokio::fs::read_dir(folder).await else {
@@ -143,7 +143,7 @@ pub(crate) async fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Whether the file does not exist now.
+/// Removes a file; whether it does not exist now.
 pub(crate) async fn is_removed(path: &Path) -> bool {
     match tokio::fs::remove_file(path).await {
         Ok(()) => true,
@@ -156,7 +156,7 @@ pub(crate) async fn is_removed(path: &Path) -> bool {
     }
 }
 
-/// Whether the removal is durable after a power failure.
+/// Syncs a folder; whether a removal in it is now durable after a power failure.
 pub(crate) async fn is_synced(folder: &Path) -> bool {
     match tokio::fs::File::open(folder).await {
         Ok(folder) => folder.sync_all().await.is_ok(),

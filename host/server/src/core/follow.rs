@@ -12,9 +12,9 @@ use crate::core::clock::{self, Reading, Step};
 use crate::core::platform_clocks::apart;
 
 impl Core {
-    /// Reads the clock (for a followed clock, `this` reading) and continues from it. If the clock was stepped, adjusts
-    /// scheduled and leased work and wakes the sleepers. The returned guard blocks other readings: code that must not
-    /// mistake a step of the clock for the end of a lease holds it.
+    /// Reads the clock, or takes `reading` from a followed one, and continues from it. If the clock was stepped,
+    /// adjusts scheduled and leased work and wakes the sleepers. The returned guard blocks other readings: code that
+    /// must not mistake a step of the clock for the end of a lease holds it.
     ///
     /// # Errors
     /// The database failed; the next reading detects the same step.
@@ -94,7 +94,7 @@ impl Core {
         self.platform_clocks.of(app).offset()
     }
 
-    /// The platforms' clocks that differ too much from ours, as text; `None` if all are within bounds.
+    /// The platforms' clocks that differ too much from ours, as text; empty if all are within bounds.
     pub(crate) fn clocks_apart(&self) -> Vec<String> {
         let clocks = self.platform_clocks.all().into_iter();
         let offsets = clocks.map(|(app, clock)| (app, clock.offset()));

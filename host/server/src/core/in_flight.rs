@@ -25,7 +25,7 @@ impl<I> Default for InFlight<I> {
 }
 
 impl<I: Copy + Ord> InFlight<I> {
-    /// Adds the leased items.
+    /// Adds the leased items, and returns them. If the result of the lease is unknown, there may be others.
     pub(crate) fn lease<L>(
         &self,
         leased: Result<Vec<L>, StoreError>,

@@ -201,7 +201,7 @@ impl Metrics {
         self.unwritten.set(i64::try_from(credentials).unwrap_or(i64::MAX));
     }
 
-    /// The time since which each task has been silent.
+    /// Sets how long each task has been silent.
     pub(crate) fn silence(&self, loops: impl Iterator<Item = (&'static str, Duration)>) {
         for (name, silent) in loops {
             self.silent
@@ -210,7 +210,7 @@ impl Metrics {
         }
     }
 
-    /// The offset of the clock of an app's platform from ours.
+    /// Sets the offset of the clock of an app's platform from ours.
     pub(crate) fn platform_clock(&self, app: &str, offset: ClockOffset) {
         self.platform_clocks
             .get_or_create(&[("app", app.to_owned())])

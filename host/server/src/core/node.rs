@@ -4,7 +4,7 @@
 //! With PostgreSQL a node reports by a heartbeat that it is alive. A node without a heartbeat for [`limits::NODE_DEAD`]
 //! is ended by the others, which take over its work. It therefore stops earlier, at [`limits::NODE_FENCED`], measured
 //! by a [`Moment`] that neither a clock set back nor a suspended machine can delay: it leases nothing, and its calls
-//! send no request. A SQLite database has one host, ensured by the lock on its folder, and needs none of this.
+//! send no request. A SQLite database has one host, by the lock on its data directory, and needs none of this.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -181,7 +181,7 @@ impl ThisNode {
         let ended = if is_shared {
             store.end_dead_nodes(&id, node_time, now).await?
         } else {
-            // The folder's lock excludes other hosts.
+            // The lock on the data directory excludes other hosts.
             store.end_other_nodes(&id, node_time, now).await?
         };
         let node = Self {
@@ -217,7 +217,7 @@ impl ThisNode {
         self.current().id.clone()
     }
 
-    /// The registration under which work may be leased now; none while the node is fenced.
+    /// The registration under which work may be leased now; `None` while the node is fenced.
     pub(crate) fn valid(&self) -> Option<Arc<Registration>> {
         Some(self.current()).filter(|current| current.stands(Moment::now()))
     }
@@ -309,7 +309,7 @@ mod tests {
         node.current().beaten(begin);
         assert!(node.current().stands(late.after(limits::NODE_BEAT - MOMENT)));
         assert!(limits::NODE_FENCED + limits::NODE_BEAT < limits::NODE_DEAD);
-        // Nor does a node that was ended.
+        // A node that was ended is no longer valid.
         node.current().end(late);
         assert!(!node.current().stands(late));
         let alone = ThisNode::alone("weir");

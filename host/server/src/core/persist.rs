@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use weir_domain::limits;
 use weir_store::StoreError;
 
-/// The first wait between two tries; each next one is twice as long.
+/// The first wait between two attempts; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// Retries a write until the database accepts it, for [`limits::PERSIST`] at most.

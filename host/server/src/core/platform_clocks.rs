@@ -40,7 +40,7 @@ struct Known {
 }
 
 impl PlatformClocks {
-    /// The stored clocks.
+    /// Starts from the stored offsets.
     pub(crate) fn new(noted: BTreeMap<String, ClockOffset>) -> Self {
         let clocks = Self {
             apps: Mutex::default(),
@@ -97,7 +97,7 @@ impl AppClock {
         self.moved.is_none() || self.with(|known| known.estimate.is_known())
     }
 
-    /// Whether all estimates are in use.
+    /// Whether the estimate is stored and in use.
     pub(crate) fn is_settled(&self) -> bool {
         self.with(|known| known.moved().is_none())
     }

@@ -69,7 +69,7 @@ impl<W: Work> Worker<W> {
         Ok(started)
     }
 
-    /// Works until `stop` is cancelled, then finishes the items in progress. Reports to `lives` on each iteration that
+    /// Works until `stop` is canceled, then finishes the items in progress. Reports to `lives` on each iteration that
     /// it is not stuck.
     pub(crate) async fn run(
         self,

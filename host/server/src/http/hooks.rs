@@ -43,7 +43,7 @@ pub(crate) struct Gate {
     bytes: Shares<Sender>,
 }
 
-/// The holders of webhook bytes in memory.
+/// The parties for which webhook bytes in memory are counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Sender {
     Anyone,

@@ -51,7 +51,7 @@ pub(crate) struct Idempotency(pub(crate) Option<Claim>);
 pub(crate) struct KeepInstead(pub(crate) Value);
 
 impl Idempotency {
-    /// The claim of a request with this file: by its digest, since each attempt of a form has a different boundary.
+    /// The claim of a request with this file: by its digest, since a repeated form has a different boundary.
     pub(crate) fn for_file(self, digest: &[u8], name: &str) -> Option<Claim> {
         let mut claim = self.0?;
         claim.fingerprint = fingerprint(&[claim.fingerprint.as_bytes(), digest, name.as_bytes()]);
@@ -191,7 +191,7 @@ impl Api {
     }
 }
 
-/// Until the next start the key reports that its request is in progress.
+/// Logs a claim that could not be released: until the next start its key reports that the request is in progress.
 fn warn_if_held(given_back: Result<(), StoreError>) {
     if let Err(error) = given_back {
         tracing::warn!(%error, "An idempotency key could not be released");

@@ -1,5 +1,5 @@
 //! The parameters of a query: a route refuses parameters that its description does not have, so that a misspelled
-//! filter is not silently ignored.
+//! filter is not silently ignored, with the whole list as the answer.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -197,7 +197,7 @@ impl Problem {
         problem
     }
 
-    /// The path of this refusal.
+    /// Adds the id of the stored refusal.
     pub(crate) fn refused_as(self, id: Option<RefusalId>) -> Self {
         match id {
             Some(id) => self.with("refusal_id", id),

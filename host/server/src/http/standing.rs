@@ -26,7 +26,7 @@ use super::problem::ApiResult;
 /// The key or session that authorized a reading request.
 pub(super) struct Standing {
     api: Api,
-    /// Changes that concern the key or the session.
+    /// Those that contain the key or the session.
     headers: HeaderMap,
     ends_at: Option<Timestamp>,
     changed: watch::Receiver<u64>,
@@ -89,7 +89,7 @@ type Ended = Pin<Box<dyn Future<Output = Denied> + Send>>;
 /// A response that ends with its key.
 struct Bound {
     body: Body,
-    /// None once it did.
+    /// `None` once the key has ended.
     ended: Option<Ended>,
 }
 

@@ -58,7 +58,7 @@ const CONVERSATIONS: usize = 500;
 /// The result of reading a channel's history.
 #[derive(Debug, Default)]
 pub struct CaughtUp {
-    /// Number of new messages.
+    /// Counts of what was recorded.
     pub recorded: Recorded,
     /// The conversations that the platform refused to return.
     pub gaps: Vec<HistoryGap>,
@@ -80,7 +80,7 @@ impl History {
         }
     }
 
-    /// Reads a channel's history since a moment (default: a week ago) now. Returns what was new.
+    /// Reads the history of a channel since a moment (by default, a week ago) at once. Returns what was new.
     ///
     /// # Errors
     /// See [`ActError`]; items read until then are recorded.
@@ -420,7 +420,7 @@ impl History {
     }
 }
 
-/// Stores the name and picture that the platform returns with the conversation for the messages' contact.
+/// Adds the name and picture that the platform returns with the conversation to the messages' contact.
 fn introduce(events: &mut [InboundEvent], contact: &Person) {
     for event in events {
         if let Fact::Message(message) = &mut event.fact

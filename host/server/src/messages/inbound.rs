@@ -290,8 +290,8 @@ impl Inbound {
         Ok(recorded)
     }
 
-    /// Removes messages from the platform's history that are past their retention: they were deleted together with
-    /// their keys, and would be recorded as new.
+    /// Removes messages from the platform's history that are past their retention: they were deleted, later their keys
+    /// too, and would be recorded as new.
     fn leave_out_forgotten(&self, events: &mut Vec<InboundEvent>, now: Timestamp) {
         let Some(days) = self.core.config.retention.messages_days else {
             return;

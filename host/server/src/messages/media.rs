@@ -1,4 +1,4 @@
-//! Media files: in the data directory, with signed links that expire.
+//! Media: uploads and attachments, and signed links to them that expire.
 //!
 //! A file appears under its name complete or not at all; its row in the database is written afterwards.
 
@@ -102,7 +102,7 @@ const HEAD: usize = 8 << 10;
 /// Longest stored file name.
 const FILENAME_CHARS: usize = 255;
 
-/// Storage of files.
+/// The directory of media files.
 pub(crate) fn folder(config: &Config) -> PathBuf {
     config.data.join("media")
 }

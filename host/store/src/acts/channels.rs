@@ -217,7 +217,7 @@ pub(crate) fn put_renewed(
     now: Timestamp,
 ) -> Result<bool> {
     match channels::credential(db, workspace, id)? {
-        // An earlier try was committed, and its response was lost.
+        // An earlier attempt was committed, and its response was lost.
         Some(there) if there == *renewed => return Ok(true),
         Some(there) if there == *old => authorize(db, id, renewed, now)?,
         _ => return Ok(false),

@@ -12,7 +12,7 @@ use crate::tables::state::{self, State};
 use crate::tables::{channels, intents, revisions};
 use crate::{Result, Revised, StateMove, StateWrite};
 
-/// Returns false, and writes nothing, if another version owns the state.
+/// Stores the writes of one call. Returns false, and writes nothing, if another version owns the state.
 pub(crate) fn commit(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]) -> Result<bool> {
     let Some(first) = writes.first() else { return Ok(true) };
     match states::writer(state::owner(db, id)?.as_deref(), &first.by) {
@@ -32,7 +32,7 @@ pub(crate) fn commit(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]) -> Resul
     Ok(true)
 }
 
-/// Returns false if the state has changed since it was read.
+/// Moves a state to another version. Returns false if it has changed since it was read.
 pub(crate) fn move_state(db: &Db<'_>, connector: &str, state_move: &StateMove) -> Result<bool> {
     let now = state::state(db, state_move.channel_id)?;
     if !states::may_move(now.owner.as_deref(), &now.entries, &state_move.from, &state_move.before) {
@@ -93,7 +93,7 @@ pub(crate) fn notify_unwritten(db: &Db<'_>, id: ChannelId, writes: &[StateWrite]
     emit(db, id, EventType::ChannelDegraded, &reason, now)
 }
 
-/// Returns a state that `from` took over from `to`, as it was. Returns false if no copy of it exists.
+/// Restores a state that `from` took over from `to`, as it was. Returns false if no copy of it exists.
 pub(crate) fn give_back(db: &Db<'_>, connector: &str, id: ChannelId, from: &str, to: &str) -> Result<bool> {
     let copy: Option<State> = db.one(
         "SELECT copy FROM state_owners
@@ -111,7 +111,7 @@ pub(crate) fn give_back(db: &Db<'_>, connector: &str, id: ChannelId, from: &str,
     Ok(true)
 }
 
-/// Returns the states that the change in progress moved to their owners, and ends the change; returns their number.
+/// Restores the states that the change in progress moved, with their owners, and ends the change; returns their number.
 pub(crate) fn undo(db: &Db<'_>, connector: &str) -> Result<u64> {
     let moved: Vec<(ChannelId, State)> = db.all(
         "SELECT channel_id, state FROM moved_states WHERE connector = ?1",

@@ -51,9 +51,9 @@ pub(super) const LOCK_LOG: &str = "SELECT pg_advisory_xact_lock(7310305082)";
 
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// How a write is ordered with others: by locks on a table that otherwise only migrations and VACUUM lock,
-/// released at the end of the transaction (postgresql.org/docs/current/explicit-locking.html, table 13.2). Waiting for one takes no snapshot, so
-/// that a write sees what was committed while it waited.
+/// How a write is ordered with others: by locks on a table that otherwise only migrations and VACUUM lock, released at
+/// the end of the transaction (postgresql.org/docs/current/explicit-locking.html, table 13.2). A transaction that waits
+/// for such a lock has no snapshot yet, so it sees what was committed while it waited.
 #[derive(Clone, Copy)]
 pub(super) enum Order {
     /// Concurrently with others.
@@ -62,7 +62,7 @@ pub(super) enum Order {
     Serial,
     /// Alone.
     Alone,
-    /// Beside all others, also one that is alone: for what must not wait for any.
+    /// Concurrently with all others, also with one that is alone: for a write that must not wait.
     Unordered,
 }
 
@@ -244,7 +244,7 @@ impl Connection {
             if let Some(bound) = self.answered_within.get() {
                 match tokio::time::timeout(bound, answers.as_mut()).await {
                     Ok(answers) => return answers,
-                    // What is waited for then ends as it does when the server closes the connection.
+                    // The results then end with an error, as when the server closes the connection.
                     Err(_) => self.task.abort(),
                 }
             }

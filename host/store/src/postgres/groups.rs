@@ -143,7 +143,7 @@ fn keep<W: Shared>(pieces: &mut [Piece<W>], done: Vec<W::Done>) {
     }
 }
 
-/// Raises `end` to the last position in the event log.
+/// Writes each piece in a transaction of its own; raises `end` to the last position in the event log.
 fn each<W: Shared>(
     connection: &Connection,
     vault: &Vault,

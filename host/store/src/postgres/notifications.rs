@@ -62,20 +62,20 @@ pub(super) struct Log {
     pub(super) clock: Arc<ServerClock>,
     /// The end of the log as known here, also raised by this host's commits.
     pub(super) end: watch::Sender<i64>,
-    /// The last place that this host wrote.
+    /// The last position that this host wrote.
     pub(super) written: watch::Receiver<i64>,
     /// The same, raised only by other hosts' commits.
     pub(super) end_of_others: watch::Sender<i64>,
 }
 
-/// That other hosts wrote.
+/// Signals commits of other hosts.
 struct Others {
     have_written: AtomicBool,
     notify: Notify,
 }
 
 impl Others {
-    /// For a new connection, before which others may have written.
+    /// For a new connection: other hosts may have written before it.
     fn before_connection() -> Self {
         Self {
             have_written: AtomicBool::new(true),
@@ -162,7 +162,7 @@ impl Log {
         let own = AtomicI32::new(0);
         let messages = async {
             while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
-                // The server notifies the one who sent it too.
+                // The server notifies the sender too.
                 if let AsyncMessage::Notification(notification) = message?
                     && notification.process_id() != own.load(Ordering::Relaxed)
                 {
@@ -190,7 +190,7 @@ impl Log {
             self.clock.read(sent, Instant::now(), row.try_get(1)?);
             let end: i64 = row.try_get(0)?;
             let grew = raise(&self.end, end);
-            // What another host wrote may be behind what this one wrote since, which raised the end already.
+            // Another host's position may be before one that this host wrote since, which raised the end already.
             if grew || have_written {
                 self.end_of_others.send_modify(|known| *known = end.max(*known));
             }

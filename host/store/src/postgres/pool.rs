@@ -16,7 +16,8 @@ use crate::postgres::settings::Settings;
 use crate::vault::Vault;
 use crate::{Result, StoreError, meta};
 
-/// How long a server that could not be reached is not tried again, first and at most: requests meanwhile fail at once.
+/// How long to wait before a server that could not be reached is tried again, first and at most: requests meanwhile
+/// fail at once.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// Work for the next free connection, or the error if none can be opened.
@@ -118,7 +119,7 @@ pub(super) struct Opening {
     pub(super) mint: Arc<Mint>,
     /// The end of the event log, raised by commits.
     pub(super) log: watch::Sender<i64>,
-    /// The last place in the log that this node wrote.
+    /// The last position in the log that this node wrote.
     pub(super) written: watch::Sender<i64>,
 }
 
@@ -129,8 +130,8 @@ struct Shared {
     outage: Mutex<Option<Outage>>,
 }
 
-/// Set if the server could not be reached or the database not be used. Until the next try, jobs fail with this error at
-/// once.
+/// Set if the server could not be reached or the database not be used. Until the next attempt, jobs fail with this
+/// error at once.
 struct Outage {
     until: Instant,
     wait: Duration,

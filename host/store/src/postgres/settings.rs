@@ -16,8 +16,9 @@ use crate::{Result, StoreError};
 
 /// The timeout for a connection.
 const REACHED_WITHIN: Duration = Duration::from_secs(5);
-/// How long sent data may stay without an acknowledgment, and a probe without an answer, before the connection is closed: a server
-/// whose machine is gone closes nothing. Linux waits a quarter of an hour by itself, and two hours where nothing was sent.
+/// How long sent data may stay without an acknowledgment, and a probe without an answer, before the connection is
+/// closed: a server whose machine fails closes no connection. Linux waits a quarter of an hour by default, and two
+/// hours if no data was sent.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
 /// How long a connection is idle before it is probed, and the wait between two probes.
 const PROBE_EVERY: Duration = Duration::from_secs(2);

@@ -25,7 +25,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Whether its heartbeat is recent.
+    /// Whether it has not ended and its heartbeat is recent.
     pub fn is_alive(&self, now: Timestamp) -> bool {
         self.ended_at.is_none() && self.beat_at.after(limits::NODE_DEAD) > now
     }

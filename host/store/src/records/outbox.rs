@@ -40,7 +40,7 @@ pub enum Enqueued {
     Replayed(Vec<Message>),
 }
 
-/// A worker's claim on one message, until it expires.
+/// A worker's lease of one message, until it expires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseToken {
     /// The message.
@@ -54,7 +54,7 @@ pub struct LeaseToken {
 /// A message to send now.
 #[derive(Clone, Debug)]
 pub struct MessageLease {
-    /// The claim.
+    /// Identifies the lease.
     pub token: LeaseToken,
     /// The message.
     pub message: Message,

@@ -14,8 +14,8 @@ use crate::tables::clock;
 /// Adjusting stored moments when a clock was set.
 #[async_trait]
 pub trait Clocks: Send + Sync {
-    /// The clock was set back by `by` and shows `now`: next tries of messages, deliveries and attachments, and the ends
-    /// of leases, keep their remaining duration. Returns the number of rows touched.
+    /// The clock was set back by `by` and shows `now`: next attempts of messages, deliveries and attachments, and the
+    /// ends of leases, keep their remaining duration. Returns the number of rows touched.
     async fn clock_set_back(&self, by: Duration, now: Timestamp) -> Result<u32>;
     /// The clock was set forward by `by`: the leases of this owner keep their remaining duration, so that they do not
     /// count as expired. Others' expire. Returns the number of rows touched.

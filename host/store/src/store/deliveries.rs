@@ -64,7 +64,7 @@ impl<E: Engine> Deliveries for E {
     }
     async fn free_deliveries(&self, owner: &str, in_flight: BTreeSet<DeliveryId>, now: Timestamp) -> Result<u32> {
         let owner = owner.to_owned();
-        // In order: behind a lease whose commit is not visible yet, though its answer was lost.
+        // In order, so that it runs after a lease whose response was lost and whose commit is not visible yet.
         self.transact_serially(move |db| deliveries::free(db, &owner, &in_flight, now))
             .await
     }

@@ -63,7 +63,8 @@ pub trait Outbox: Send + Sync {
         found: Resolution,
         now: Timestamp,
     ) -> Result<bool>;
-    /// Cancels a queued message. Returns its status if it could not be cancelled.
+    /// Cancels a queued message. `None` if the id is unknown; the inner error is the message whose status does not
+    /// allow it.
     async fn cancel_message(
         &self,
         workspace: &str,
@@ -126,7 +127,7 @@ impl<E: Engine> Outbox for E {
     }
     async fn free_messages(&self, owner: &str, in_flight: BTreeSet<MessageId>, now: Timestamp) -> Result<u32> {
         let owner = owner.to_owned();
-        // In order: behind a lease whose commit is not visible yet, though its answer was lost.
+        // In order, so that it runs after a lease whose response was lost and whose commit is not visible yet.
         self.transact_serially(move |db| acts::outbox::free(db, &owner, &in_flight, now))
             .await
     }

@@ -17,8 +17,8 @@ use crate::{ChannelState, HeldAccounts, Result, StateMove, StateOwner, StateWrit
 pub trait States: Send + Sync {
     /// A channel's state.
     async fn state(&self, workspace: &str, id: ChannelId) -> Result<ChannelState>;
-    /// Writes of one call, all or none. A state without an owner belongs to the writer from then on. Returns false, and
-    /// writes nothing, if another version owns it.
+    /// Stores the writes of one call, all or none. A state without an owner belongs to the writer from then on. Returns
+    /// false, and writes nothing, if another version owns it.
     async fn commit_state(&self, workspace: &str, id: ChannelId, writes: Vec<StateWrite>) -> Result<bool>;
     /// The channels of a connector that have a state, and its owner.
     async fn state_owners(&self, connector: &str) -> Result<Vec<StateOwner>>;
@@ -35,7 +35,7 @@ pub trait States: Send + Sync {
         reason: &str,
         now: Timestamp,
     ) -> Result<()>;
-    /// Returns a channel's state to the version that it was taken over from, as it was. Returns false, and writes
+    /// Restores a channel's state, as it was, for the version that it was taken over from. Returns false, and writes
     /// nothing, if `from` does not own it, or no copy of `to` exists.
     async fn give_state_back(&self, connector: &str, channel: ChannelId, from: &str, to: &str) -> Result<bool>;
     /// Holds the accounts of a connector whose versions cannot run, by version with the reason, and releases all

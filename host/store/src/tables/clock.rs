@@ -14,9 +14,9 @@ use crate::Result;
 use crate::db::{Db, json, params};
 use crate::tables::nodes;
 
-/// Next tries, the ends of leases, and the waits of uncertain messages: each keeps its remaining duration. The time at
-/// which a message was sent moves too, so that its echo is matched. What was due already is due now; moments of the
-/// platform's clock stay.
+/// Next attempts, the ends of leases, and the waits of uncertain messages: each keeps its remaining duration. The time
+/// at which a message was sent moves too, so that its echo is matched. Rows that were due already are due now; moments
+/// of the platform's clock stay.
 const WAITS: [&str; 7] = [
     "UPDATE outbox SET not_before = CASE WHEN not_before - ?2 < ?1 THEN ?1 ELSE not_before - ?2 END,
          due_at = CASE WHEN due_at - ?2 < ?1 THEN ?1 ELSE due_at - ?2 END WHERE not_before > ?1 OR due_at > ?1",

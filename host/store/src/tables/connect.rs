@@ -212,7 +212,7 @@ pub(crate) fn next_over(db: &Db<'_>) -> Result<Option<Timestamp>> {
     db.moment("SELECT min(expires_at) FROM connect_sessions WHERE status = 'pending'")
 }
 
-/// Ends the sessions that were not opened before `now`.
+/// Ends the sessions that nobody opened and that expired by `now`; returns their number.
 pub(crate) fn end_over(db: &Db<'_>, now: Timestamp) -> Result<u32> {
     let expired = db.run(
         "UPDATE connect_sessions SET status = 'ended', \"end\" = ?2 WHERE status = 'pending' AND expires_at <= ?1",

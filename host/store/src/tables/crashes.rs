@@ -22,8 +22,9 @@ pub(crate) fn note(db: &Db<'_>, node: &str, crashes: &[VersionCrash], now: Times
     Ok(())
 }
 
-/// The crashes that other nodes saw and that still count, oldest first, each with its node. Those before the last change of the
-/// version's stage led to it, or a person knew them: a version that was promoted again starts without them.
+/// The crashes that other nodes saw and that still count, oldest first, each with its node. Crashes before the last
+/// change of the version's stage do not count: they caused it, or were known to the person who made it, so a version
+/// that was promoted again starts without them.
 pub(crate) fn of_others(db: &Db<'_>, node: &str, now: Timestamp) -> Result<Vec<(String, VersionCrash)>> {
     db.all(
         "SELECT node, connector, version, number, at FROM crashes c WHERE node <> ?1 AND at > ?2

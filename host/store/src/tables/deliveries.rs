@@ -228,7 +228,8 @@ fn lease_head(db: &Db<'_>, endpoint: &Endpoint, owner: &str, now: Timestamp) -> 
     }
 }
 
-/// Attempts continue over a recovery, after which their numbers start again from one.
+/// Stores an attempt. The numbers of stored attempts continue over a recovery, while the delivery's own count starts
+/// again.
 pub(crate) fn keep_attempt(db: &Db<'_>, delivery: DeliveryId, mut attempt: DeliveryAttempt) -> Result<()> {
     attempt.number = db
         .one(

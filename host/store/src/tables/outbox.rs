@@ -233,7 +233,7 @@ pub(crate) fn other_shares(
     })
 }
 
-/// The waiting messages of these conversations, with their positions.
+/// The unsettled messages of these conversations, with their statuses.
 pub(crate) fn of_conversations(
     db: &Db<'_>,
     ids: impl IntoIterator<Item = ConversationId>,
@@ -247,7 +247,7 @@ pub(crate) fn of_conversations(
     )
 }
 
-/// Messages that were sent and have no response yet.
+/// Messages that are being sent or are uncertain, in the order of acceptance.
 pub(crate) fn in_flight(db: &Db<'_>, conversation: ConversationId) -> Result<Vec<MessageId>> {
     db.all(
         "SELECT message_id, n FROM outbox WHERE conversation_id = ?1 AND state = 'sending'

@@ -32,7 +32,7 @@ pub(crate) fn forget(db: &Db<'_>, since: &KeptSince, limit: u32) -> Result<Forgo
     Ok(forgotten)
 }
 
-/// A later date was written by a wrong clock.
+/// The latest date that counts: a later one was written by a wrong clock.
 fn latest(since: &KeptSince) -> i64 {
     since.now.unwrap_or(Timestamp::MAX).as_millis()
 }
@@ -74,7 +74,7 @@ fn messages(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgo
     Ok(())
 }
 
-/// Deliveries first, then the events without a delivery. Events that an enabled endpoint waits for stay and are
+/// Deliveries first, then the events without a pending delivery. Events that an enabled endpoint waits for stay and are
 /// skipped; those that a disabled endpoint waits for are missed.
 fn events(db: &Db<'_>, since: &KeptSince, before: Timestamp, limit: u32, forgotten: &mut Forgotten) -> Result<()> {
     let oldest: Vec<OldDelivery> = db.all(

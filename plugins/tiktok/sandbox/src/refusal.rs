@@ -89,7 +89,7 @@ impl Refusal {
         Self::new(40105, "Access token is incorrect or has been revoked.")
     }
 
-    /// 40105: invalid, expired or revoked.
+    /// 40107: unknown, rotated away or revoked.
     pub fn bad_refresh() -> Self {
         Self::new(40107, "Refresh token is invalid.")
     }

@@ -8,7 +8,7 @@ use super::{CallRefusal, PartContent, Reach, Request, RequestBody};
 use crate::limits;
 use crate::manifest::{BodyMember, Origin, Route, SecretPlace};
 
-/// URLs that may be requested on the public network.
+/// Admits URLs that may be requested on the public network.
 pub(super) fn admit_url(url: &Url) -> Result<(), CallRefusal> {
     if url.scheme() != "https" {
         return refuse_url("its scheme is not https");
@@ -24,7 +24,7 @@ pub(super) fn admit_url(url: &Url) -> Result<(), CallRefusal> {
     admit_any_url(url)
 }
 
-/// URLs from an untrusted source: their hosts must be names, whose owner can be identified.
+/// Admits URLs from an untrusted source: their hosts must be names, whose owner can be identified.
 pub(super) fn admit_connector_url(url: &Url) -> Result<(), CallRefusal> {
     admit_url(url)?;
     match url.host() {
@@ -34,7 +34,7 @@ pub(super) fn admit_connector_url(url: &Url) -> Result<(), CallRefusal> {
     }
 }
 
-/// URLs from the operator's configuration.
+/// Admits URLs from the operator's configuration.
 pub(super) fn admit_operator_url(url: &Url) -> Result<(), CallRefusal> {
     if !matches!(url.scheme(), "http" | "https") {
         return refuse_url("its scheme is neither http nor https");
@@ -52,7 +52,7 @@ fn admit_any_url(url: &Url) -> Result<(), CallRefusal> {
     Ok(())
 }
 
-/// The actual destination of a checked URL: secrets are not sent unencrypted beyond this machine.
+/// Checks the actual destination of a checked URL: secrets are not sent unencrypted beyond this machine.
 pub(super) fn admit_target(url: &Url, reach: Reach) -> Result<(), CallRefusal> {
     if reach == Reach::Public && url.scheme() != "https" {
         return refuse_url("its origin is mapped to plain http beyond this machine");

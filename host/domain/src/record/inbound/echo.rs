@@ -94,7 +94,7 @@ impl InboundRecorder<'_> {
         true
     }
 
-    /// Sets it to sent, or further if a receipt or read receipt arrived before.
+    /// Sets it to sent, or further if a receipt arrived before the echo.
     fn move_on(&mut self, conversation: usize, place: usize, update: MessageUpdate) {
         let message = &self.snapshot.messages.at(place).message;
         let (id, channel) = (message.id, message.channel_id);

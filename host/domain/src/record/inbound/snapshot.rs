@@ -385,8 +385,8 @@ impl Snapshot {
         }
     }
 
-    /// The reads for the person and the conversation of a fact. A person whom the conversation has with the same names
-    /// requires none.
+    /// Adds the reads for the person and the conversation of a fact. A person whom the conversation has with the same
+    /// names requires none.
     fn needs_of_meeting(&self, needs: &mut Needs, channel: &Channel, conversation: &str, person: &Person) {
         let known = self.conversation(channel.id, conversation);
         let Some(contact) = known.map(|place| &self.conversations.at(place).conversation.contact) else {

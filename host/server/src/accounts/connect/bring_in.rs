@@ -108,7 +108,7 @@ impl Accounts {
     }
 
     /// Creates a channel for an account whose credential is here; on an error, returns the reason and leaves nothing
-    /// behind. `turn` is the account's lock, if the account is known.
+    /// behind. `lock` is the account's renewal lock, if the account is known.
     pub(super) async fn bring_in(
         &self,
         serving: &Serving,

@@ -78,7 +78,7 @@ impl Rollout {
                         self.move_owner_state(connector, &older.connector, &owner, &from)
                             .await?
                     }
-                    None => Some("there is no copy in its format, and it does not export the migration".to_owned()),
+                    None => Some("there is no copy in its format, and it does not export `upgrade`".to_owned()),
                 };
                 return match refusal {
                     None => Ok(()),

@@ -12,7 +12,7 @@ use crate::connectors::canary::CanaryRunView;
 use crate::connectors::rollout::{Rollout, unless_store};
 use crate::connectors::version_failures::{Cause, Failed, Lost};
 
-/// How long accounts may be held before the database lists them: many rounds, each of which checks.
+/// How long accounts may be held before the database marks them as held: many rounds, each of which checks.
 const HELD_UNMARKED: Duration = Duration::from_secs(60);
 
 impl Rollout {

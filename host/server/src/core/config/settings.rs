@@ -1,6 +1,6 @@
-//! The sources of settings: the file and, taking precedence, environment variables. The variable for `[limits]
-//! connections` is `WEIR_LIMITS_CONNECTIONS`. Both are read as text, so that a value has the same meaning and the same
-//! error message in either.
+//! The sources of settings: the file and, taking precedence, environment variables. The variable for
+//! `[limits] connections` is `WEIR_LIMITS_CONNECTIONS`. Both are read as text, so that a value has the same meaning and
+//! the same error message in either.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
