@@ -104,7 +104,7 @@ async fn attack(origin: String, api: Api, name: &'static str) -> anyhow::Result<
         format!("POST /hooks/{name} HTTP/1.1\r\nhost: weir\r\nx-secret: {SECRET}\r\ncontent-length: 4\r\n\r\ntext");
     let mut connection = Connection::open(address(&origin)?).await?;
     loop {
-        for _ in 0..limits::BREAKS {
+        for _ in 0..limits::CRASHES {
             connection.exchange(request.as_bytes()).await?;
         }
         // One that does not crash still serves, and the API reports that.

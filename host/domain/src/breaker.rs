@@ -12,19 +12,19 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// The version crashed at `now`. Returns whether it is to be quarantined: after [`limits::BREAKS`] crashes within
-    /// [`limits::BREAK_SPAN`]. The count then starts again.
+    /// The version crashed at `now`. Returns whether it is to be quarantined: after [`limits::CRASHES`] crashes within
+    /// [`limits::CRASH_SPAN`]. The count then starts again.
     #[must_use]
     pub fn crashed(&mut self, now: Timestamp) -> bool {
         while self
             .crashed
             .front()
-            .is_some_and(|first| now.since(*first) >= limits::BREAK_SPAN)
+            .is_some_and(|first| now.since(*first) >= limits::CRASH_SPAN)
         {
             self.crashed.pop_front();
         }
         self.crashed.push_back(now);
-        let too_often = self.crashed.len() >= limits::BREAKS;
+        let too_often = self.crashed.len() >= limits::CRASHES;
         if too_often {
             self.crashed.clear();
         }

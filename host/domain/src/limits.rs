@@ -193,11 +193,11 @@ pub const CALLS_PER_CONNECTOR: usize = 64;
 pub const PURE_PER_CONNECTOR: usize = 32;
 /// Calls with network of all connectors at once; the rest of [`INSTANCES`] is for pure calls.
 pub const CALLS: u32 = 192;
-/// Crashes of a version within [`BREAK_SPAN`] after which it is quarantined: one or two may come from one bad message,
+/// Crashes of a version within [`CRASH_SPAN`] after which it is quarantined: one or two may come from one bad message,
 /// and a broken version reaches this within seconds.
-pub const BREAKS: usize = 5;
+pub const CRASHES: usize = 5;
 /// The span in which crashes are counted together.
-pub const BREAK_SPAN: Duration = Duration::from_secs(60);
+pub const CRASH_SPAN: Duration = Duration::from_secs(60);
 /// How long a change of versions waits for the calls of a channel to end before it takes over the channel's state; its
 /// next calls wait as long. A send and this wait fit into [`LEASE`].
 pub const STATE_LOCK: Duration = Duration::from_secs(20);

@@ -26,7 +26,7 @@ pub(crate) struct CanaryRun {
     /// The canary is rolled back: calls in progress complete, and no new ones start.
     over: AtomicBool,
     /// Some counts are not in the database yet.
-    is_counted: AtomicBool,
+    has_new_counts: AtomicBool,
 }
 
 /// The counts since the canary run began.
@@ -100,7 +100,7 @@ impl CanaryRun {
             tally: Mutex::default(),
             others: Mutex::default(),
             over: AtomicBool::new(false),
-            is_counted: AtomicBool::new(false),
+            has_new_counts: AtomicBool::new(false),
         }
     }
 
@@ -135,7 +135,7 @@ impl CanaryRun {
 
     /// The counts to be stored; `None` if they are stored already.
     pub(crate) fn take_counted(&self) -> Option<CanaryFigures> {
-        let is_new = self.is_counted.swap(false, Ordering::Relaxed);
+        let is_new = self.has_new_counts.swap(false, Ordering::Relaxed);
         is_new.then(|| CanaryFigures {
             canary: self.canary.clone(),
             figures: self.tally(|tally| tally.written()),
@@ -144,7 +144,7 @@ impl CanaryRun {
 
     /// The database did not accept the counts: they are to be stored again.
     pub(crate) fn recount(&self) {
-        self.is_counted.store(true, Ordering::Relaxed);
+        self.has_new_counts.store(true, Ordering::Relaxed);
     }
 
     /// Why the counts require a rollback; `None` if they do not.
@@ -163,7 +163,7 @@ impl CanaryRun {
             tally: Mutex::new(self.tally(|tally| tally.clone())),
             others: Mutex::new(self.others().clone()),
             over: AtomicBool::new(self.over.load(Ordering::Relaxed)),
-            is_counted: AtomicBool::new(self.is_counted.load(Ordering::Relaxed)),
+            has_new_counts: AtomicBool::new(self.has_new_counts.load(Ordering::Relaxed)),
         }
     }
 
@@ -183,7 +183,7 @@ impl CanaryRun {
     /// A call of the active version was replayed against this one.
     pub(crate) fn shadowed(&self, name: &str, transcript: &Transcript, replayed: Replayed) {
         self.tally(|tally| tally.shadow.add(name, transcript, replayed));
-        self.is_counted.store(true, Ordering::Relaxed);
+        self.has_new_counts.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn view(&self) -> CanaryRunView {
@@ -290,7 +290,7 @@ impl CanaryRuns {
             };
             figures.note(end.outcome != "ok", end.crashed, end.elapsed);
         });
-        canary_run.is_counted.store(true, Ordering::Relaxed);
+        canary_run.has_new_counts.store(true, Ordering::Relaxed);
         if is_canary {
             self.roll_back_failed(end.connector, &canary_run, now);
         }

@@ -15,7 +15,7 @@ use weir_store::{NewVersion, Signature, StageError, StoreError, Version, kill_po
 use crate::connectors::Connectors;
 use crate::connectors::promotion::PromoteError;
 use crate::connectors::registry::{Registry, digest_of};
-use crate::core::folder::{is_removed, names};
+use crate::core::folder::{names, remove_file};
 use crate::core::provenance::{self, NotTrusted, TrustedKeys};
 
 /// Why a component was not installed.
@@ -196,7 +196,7 @@ impl Connectors {
                 // A later writer reads it from the database.
                 let is_left = digest.is_some_and(|digest| !known.contains(digest.as_str())) || name.ends_with(".part");
                 if is_left {
-                    removed += u32::from(is_removed(&folder.join(name)).await);
+                    removed += u32::from(remove_file(&folder.join(name)).await);
                 }
             }
         }

@@ -43,7 +43,7 @@ struct Crashes {
 #[derive(Debug)]
 enum Standing {
     Runs(Breaker),
-    Aside(Arc<str>),
+    Quarantined(Arc<str>),
 }
 
 impl Quarantine {
@@ -63,7 +63,7 @@ impl Quarantine {
     pub(crate) fn reason(&self, connector: &str, version: &str) -> Option<Arc<str>> {
         self.with(
             |versions| match versions.get(&(connector.to_owned(), version.to_owned())) {
-                Some(Standing::Aside(reason)) => Some(Arc::clone(reason)),
+                Some(Standing::Quarantined(reason)) => Some(Arc::clone(reason)),
                 _ => None,
             },
         )
@@ -117,7 +117,7 @@ impl Quarantine {
                 .or_insert_with(|| Standing::Runs(Breaker::default()));
             let Standing::Runs(breaker) = standing else { return None };
             let reason: Arc<str> = judge(breaker)?.into();
-            *standing = Standing::Aside(Arc::clone(&reason));
+            *standing = Standing::Quarantined(Arc::clone(&reason));
             Some(reason)
         })
     }
@@ -164,7 +164,7 @@ impl Quarantine {
         {
             let mut crashes = self.crashes();
             crashes.counted.retain(|_, until| *until > now);
-            let until = crash.at.after(2 * limits::BREAK_SPAN);
+            let until = crash.at.after(2 * limits::CRASH_SPAN);
             if crashes.counted.insert((node.to_owned(), crash.number), until).is_some() {
                 return None;
             }
@@ -180,7 +180,7 @@ impl Quarantine {
         self.with(|versions| {
             versions.insert(
                 (connector.to_owned(), version.to_owned()),
-                Standing::Aside(reason.into()),
+                Standing::Quarantined(reason.into()),
             );
         });
     }
@@ -212,8 +212,8 @@ impl Quarantine {
 fn crashed_too_often(last: &str) -> String {
     format!(
         "it crashed {} times within {} s, the last time {last}",
-        limits::BREAKS,
-        limits::BREAK_SPAN.as_secs()
+        limits::CRASHES,
+        limits::CRASH_SPAN.as_secs()
     )
 }
 
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn r7_a_version_that_tells_its_canary_is_set_aside_at_once() {
+    fn r7_a_version_that_reports_its_honeytoken_is_quarantined() {
         let failures = Arc::new(VersionFailures::default());
         let quarantine = Quarantine::new(Arc::clone(&failures));
         let now = Timestamp::from_millis(0);
@@ -265,7 +265,7 @@ mod tests {
         let failures = Arc::new(VersionFailures::default());
         let quarantine = Quarantine::new(Arc::clone(&failures));
         let now = Timestamp::from_millis(0);
-        let crashes = limits::BREAKS - 1;
+        let crashes = limits::CRASHES - 1;
         for _ in 0..crashes - 1 {
             assert!(!quarantine.note(&end(CallKind::Send, true, None), now));
         }

@@ -446,13 +446,13 @@ async fn give_terms(store: &dyn Store, versions: &[Version], now: Timestamp) -> 
 
 /// Whether no version serves in place of this quarantined one: there is no active one, and none was quarantined after
 /// it.
-fn last_to_serve(versions: &[Version], aside: &Version) -> bool {
+fn last_to_serve(versions: &[Version], quarantined: &Version) -> bool {
     let mut others = versions
         .iter()
-        .filter(|other| other.manifest.name == aside.manifest.name && other.digest != aside.digest);
+        .filter(|other| other.manifest.name == quarantined.manifest.name && other.digest != quarantined.digest);
     !others.any(|other| {
         other.stage == VersionStage::Active
-            || (other.stage == VersionStage::Quarantined && other.changed_at > aside.changed_at)
+            || (other.stage == VersionStage::Quarantined && other.changed_at > quarantined.changed_at)
     })
 }
 

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_wait_for_the_record_once() {
+    fn failures_wait_for_the_database_once() {
         let failures = VersionFailures::default();
         let failed = |lost| Failed {
             connector: "echo".to_owned(),

@@ -144,7 +144,7 @@ pub(crate) async fn names(folder: &Path) -> Vec<String> {
 }
 
 /// Removes a file; whether it does not exist now.
-pub(crate) async fn is_removed(path: &Path) -> bool {
+pub(crate) async fn remove_file(path: &Path) -> bool {
     match tokio::fs::remove_file(path).await {
         Ok(()) => true,
         // It was never created, or was removed before.
@@ -157,7 +157,7 @@ pub(crate) async fn is_removed(path: &Path) -> bool {
 }
 
 /// Syncs a folder; whether a removal in it is now durable after a power failure.
-pub(crate) async fn is_synced(folder: &Path) -> bool {
+pub(crate) async fn sync_folder(folder: &Path) -> bool {
     match tokio::fs::File::open(folder).await {
         Ok(folder) => folder.sync_all().await.is_ok(),
         Err(_) => false,

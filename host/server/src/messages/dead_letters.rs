@@ -275,7 +275,7 @@ mod tests {
         let host = with_echo(&folder).await;
         let loops = host.start();
         let mut changes = host.store().log_end();
-        for _ in 0..limits::BREAKS {
+        for _ in 0..limits::CRASHES {
             let reason = kept(&host, "trap").await.expect("it crashed");
             assert!(reason.contains("crashed"), "{reason}");
         }
@@ -334,7 +334,7 @@ mod tests {
             .await
             .expect("a database")
             .rows;
-        assert_eq!(left.len(), limits::BREAKS, "{left:?}");
+        assert_eq!(left.len(), limits::CRASHES, "{left:?}");
         assert!(
             left.iter().all(|letter| letter.reason.contains("crashed: ")),
             "{left:?}"

@@ -46,13 +46,13 @@ const OUTAGE: Duration = Duration::from_secs(60);
 /// Extra period to read: covers webhooks in progress when the host stopped, and clocks that differ.
 const MARGIN: Duration = Duration::from_secs(300);
 /// Longest period after an outage, and the default: older messages are not recovered.
-const USUALLY: Duration = Duration::from_secs(7 * 24 * 3600);
+const DEFAULT_PERIOD: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest period: TikTok keeps conversations for so long (Get a list of conversations).
-const FURTHEST: Duration = Duration::from_secs(90 * 24 * 3600);
+const LONGEST_PERIOD: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Delay before a channel's history is retried after a failure, initially and at most.
 const RETRY_WAIT: (Duration, Duration) = (Duration::from_secs(10), limits::WORK_WAIT);
 /// Number of attempts: enough for a platform that is down for some hours.
-const TRIES: u32 = 24;
+const ATTEMPTS: u32 = 24;
 /// Conversations read for one channel at once.
 const CONVERSATIONS: usize = 500;
 /// The result of reading a channel's history.
@@ -91,7 +91,9 @@ impl History {
         since: Option<Timestamp>,
     ) -> Result<CaughtUp, ActError> {
         let now = self.core.now();
-        let since = since.map_or(now.before(USUALLY), |since| since.max(now.before(FURTHEST)));
+        let since = since.map_or(now.before(DEFAULT_PERIOD), |since| {
+            since.max(now.before(LONGEST_PERIOD))
+        });
         let found = self.core.store.channel(workspace, channel).await?;
         let channel = found
             .filter(|channel| channel.status != ChannelStatus::Deleted)
@@ -130,7 +132,7 @@ impl History {
             "The host was down for {} s; reading the messages of that time",
             away.as_secs()
         );
-        let since = last.before(MARGIN).max(now.before(USUALLY));
+        let since = last.before(MARGIN).max(now.before(DEFAULT_PERIOD));
         let workspaces: BTreeSet<_> = self
             .core
             .store
@@ -164,7 +166,7 @@ impl History {
                 Err(CallFailure::Store(_)) => Some(self.requeue(lease.failures)),
                 Err(error) => {
                     let tries = lease.failures + 1;
-                    if tries < TRIES {
+                    if tries < ATTEMPTS {
                         tracing::warn!(channel.id = %id, "The history of {id} cannot be read (attempt {tries}): {error}");
                         Some(self.requeue(tries))
                     } else {
@@ -221,7 +223,7 @@ impl History {
         if !matches!(channel.status, ChannelStatus::Connected | ChannelStatus::Degraded) {
             return Ok(false);
         }
-        let since = lease.since.unwrap_or_else(|| self.core.now().before(USUALLY));
+        let since = lease.since.unwrap_or_else(|| self.core.now().before(DEFAULT_PERIOD));
         let CaughtUp { recorded, .. } = self.read_history(&channel, since).await?;
         if recorded.stored > 0 {
             tracing::info!(channel.id = %id, "The history of {id} contained {} new events", recorded.stored);

@@ -184,8 +184,8 @@ impl Inbound {
             serving.app.clock.signed(signed_at, now);
         }
         // Verification needs only the manifest; no code of a quarantined version runs.
-        if let Some(aside) = self.connectors.quarantined(&serving) {
-            let id = self.keep_dead_letter(&serving, &webhook, aside.to_string()).await?;
+        if let Some(reason) = self.connectors.quarantined(&serving) {
+            let id = self.keep_dead_letter(&serving, &webhook, reason.to_string()).await?;
             return Ok(Hook::DeadLettered(id));
         }
         let waited = tokio::time::timeout(TURN, Arc::clone(&self.webhooks).acquire_owned()).await;

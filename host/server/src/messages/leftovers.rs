@@ -6,7 +6,7 @@
 use weir_domain::id::MediaId;
 use weir_store::{StoreError, kill_point};
 
-use crate::core::folder::{is_removed, names};
+use crate::core::folder::{names, remove_file};
 use crate::messages::media::Media;
 
 /// Files whose rows are searched, or whose removal is stored, at once: some milliseconds of database time.
@@ -44,7 +44,7 @@ impl Media {
         for name in names.iter().filter(|name| name.ends_with(".part")) {
             let id = name.split('.').next().and_then(|name| name.parse::<MediaId>().ok());
             if id.is_some_and(|id| !self.in_flight.holds(id)) {
-                removed += u32::from(is_removed(&folder.join(name)).await);
+                removed += u32::from(remove_file(&folder.join(name)).await);
             }
         }
         left.retain(|id| !self.in_flight.holds(*id));

@@ -333,7 +333,7 @@ impl Media {
         if size == 0 {
             return Err(UploadError::Empty);
         }
-        let (mime_type, _in_hand) = incoming.keep(self.core.now()).await.map_err(UploadError::Disk)?;
+        let (mime_type, _in_flight) = incoming.keep(self.core.now()).await.map_err(UploadError::Disk)?;
         let media = weir_store::Media {
             id,
             workspace_id: caller.workspace_id().to_owned(),

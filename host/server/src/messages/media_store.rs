@@ -12,7 +12,7 @@ use weir_domain::id::MediaId;
 use weir_domain::time::Timestamp;
 use weir_store::{Store, StoreError, kill_point};
 
-use crate::core::folder::{is_removed, is_synced, names};
+use crate::core::folder::{names, remove_file, sync_folder};
 
 /// Bytes in one row of the database: the server sends one to a slow reader while the next one waits.
 const PART: usize = 256 << 10;
@@ -70,12 +70,12 @@ impl MediaStore for Folder {
         }
         let mut gone = Vec::with_capacity(ids.len());
         for id in ids {
-            if is_removed(&path(&self.0, *id)).await {
+            if remove_file(&path(&self.0, *id)).await {
                 kill_point("erase.file_removed");
                 gone.push(*id);
             }
         }
-        if !is_synced(&self.0).await {
+        if !sync_folder(&self.0).await {
             gone.clear();
         }
         Ok(gone)

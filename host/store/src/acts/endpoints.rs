@@ -72,15 +72,15 @@ pub(crate) fn note(db: &Db<'_>, id: EndpointId, went_through: bool, now: Timesta
         [key(id)],
         |row| Ok((get_time_if(row, 0)?, row.get::<bool>(1)?)),
     )?;
-    let Some((failing_since, data)) = known else {
+    let Some((failing_since, is_reported)) = known else {
         return Ok(());
     };
     let (since, change) = match (failing_since, went_through) {
         (None, true) => return Ok(()),
         (None, false) => (Some(now), None),
-        (Some(_), true) => (None, data.then_some(EventType::EndpointRecovered)),
+        (Some(_), true) => (None, is_reported.then_some(EventType::EndpointRecovered)),
         (Some(since), false) => {
-            let is_due = !data && now.since(since) >= limits::ENDPOINT_FAILING;
+            let is_due = !is_reported && now.since(since) >= limits::ENDPOINT_FAILING;
             (Some(since), is_due.then_some(EventType::EndpointFailing))
         }
     };

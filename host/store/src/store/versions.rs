@@ -87,7 +87,7 @@ pub trait Versions: Send + Sync {
     async fn canary_run(&self, connector: &str, version: &str) -> Result<Option<CanaryRunRecord>>;
     /// Stores crashes of versions that a node saw, each once.
     async fn note_crashes(&self, node: &str, crashes: Vec<VersionCrash>, now: Timestamp) -> Result<()>;
-    /// The crashes within [`weir_domain::limits::BREAK_SPAN`] that other nodes stored, oldest first, each with its
+    /// The crashes within [`weir_domain::limits::CRASH_SPAN`] that other nodes stored, oldest first, each with its
     /// node.
     async fn crashes_of_others(&self, node: &str, now: Timestamp) -> Result<Vec<(String, VersionCrash)>>;
     /// Retires a version that serves no account and owns no state.

@@ -10,7 +10,7 @@ use crate::{Result, VersionCrash};
 pub(crate) fn note(db: &Db<'_>, node: &str, crashes: &[VersionCrash], now: Timestamp) -> Result<()> {
     db.write(
         "DELETE FROM crashes WHERE at < ?1",
-        [now.before(10 * limits::BREAK_SPAN).as_millis()],
+        [now.before(10 * limits::CRASH_SPAN).as_millis()],
     )?;
     for crash in crashes {
         db.write(
@@ -31,7 +31,7 @@ pub(crate) fn of_others(db: &Db<'_>, node: &str, now: Timestamp) -> Result<Vec<(
              AND NOT EXISTS (SELECT 1 FROM versions v
                  WHERE v.connector = c.connector AND v.version = c.version AND v.changed_at > c.at)
          ORDER BY at, node, number",
-        params![node, now.before(limits::BREAK_SPAN).as_millis()],
+        params![node, now.before(limits::CRASH_SPAN).as_millis()],
         |row| {
             let crash = VersionCrash {
                 connector: row.get(1)?,

@@ -223,7 +223,7 @@ async fn a_version_that_breaks_off_over_every_state_is_not_promoted() {
     let folder = TempDir::new().expect("a directory");
     let host = with_next(&folder).await;
     let first = with_account(&host, "first", &[("cursor", "7")]).await;
-    for n in 0..weir_domain::limits::BREAKS {
+    for n in 0..weir_domain::limits::CRASHES {
         with_account(&host, &format!("endless-{n}"), &[("loop", "1")]).await;
     }
     let refused = host
