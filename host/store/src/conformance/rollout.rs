@@ -321,16 +321,19 @@ pub fn nodes_report_loaded_versions(factory: Factory) {
     });
 }
 
+fn crash(number: i64, seconds: i64) -> VersionCrash {
+    VersionCrash {
+        connector: NAME.to_owned(),
+        version: "1.0.0".to_owned(),
+        number,
+        at: at(seconds),
+    }
+}
+
 pub fn crashes_before_a_stage_change_do_not_count(factory: Factory) {
     run(async {
         let world = with_two_versions(factory).await;
         let store = &world.store;
-        let crash = |number, seconds| VersionCrash {
-            connector: NAME.to_owned(),
-            version: "1.0.0".to_owned(),
-            number,
-            at: at(seconds),
-        };
         // The version is active since second 2.
         let crashes = vec![crash(1, 1), crash(2, 2), crash(3, 3)];
         store.note_crashes("a", crashes.clone(), at(4)).await.unwrap();
@@ -344,12 +347,6 @@ pub fn a_crash_is_known_to_other_nodes_for_a_while(factory: Factory) {
     run(async {
         let world = World::begin(factory).await;
         let store = &world.store;
-        let crash = |number, seconds| VersionCrash {
-            connector: NAME.to_owned(),
-            version: "1.0.0".to_owned(),
-            number,
-            at: at(seconds),
-        };
         let crashes = vec![crash(1, 1), crash(2, 30)];
         store.note_crashes("a", crashes.clone(), at(30)).await.unwrap();
         // As after a commit whose response was lost.

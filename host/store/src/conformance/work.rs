@@ -20,6 +20,12 @@ fn channels<const N: usize>() -> [ChannelId; N] {
     std::array::from_fn(|_| mint.id(at(0)))
 }
 
+/// The polls that a node leases.
+async fn lease_polls(store: &Arc<dyn Store>, node: &str, limit: u32, seconds: i64) -> Vec<WorkLease> {
+    let leased = store.lease_work(WorkKind::Poll, node, limit, at(seconds)).await;
+    leased.unwrap()
+}
+
 fn of_channels(leases: &[WorkLease]) -> Vec<ChannelId> {
     leases.iter().map(|lease| lease.channel_id).collect()
 }
@@ -56,10 +62,7 @@ pub fn leased_work_not_in_flight_is_freed(factory: Factory) {
         let store = &world.store;
         let [one, two, three] = channels();
         let (a, b) = &(node(store, "a").await, node(store, "b").await);
-        let lease = async |node: &str, limit, seconds| {
-            let leased = store.lease_work(WorkKind::Poll, node, limit, at(seconds)).await;
-            of_channels(&leased.unwrap())
-        };
+        let lease = async |node: &str, limit, seconds| of_channels(&lease_polls(store, node, limit, seconds).await);
         store.enlist_polls([one, two, three].into(), at(1)).await.unwrap();
         let of_a = lease(a, 2, 2).await;
         assert_eq!((of_a.len(), lease(b, 2, 2).await.len()), (2, 1));
@@ -81,10 +84,7 @@ pub fn polled_channel_is_due_as_requested(factory: Factory) {
         let store = &world.store;
         let [one, two, three] = channels();
         let (a, b) = &(node(store, "a").await, node(store, "b").await);
-        let lease = async |node: &str, limit, seconds| {
-            let leased = store.lease_work(WorkKind::Poll, node, limit, at(seconds)).await;
-            leased.unwrap()
-        };
+        let lease = async |node: &str, limit, seconds| lease_polls(store, node, limit, seconds).await;
         let next = async |seconds| store.next_work(WorkKind::Poll, at(seconds)).await.unwrap();
         store.enlist_polls([one, two].into(), at(0)).await.unwrap();
         assert_eq!(next(0).await, Some(at(0)));

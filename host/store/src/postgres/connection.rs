@@ -14,8 +14,8 @@ use weir_domain::id::Mint;
 
 use crate::db::Db;
 use crate::group::caught;
-use crate::postgres::errors::{is_conflict, is_shutdown, unavailable, unreachable_server};
-use crate::postgres::settings::Settings;
+use crate::postgres::errors::{is_conflict, is_shutdown, silent_server, unavailable, unreachable_server};
+use crate::postgres::settings::{ANSWERED_WITHIN, Settings};
 use crate::vault::Vault;
 use crate::{Result, StoreError};
 
@@ -60,9 +60,10 @@ pub(super) enum Order {
     Concurrent,
     /// Concurrently with others, but one after another with other `Serial` writes.
     Serial,
-    /// Alone.
+    /// Alone but for `Unordered` writes.
     Alone,
-    /// Concurrently with all others, also with one that is alone: for a write that must not wait.
+    /// Concurrently with all others: for a heartbeat, which must wait for no other write and touches only what no other
+    /// write changes.
     Unordered,
 }
 
@@ -87,9 +88,6 @@ impl Order {
     }
 }
 
-/// How long the results of a flight may take before the connection is closed: longer than the server lets a statement
-/// run, so that only a frozen or unreachable server exceeds it.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// The most statements that are sent before the first result is read: results that arrive meanwhile are kept in memory.
 const FLIGHT: usize = 64;
 
@@ -117,11 +115,16 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(super) fn open(settings: &Settings) -> Result<Self> {
+        Self::open_within(settings, ANSWERED_WITHIN)
+    }
+
+    /// Opens a connection to a server that must answer within `bound`, now and later.
+    pub(super) fn open_within(settings: &Settings, bound: Duration) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| unavailable(format!("no runtime for a connection: {error}")))?;
-        let opened = runtime.block_on(async {
+        let opening = async {
             // The connection's task ends with the client, or when the server is gone.
             Ok(match &settings.tls {
                 Some(tls) => {
@@ -133,13 +136,14 @@ impl Connection {
                     (client, tokio::spawn(connection).abort_handle())
                 }
             })
-        });
+        };
         let unreachable = |error: tokio_postgres::Error| unreachable_server(&error);
-        let (client, task) = opened.map_err(unreachable)?;
+        let opened = runtime.block_on(async { tokio::time::timeout(bound, opening).await });
+        let (client, task) = opened.map_err(|_| silent_server(bound))?.map_err(unreachable)?;
         let connection = Self {
             client: Arc::new(client),
             task,
-            answered_within: Cell::new(Some(ANSWERED_WITHIN)),
+            answered_within: Cell::new(Some(bound)),
             sent: RefCell::default(),
             runtime,
             statements: RefCell::default(),

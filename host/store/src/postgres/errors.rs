@@ -1,5 +1,7 @@
 //! The meaning of the server's errors.
 
+use std::time::Duration;
+
 use tokio_postgres::error::SqlState;
 
 use crate::StoreError;
@@ -21,6 +23,14 @@ pub(super) fn is_shutdown(error: &tokio_postgres::Error) -> bool {
 
 pub(super) fn unavailable(reason: impl Into<String>) -> StoreError {
     StoreError::Unavailable { reason: reason.into() }
+}
+
+/// A server that accepts connections and does not answer.
+pub(super) fn silent_server(bound: Duration) -> StoreError {
+    unavailable(format!(
+        "the database server did not answer within {} s; check that it is not stopped or overloaded",
+        bound.as_secs()
+    ))
 }
 
 /// Why the connection failed, with the causes that the library's own text leaves out.

@@ -17,7 +17,8 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
 use crate::postgres::clock::ServerClock;
-use crate::postgres::settings::Settings;
+use crate::postgres::errors::silent_server;
+use crate::postgres::settings::{ANSWERED_WITHIN, Settings};
 use crate::{Result, StoreError};
 
 /// How often the end of the log is read without notifications: the cost of a lost one.
@@ -135,25 +136,21 @@ impl Log {
         }
     }
 
-    async fn connect(&self) -> Result<(), tokio_postgres::Error> {
+    async fn connect(&self) -> Result<()> {
         match &self.settings.tls {
             Some(tls) => {
-                let (client, connection) = self.settings.server.connect(tls.clone()).await?;
+                let (client, connection) = answered(self.settings.server.connect(tls.clone())).await?;
                 self.over(client, connection).await
             }
             None => {
-                let (client, connection) = self.settings.server.connect(NoTls).await?;
+                let (client, connection) = answered(self.settings.server.connect(NoTls)).await?;
                 self.over(client, connection).await
             }
         }
     }
 
     /// Follows the log until the connection ends.
-    async fn over<S, T>(
-        &self,
-        client: Client,
-        mut connection: tokio_postgres::Connection<S, T>,
-    ) -> Result<(), tokio_postgres::Error>
+    async fn over<S, T>(&self, client: Client, mut connection: tokio_postgres::Connection<S, T>) -> Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin,
         T: AsyncRead + AsyncWrite + Unpin,
@@ -172,21 +169,21 @@ impl Log {
             Ok(())
         };
         let work = async {
-            let process = client.query_one("SELECT pg_backend_pid()", &[]).await?;
+            let process = answered(client.query_one("SELECT pg_backend_pid()", &[])).await?;
             own.store(process.try_get(0)?, Ordering::Relaxed);
-            client.batch_execute(LISTEN).await?;
+            answered(client.batch_execute(LISTEN)).await?;
             tokio::try_join!(self.read(&client, &others), self.notify(&client)).map(drop)
         };
         either(messages, work).await
     }
 
     /// Reads the end of the log and the server's clock, after a notification of another host and at intervals.
-    async fn read(&self, client: &Client, others: &Others) -> Result<(), tokio_postgres::Error> {
-        let read = client.prepare(READ).await?;
+    async fn read(&self, client: &Client, others: &Others) -> Result<()> {
+        let read = answered(client.prepare(READ)).await?;
         loop {
             let have_written = others.have_written.swap(false, Ordering::Relaxed);
             let sent = Instant::now();
-            let row = client.query_one(&read, &[]).await?;
+            let row = answered(client.query_one(&read, &[])).await?;
             self.clock.read(sent, Instant::now(), row.try_get(1)?);
             let end: i64 = row.try_get(0)?;
             let grew = raise(&self.end, end);
@@ -200,11 +197,11 @@ impl Log {
     }
 
     /// Notifies the other hosts of this one's commits.
-    async fn notify(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
+    async fn notify(&self, client: &Client) -> Result<()> {
         let mut written = self.written.clone();
         // Also for commits from before this connection.
         loop {
-            client.batch_execute(NOTIFY).await?;
+            answered(client.batch_execute(NOTIFY)).await?;
             tokio::time::sleep(NOTIFY_EVERY).await;
             if written.changed().await.is_err() {
                 // The store is closed, and stops this thread.
@@ -229,5 +226,13 @@ async fn either<T>(one: impl Future<Output = T>, other: impl Future<Output = T>)
     tokio::select! {
         ended = one => ended,
         ended = other => ended,
+    }
+}
+
+/// Waits for the server's answer, for a bounded time.
+async fn answered<T>(work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
+    match tokio::time::timeout(ANSWERED_WITHIN, work).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(silent_server(ANSWERED_WITHIN)),
     }
 }

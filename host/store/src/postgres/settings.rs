@@ -14,12 +14,15 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{Result, StoreError};
 
-/// The timeout for a connection.
+/// The timeout for a socket.
 const REACHED_WITHIN: Duration = Duration::from_secs(5);
 /// How long sent data may stay without an acknowledgment, and a probe without an answer, before the connection is
 /// closed: a server whose machine fails closes no connection. Linux waits a quarter of an hour by default, and two
 /// hours if no data was sent.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
+/// How long a server may take to answer what was sent to it at once, before the connection is closed: longer than it lets a
+/// statement run, so that only a frozen or unreachable server exceeds it.
+pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// How long a connection is idle before it is probed, and the wait between two probes.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
 

@@ -162,10 +162,17 @@ mod opening {
              CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED
                  FOR EACH ROW EXECUTE FUNCTION linger()",
         );
+        let brief = std::time::Duration::from_millis(1);
+        // A server that accepts a connection and does not answer.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("postgres://weir@{}/weir", listener.local_addr().unwrap());
+        let error = Connection::open_within(&Settings::read(&url).unwrap(), brief)
+            .err()
+            .unwrap();
+        assert!(error.to_string().contains("did not answer"), "{error}");
         let connection = || Connection::open(&Settings::read(&server.url(database)).unwrap()).unwrap();
-        let brief = Some(std::time::Duration::from_millis(1));
         let silent = connection();
-        silent.answered_within.set(brief);
+        silent.answered_within.set(Some(brief));
         let error = silent.execute("SELECT pg_sleep(5)").unwrap_err();
         assert!(error.is_closed() && silent.is_closed(), "{error}");
         // During a commit the outcome is unknown.
@@ -173,7 +180,7 @@ mod opening {
         let silent = connection();
         let written = silent.write(&vault, &mint, &|db| {
             db.run("INSERT INTO slow VALUES (1)", [])?;
-            silent.answered_within.set(brief);
+            silent.answered_within.set(Some(brief));
             Ok::<_, StoreError>(())
         });
         assert!(matches!(written, Err(StoreError::Unknown { .. })), "{written:?}");
