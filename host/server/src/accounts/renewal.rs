@@ -232,14 +232,14 @@ impl Renewer {
             Ok(old) => old,
             Err(done) => return Ok(done),
         };
-        let Some(lease) = self.alone(channel.id, &cause).await? else {
+        let registration = self.core.node.current();
+        let Some(lease) = self.alone(channel.id, &cause, &registration).await? else {
             return match cause {
                 // The other node renews what is due.
                 Cause::Due(_) => Ok(Renewed::NotDue),
                 Cause::Refused(_) | Cause::Requested => Err(RenewError::Elsewhere),
             };
         };
-        let registration = self.core.node.current();
         // Read again: another node may have renewed it while this one waited, and used the refresh token for that.
         let renewed = match self.credentials.of(channel).await {
             Ok(Some(now)) if now == old => self.renew_alone(channel, old, &registration).await,
@@ -249,7 +249,7 @@ impl Renewer {
         };
         // While the new credential is only in this process's memory, the lease is kept, so that no other node renews.
         if !matches!(renewed, Ok(Renewed::Unwritten))
-            && let Err(error) = self.core.store().end_work(lease, None).await
+            && let Err(error) = persist(|| self.core.store().end_work(lease.clone(), None)).await
         {
             tracing::warn!(channel.id = %channel.id, "The renewal could not be marked as finished, so others wait for its lease: {error}");
         }
@@ -278,12 +278,17 @@ impl Renewer {
 
     /// Leases a channel's renewal among all nodes: two of them would each use the rotating refresh token. `None` if
     /// another node still has the lease after [`OTHERS`]; a scheduled renewal does not wait.
-    async fn alone(&self, channel: ChannelId, cause: &Cause) -> Result<Option<WorkLease>, StoreError> {
+    async fn alone(
+        &self,
+        channel: ChannelId,
+        cause: &Cause,
+        registration: &Registration,
+    ) -> Result<Option<WorkLease>, StoreError> {
         let end = Instant::now() + OTHERS;
         loop {
             let (store, now) = (self.core.store(), self.core.now());
             let lease = store
-                .take_work(channel, WorkKind::Renewal, &self.core.node.id(), now)
+                .take_work(channel, WorkKind::Renewal, &registration.id, now)
                 .await?;
             if lease.is_some() || matches!(cause, Cause::Due(_)) || Instant::now() >= end {
                 return Ok(lease);

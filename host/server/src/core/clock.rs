@@ -257,14 +257,14 @@ mod tests {
     #[test]
     fn clock_step_is_reported_until_accepted() {
         let here = Timestamp::from_millis(1_000_000_000);
-        for (read, is_reported) in [
+        for (read, expected) in [
             (here, None),
             (here.before(STEP), None),
             (here.after(STEP), None),
             (here.after(HOUR), Some(Step::Forward(HOUR))),
             (here.before(HOUR), Some(Step::Back(HOUR))),
         ] {
-            assert_eq!(step(here, read, STEP), is_reported, "{read}");
+            assert_eq!(step(here, read, STEP), expected, "{read}");
         }
         let clock = HostClock::system();
         assert_eq!(clock.measure(None).step, None);

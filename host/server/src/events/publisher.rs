@@ -95,9 +95,11 @@ impl Work for Publisher {
             // It is delivered again.
             Err(error) => {
                 tracing::error!(delivery.id = %lease.delivery, "A delivery cannot be settled: {error}");
-                // An error that does not heal would repeat at once: such a delivery waits for the end of its lease.
                 if error.may_heal() {
                     self.in_flight.give_up(lease.delivery);
+                } else {
+                    // Released now, it would fail again at once: it waits for the end of its lease.
+                    self.in_flight.settle(lease.delivery);
                 }
             }
         }

@@ -24,11 +24,10 @@ use weir_domain::caller::Caller;
 use weir_domain::claim::{Claim, Claimed, Progress};
 use weir_domain::id::ContactId;
 use weir_domain::limits;
-use weir_store::{HeldClaim, StoreError, StoredResponse};
+use weir_store::{HeldClaim, Store, StoreError, StoredResponse};
 
 use super::problem::{ApiResult, COME_BACK, Problem};
 use super::{Api, acts, body, codes};
-use crate::core::persist::persist;
 
 /// The header.
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -36,10 +35,31 @@ pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// The route whose responses the store keeps with the message.
 pub(crate) const SEND: &str = "/v1/conversations/{id}/messages";
-/// Number of attempts to store a response after the database failed, and the delay between two: a full disk or a lock
-/// clears within minutes. Until then the key reports that its request is in progress, so that nothing is executed
+/// Number of attempts to store the end of a claim after the database failed, and the delay between two: a full disk or a
+/// lock clears within minutes. Until then the key reports that its request is in progress, so that nothing is executed
 /// twice.
-const KEEP: (u32, Duration) = (60, Duration::from_secs(5));
+const RETRIES: (u32, Duration) = (60, Duration::from_secs(5));
+
+/// How a claimed request ended.
+#[derive(Clone, Debug)]
+enum ClaimEnd {
+    /// It succeeded with this response, which concerns this contact.
+    Answered(StoredResponse, Option<ContactId>),
+    /// It changed nothing.
+    Released,
+    /// Which of its steps completed is unknown.
+    Interrupted,
+}
+
+impl ClaimEnd {
+    async fn store(&self, store: &dyn Store, claim: HeldClaim) -> Result<(), StoreError> {
+        match self {
+            Self::Answered(response, about) => store.answer_claim(claim, response.clone(), *about).await,
+            Self::Released => store.release_claim(claim).await,
+            Self::Interrupted => store.interrupt_claim(claim).await,
+        }
+    }
+}
 
 /// The claim of a request, for a handler that acts on it itself; `None` without a key. For a streamed request the file
 /// is not known yet: see [`Idempotency::for_file`].
@@ -115,7 +135,7 @@ impl Api {
                 claim: claim.clone(),
                 node: node.clone(),
             };
-            warn_if_held(persist(|| store.interrupt_claim(claim.clone())).await);
+            self.end_claim(claim, ClaimEnd::Interrupted).await;
         }
         match claimed? {
             Claimed::New => {}
@@ -134,9 +154,9 @@ impl Api {
             Some(status) if status.is_success() => {}
             // The error is unknown, and so is which steps completed.
             Some(StatusCode::INTERNAL_SERVER_ERROR) | None => {
-                warn_if_held(persist(|| store.interrupt_claim(claim.clone())).await);
+                self.end_claim(claim.clone(), ClaimEnd::Interrupted).await;
             }
-            Some(_) => warn_if_held(persist(|| store.release_claim(claim.clone())).await),
+            Some(_) => self.end_claim(claim.clone(), ClaimEnd::Released).await,
         }
         match ended {
             Ok(response) if response.status().is_success() => self.keep(claim, response).await,
@@ -162,39 +182,38 @@ impl Api {
             status: parts.status.as_u16(),
             body,
         };
-        if answer.body.len() > limits::KEPT_ANSWER_BYTES {
+        let end = if answer.body.len() > limits::KEPT_ANSWER_BYTES {
             // Reports can be large and change nothing, so they are recomputed.
-            warn_if_held(persist(|| self.host.store().release_claim(claim.clone())).await);
-            return Ok(Response::from_parts(parts, Body::from(bytes)));
-        }
-        let kept = self
-            .host
-            .store()
-            .answer_claim(claim.clone(), answer.clone(), about)
-            .await;
-        if let (Err(error), Ok(slot)) = (kept, Arc::clone(&self.acts).try_acquire_owned()) {
-            tracing::warn!(%error, "A response could not be stored under its idempotency key; the write is retried");
-            let host = self.host.clone();
-            let again = async move {
-                for _ in 0..KEEP.0 {
-                    tokio::time::sleep(KEEP.1).await;
-                    let kept = host.store().answer_claim(claim.clone(), answer.clone(), about).await;
-                    if kept.is_ok() {
-                        break;
-                    }
-                }
-            };
-            let host = self.host.clone();
-            tokio::spawn(async move { host.core.detached(slot, again).await });
-        }
+            ClaimEnd::Released
+        } else {
+            ClaimEnd::Answered(answer, about)
+        };
+        self.end_claim(claim, end).await;
         Ok(Response::from_parts(parts, Body::from(bytes)))
     }
-}
 
-/// Logs a claim that could not be released: until the next start its key reports that the request is in progress.
-fn warn_if_held(given_back: Result<(), StoreError>) {
-    if let Err(error) = given_back {
-        tracing::warn!(%error, "An idempotency key could not be released");
+    /// Stores how a claimed request ended; if the database fails, retries in the background, so that the caller gets its
+    /// response.
+    async fn end_claim(&self, claim: HeldClaim, end: ClaimEnd) {
+        let Err(error) = end.store(self.host.store(), claim.clone()).await else {
+            return;
+        };
+        let Ok(slot) = Arc::clone(&self.acts).try_acquire_owned() else {
+            tracing::warn!(%error, "The end of a request could not be stored under its idempotency key");
+            return;
+        };
+        tracing::warn!(%error, "The end of a request could not be stored under its idempotency key; the write is retried");
+        let host = self.host.clone();
+        let retries = async move {
+            for _ in 0..RETRIES.0 {
+                tokio::time::sleep(RETRIES.1).await;
+                if end.store(host.store(), claim.clone()).await.is_ok() {
+                    break;
+                }
+            }
+        };
+        let host = self.host.clone();
+        tokio::spawn(async move { host.core.detached(slot, retries).await });
     }
 }
 
