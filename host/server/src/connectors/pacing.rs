@@ -3,6 +3,8 @@
 //! Each request has a turn. When its turn comes, the requests that were sent before decide whether it may leave: those
 //! of this host, or, if several hosts use the database, those of all hosts, which are counted there.
 
+mod shared_counter;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
@@ -22,14 +24,16 @@ use weir_domain::policy::rate::{Departures, Pace};
 use weir_domain::policy::{PolicySet, Rate};
 use weir_egress::Departure;
 use weir_runtime::context::{Pacer, TooLong};
-use weir_store::{self as store, SharedRate, Store};
+use weir_store::Store;
+
+use shared_counter::SharedCounter;
 
 /// The platform's rate limits, for all workers together.
 #[derive(Debug)]
 pub(crate) struct Pacers {
     origin: Instant,
     /// The shared counter of several hosts; `None` if this one counts alone.
-    record: Option<Record>,
+    counter: Option<SharedCounter>,
     /// The number of nodes among which a rate is divided that is too high to be counted in the database.
     nodes: AtomicU32,
     /// One for each rule and app, or each rule and channel.
@@ -39,93 +43,12 @@ pub(crate) struct Pacers {
     shared: Mutex<HashMap<String, Vec<(Bucket, Rate)>>>,
 }
 
-/// The database, which counts requests of several hosts.
-struct Record(Arc<dyn Store>);
-
-impl fmt::Debug for Record {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Record")
-    }
-}
-
 /// Requests in a span up to which a rate is counted in the database, at two transactions for each. A higher one is
 /// divided.
 const COUNTED_TOGETHER: u32 = 100;
 
 /// The number of nodes assumed until this one and the others know of each other: more than there will be.
 pub(crate) const NODES_AT_START: u32 = 64;
-
-/// The longest wait of a request before it queries the database again.
-const RECHECK: Duration = Duration::from_secs(1);
-
-/// Delay before a request retries an unreachable database.
-const QUERY_DELAY: Duration = Duration::from_millis(500);
-
-impl Record {
-    fn shared(rates: &[(Bucket, Rate)]) -> Vec<SharedRate> {
-        let together = rates.iter().filter(|(bucket, _)| !bucket.is_divided);
-        together
-            .map(|(bucket, rate)| SharedRate::of(bucket.to_string(), rate))
-            .collect()
-    }
-
-    /// Waits until a request may leave. Returns its numbers. Waits as long as the database is unreachable: the request
-    /// has a deadline.
-    async fn leave(store: Arc<dyn Store>, rates: Vec<SharedRate>) -> Vec<u64> {
-        loop {
-            let now = store.server_time().unwrap_or_default();
-            let wait = match store.leave(rates.clone(), now).await {
-                Ok(store::Leave::Now(numbers)) => {
-                    let ago = store.server_time().unwrap_or_default().saturating_sub(now);
-                    if !rates.iter().any(|rate| rate.is_missed(ago)) {
-                        return numbers;
-                    }
-                    // The database was busy for so long. The departure stays counted, though the request was not sent.
-                    tracing::debug!(
-                        "A request reserves another departure: the database took {} ms to assign one",
-                        ago.as_millis()
-                    );
-                    Duration::ZERO
-                }
-                // The server's clock may be set meanwhile.
-                Ok(store::Leave::At(at)) => at.saturating_sub(now).min(RECHECK),
-                Err(error) => {
-                    tracing::debug!(%error, "A request waits for the database, which counts it");
-                    QUERY_DELAY
-                }
-            };
-            tokio::time::sleep(wait).await;
-        }
-    }
-
-    /// Reports that a request arrived at the platform at least `ago` ago. An unreported request counts for the rule's
-    /// whole span.
-    fn arrived(&self, rates: &[(Bucket, Rate)], numbers: Vec<u64>, ago: Duration) {
-        let (store, departures) = (
-            Arc::clone(&self.0),
-            Self::shared(rates).into_iter().zip(numbers).collect(),
-        );
-        let by = store.server_time().unwrap_or_default().saturating_sub(ago);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if let Err(error) = store.arrived(departures, by).await {
-                    tracing::debug!(%error, "A request's arrival time was not stored");
-                }
-            });
-        }
-    }
-
-    /// Publishes a pause to the other hosts.
-    fn hold(&self, rates: &[(Bucket, Rate)], pause: Duration) {
-        let (store, rates) = (Arc::clone(&self.0), Self::shared(rates));
-        let until = store.server_time().unwrap_or_default() + pause;
-        tokio::spawn(async move {
-            if let Err(error) = store.hold(rates, until).await {
-                tracing::warn!(%error, "A platform's pause could not be published to other hosts");
-            }
-        });
-    }
-}
 
 /// Requests to the platform: recent departures, and those waiting.
 #[derive(Debug, Default)]
@@ -189,13 +112,13 @@ pub(crate) struct ChannelPacer {
 impl Pacers {
     /// The database counts too if several hosts may use it.
     pub(crate) fn new(store: &Arc<dyn Store>) -> Arc<Self> {
-        Self::counting(store.server_time().map(|_| Record(Arc::clone(store))))
+        Self::counting(store.server_time().map(|_| SharedCounter(Arc::clone(store))))
     }
 
-    fn counting(record: Option<Record>) -> Arc<Self> {
+    fn counting(counter: Option<SharedCounter>) -> Arc<Self> {
         Arc::new(Self {
             origin: Instant::now(),
-            record,
+            counter,
             nodes: AtomicU32::new(NODES_AT_START),
             paces: Mutex::default(),
             gate: Mutex::default(),
@@ -259,7 +182,7 @@ impl Pacers {
 
     /// This host's count for a rate, and whether that is its share.
     fn share(&self, rate: &Rate) -> (Rate, bool) {
-        let is_divided = self.record.is_some() && rate.permits > COUNTED_TOGETHER;
+        let is_divided = self.counter.is_some() && rate.permits > COUNTED_TOGETHER;
         let nodes = if is_divided {
             self.nodes.load(Ordering::Relaxed)
         } else {
@@ -438,10 +361,10 @@ impl Leaving {
     /// The request arrived this long ago, as the database is told; `None` if that is unknown.
     fn arrived(&mut self, ago: Option<Duration>) {
         let numbers = std::mem::take(&mut self.recorded);
-        if let (Some(record), Some(ago)) = (&self.pacers.record, ago)
+        if let (Some(counter), Some(ago)) = (&self.pacers.counter, ago)
             && !numbers.is_empty()
         {
-            record.arrived(&self.rates, numbers, ago);
+            counter.arrived(&self.rates, numbers, ago);
         }
     }
 }
@@ -450,14 +373,14 @@ impl Departure for Leaving {
     fn poll_leave(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.lookup.is_none() {
             ready!(self.poll_here(context));
-            let Some(Record(store)) = &self.pacers.record else {
+            let Some(SharedCounter(store)) = &self.pacers.counter else {
                 return Poll::Ready(());
             };
-            let shared = Record::shared(&self.rates);
+            let shared = SharedCounter::shared(&self.rates);
             if shared.is_empty() {
                 return Poll::Ready(());
             }
-            self.lookup = Some(Box::pin(Record::leave(Arc::clone(store), shared)));
+            self.lookup = Some(Box::pin(SharedCounter::leave(Arc::clone(store), shared)));
         }
         if let Some(lookup) = &mut self.lookup {
             self.recorded = ready!(lookup.as_mut().poll(context));
@@ -506,8 +429,8 @@ impl ChannelPacer {
         for (bucket, _) in &self.rates {
             paces.entry(bucket.clone()).or_default().hold(until);
         }
-        if let Some(record) = &self.pacers.record {
-            record.hold(&self.rates, pause.min(limits::PLATFORM_PAUSE));
+        if let Some(counter) = &self.pacers.counter {
+            counter.hold(&self.rates, pause.min(limits::PLATFORM_PAUSE));
         }
     }
 

@@ -253,7 +253,7 @@ fn low_rate_is_shared_high_rate_divided() {
         &weir_store::MasterKey::new([2; 32]),
         mint,
     );
-    let pacers = Pacers::counting(Some(Record(Arc::new(store.expect("a database")))));
+    let pacers = Pacers::counting(Some(SharedCounter(Arc::new(store.expect("a database")))));
     let rate = |permits| Rate {
         permits,
         per: Duration::from_secs(1),
