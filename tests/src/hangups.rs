@@ -4,6 +4,7 @@
 //! The seed determines the requests and when they are cut off, but not how far Weir has come by then.
 
 mod acts;
+mod effects;
 
 use std::collections::BTreeSet;
 use std::path::Path;
