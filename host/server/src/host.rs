@@ -247,7 +247,7 @@ impl Host {
     /// The problems.
     pub async fn ready(&self) -> Result<(), NotReady> {
         // First, since the database may be unreachable for the same reason, and this names the consequence.
-        if !self.core.node.current().stands(Moment::now()) {
+        if !self.core.node.current().is_valid(Moment::now()) {
             return Err(NotReady::Fenced);
         }
         self.core.store.ping().await?;

@@ -65,11 +65,8 @@ impl RunLedger {
     /// The work still in flight.
     pub(crate) fn open(&self) -> Vec<String> {
         let delivered: BTreeSet<&str> = self.delivered.iter().map(|(id, _)| id.as_str()).collect();
-        let events = self
-            .owed()
-            .filter(|event_data| !delivered.contains(event_data.id.as_str()));
-        let events =
-            events.map(|event_data| format!("the event {} ({}) is not delivered", event_data.id, event_data.kind));
+        let events = self.owed().filter(|event| !delivered.contains(event.id.as_str()));
+        let events = events.map(|event| format!("the event {} ({}) is not delivered", event.id, event.kind));
         let messages = self.posted.iter();
         let messages = messages.filter(|(_, posted)| !posted.is_settled() || posted.has_open_try());
         let messages = messages.map(|(text, posted)| {
@@ -93,21 +90,15 @@ impl RunLedger {
 
     /// Events that the endpoint wants: all but those about itself.
     pub(crate) fn owed(&self) -> impl Iterator<Item = &LoggedEvent> {
-        self.log
-            .iter()
-            .filter(|event_data| !event_data.kind.starts_with("endpoint."))
+        self.log.iter().filter(|event| !event.kind.starts_with("endpoint."))
     }
 
     /// Every webhook answered 200 is in the log once.
     fn inbound(&self, breaches: &mut Vec<String>) {
         let mut received: HashMap<&str, u32> = HashMap::new();
-        for event_data in self
-            .log
-            .iter()
-            .filter(|event_data| event_data.kind == "message.received")
-        {
+        for event in self.log.iter().filter(|event| event.kind == "message.received") {
             *received
-                .entry(event_data.platform_id.as_deref().unwrap_or_default())
+                .entry(event.platform_id.as_deref().unwrap_or_default())
                 .or_default() += 1;
         }
         for id in &self.answered {
@@ -156,8 +147,8 @@ impl RunLedger {
         let queued: BTreeSet<&str> = self
             .log
             .iter()
-            .filter(|event_data| event_data.kind == "message.queued")
-            .filter_map(|event_data| event_data.message.as_deref())
+            .filter(|event| event.kind == "message.queued")
+            .filter_map(|event| event.message.as_deref())
             .collect();
         let accepted: BTreeSet<&str> = self.posted.values().map(|posted| posted.id.as_str()).collect();
         for id in accepted.symmetric_difference(&queued) {
@@ -168,13 +159,9 @@ impl RunLedger {
     /// A send without a known result is uncertain, and is repeated only after the event that reports that.
     fn tries(&self, breaches: &mut Vec<String>) {
         let mut uncertain_sends: HashMap<&str, usize> = HashMap::new();
-        for event_data in self
-            .log
-            .iter()
-            .filter(|event_data| event_data.kind == "message.uncertain")
-        {
+        for event in self.log.iter().filter(|event| event.kind == "message.uncertain") {
             *uncertain_sends
-                .entry(event_data.message.as_deref().unwrap_or_default())
+                .entry(event.message.as_deref().unwrap_or_default())
                 .or_default() += 1;
         }
         for (text, posted) in &self.posted {
@@ -202,28 +189,24 @@ impl RunLedger {
 
     /// Every event reached the endpoint under one id, and a conversation's in their order.
     fn check_deliveries(&self, breaches: &mut Vec<String>) {
-        let log: HashMap<&str, &LoggedEvent> = self
-            .log
-            .iter()
-            .map(|event_data| (event_data.id.as_str(), event_data))
-            .collect();
+        let log: HashMap<&str, &LoggedEvent> = self.log.iter().map(|event| (event.id.as_str(), event)).collect();
         if log.len() != self.log.len() {
             breaches.push("the log has one id twice".to_owned());
         }
         let mut first = BTreeSet::new();
         let mut newest: HashMap<&str, i64> = HashMap::new();
         for (id, sequence) in &self.delivered {
-            let Some(event_data) = log.get(id.as_str()) else {
+            let Some(event) = log.get(id.as_str()) else {
                 breaches.push(format!("the endpoint got {id}, which is not in the log"));
                 continue;
             };
-            if event_data.sequence != *sequence {
+            if event.sequence != *sequence {
                 breaches.push(format!(
                     "the endpoint got {id} as {sequence}, the log has it as {}",
-                    event_data.sequence
+                    event.sequence
                 ));
             }
-            let Some(conversation) = event_data.conversation.as_deref().filter(|_| first.insert(id)) else {
+            let Some(conversation) = event.conversation.as_deref().filter(|_| first.insert(id)) else {
                 continue;
             };
             let newest = newest.entry(conversation).or_default();
@@ -241,7 +224,7 @@ impl RunLedger {
 mod tests {
     use super::*;
 
-    fn event_data(sequence: i64, kind: &str, about: &str) -> LoggedEvent {
+    fn event(sequence: i64, kind: &str, about: &str) -> LoggedEvent {
         LoggedEvent {
             id: format!("evt_{sequence}"),
             sequence,
@@ -266,10 +249,10 @@ mod tests {
             shown: vec![("answer".to_owned(), "P2".to_owned())],
             posted: [("answer".to_owned(), answer)].into(),
             log: vec![
-                event_data(1, "message.received", "P1"),
-                event_data(2, "message.queued", "msg_1"),
-                event_data(3, "message.uncertain", "msg_1"),
-                event_data(4, "message.sent", "msg_1"),
+                event(1, "message.received", "P1"),
+                event(2, "message.queued", "msg_1"),
+                event(3, "message.uncertain", "msg_1"),
+                event(4, "message.sent", "msg_1"),
             ],
             delivered: (1..=4).map(|sequence| (format!("evt_{sequence}"), sequence)).collect(),
         }
@@ -293,10 +276,10 @@ mod tests {
         let cases: [(&str, Break); 15] = [
             ("in the log 0 times", |ledger| drop(ledger.log.remove(0))),
             ("in the log 2 times", |ledger| {
-                ledger.log.push(event_data(5, "message.received", "P1"));
+                ledger.log.push(event(5, "message.received", "P1"));
             }),
             ("that no customer wrote", |ledger| {
-                ledger.log.push(event_data(5, "message.received", "P9"));
+                ledger.log.push(event(5, "message.received", "P9"));
             }),
             ("is not answered 200", |ledger| ledger.answered.clear()),
             ("on the phone 2 times", |ledger| {

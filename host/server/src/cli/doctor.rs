@@ -20,7 +20,7 @@ use crate::Config;
 use crate::connectors::forged::RefusedWebhooks;
 use crate::core::config::{MediaKeep, StoreConfig};
 use crate::core::folder;
-use crate::core::platform_clocks::apart;
+use crate::core::platform_clocks::describe_offset;
 
 /// Above this the clocks of this machine and the database server are too far apart, in milliseconds.
 const CLOCKS_APART_MS: i64 = 1_000;
@@ -149,7 +149,7 @@ async fn running(report: &mut Report<'_>, client: &Client, common: &Common) {
             report.add("webhooks", webhooks(&row));
             let offset = row.get("clock_offset_ms").and_then(Value::as_i64).unwrap_or_default();
             let offset = ClockOffset::from_millis(offset);
-            let evidence = apart(&text(&row, "/name"), offset);
+            let evidence = describe_offset(&text(&row, "/name"), offset);
             report.add(
                 "platform clock",
                 if offset.is_degraded() {

@@ -9,7 +9,7 @@ use weir_store::StoreError;
 
 use crate::core::Core;
 use crate::core::clock::{self, Reading, Step};
-use crate::core::platform_clocks::apart;
+use crate::core::platform_clocks::describe_offset;
 
 impl Core {
     /// Reads the clock, or takes `reading` from a followed one, and continues from it. If the clock was stepped,
@@ -25,7 +25,7 @@ impl Core {
         }
         let clock_check = self.clock.measure(reading.or_else(|| clock::of_record(self.store())));
         if let Some(step) = clock_check.step {
-            self.set_right(step, clock_check.shown).await?;
+            self.adjust_to_step(step, clock_check.shown).await?;
         }
         self.clock.accept(clock_check);
         if clock_check.step.is_some() {
@@ -38,7 +38,7 @@ impl Core {
     ///
     /// # Errors
     /// The database failed.
-    pub(crate) async fn set_right(&self, step: Step, now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) async fn adjust_to_step(&self, step: Step, now: Timestamp) -> Result<(), StoreError> {
         let millis = |by: Duration| i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         let by = match step {
             Step::Back(by) => -millis(by),
@@ -80,9 +80,13 @@ impl Core {
             clock.noted(offset);
             self.metrics.platform_clock(&app, offset);
             if offset.is_degraded() {
-                tracing::warn!(app, "{} Synchronize this machine's clock (NTP)", apart(&app, offset));
+                tracing::warn!(
+                    app,
+                    "{} Synchronize this machine's clock (NTP)",
+                    describe_offset(&app, offset)
+                );
             } else {
-                tracing::info!(app, "{}", apart(&app, offset));
+                tracing::info!(app, "{}", describe_offset(&app, offset));
             }
             self.wakes.all();
         }
@@ -99,6 +103,6 @@ impl Core {
         let clocks = self.platform_clocks.all().into_iter();
         let offsets = clocks.map(|(app, clock)| (app, clock.offset()));
         let degraded = offsets.filter(|(_, offset)| offset.is_degraded());
-        degraded.map(|(app, offset)| apart(&app, offset)).collect()
+        degraded.map(|(app, offset)| describe_offset(&app, offset)).collect()
     }
 }

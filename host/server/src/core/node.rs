@@ -92,13 +92,13 @@ pub(crate) struct Registration {
     /// When it was registered.
     pub(crate) began: Moment,
     /// Until when the host may act under it, unless a heartbeat succeeds; `None` if no other host can use the database.
-    stands_until: Option<Mutex<Moment>>,
+    valid_until: Option<Mutex<Moment>>,
 }
 
 impl Registration {
     /// Whether the host may act under it at `now`.
-    pub(crate) fn stands(&self, now: Moment) -> bool {
-        self.stands_until
+    pub(crate) fn is_valid(&self, now: Moment) -> bool {
+        self.valid_until
             .as_ref()
             .is_none_or(|until| now.is_before(*lock(until)))
     }
@@ -108,7 +108,7 @@ impl Registration {
         Self {
             id,
             began: sent,
-            stands_until: Some(Mutex::new(sent.after(limits::NODE_FENCED))),
+            valid_until: Some(Mutex::new(sent.after(limits::NODE_FENCED))),
         }
     }
 
@@ -117,13 +117,13 @@ impl Registration {
         Self {
             id,
             began,
-            stands_until: None,
+            valid_until: None,
         }
     }
 
     /// A heartbeat sent at that time reached the database.
-    fn beaten(&self, sent: Moment) {
-        if let Some(until) = &self.stands_until {
+    fn extend_from(&self, sent: Moment) {
+        if let Some(until) = &self.valid_until {
             let (mut until, next) = (lock(until), sent.after(limits::NODE_FENCED));
             // Responses may arrive in a different order.
             if until.steady < next.steady {
@@ -134,7 +134,7 @@ impl Registration {
 
     /// The others ended it, or this host is about to stop.
     pub(crate) fn end(&self, now: Moment) {
-        if let Some(until) = &self.stands_until {
+        if let Some(until) = &self.valid_until {
             *lock(until) = now;
         }
     }
@@ -142,7 +142,7 @@ impl Registration {
 
 impl Fence for Registration {
     fn withheld(&self) -> Option<String> {
-        (!self.stands(Moment::now())).then(|| {
+        (!self.is_valid(Moment::now())).then(|| {
             "this node could not write its heartbeat to the database, and another may have taken over its work"
                 .to_owned()
         })
@@ -219,7 +219,7 @@ impl ThisNode {
 
     /// The registration under which work may be leased now; `None` while the node is fenced.
     pub(crate) fn valid(&self) -> Option<Arc<Registration>> {
-        Some(self.current()).filter(|current| current.stands(Moment::now()))
+        Some(self.current()).filter(|current| current.is_valid(Moment::now()))
     }
 
     pub(crate) fn is_shared(&self) -> bool {
@@ -233,9 +233,9 @@ impl ThisNode {
     /// The database failed; the next heartbeat follows soon.
     pub(crate) async fn beat(&self, store: &dyn Store, now: Timestamp) -> Result<bool, StoreError> {
         let (current, sent) = (self.current(), Moment::now());
-        let was_fenced = !current.stands(sent);
+        let was_fenced = !current.is_valid(sent);
         if store.beat(&current.id, now).await? {
-            current.beaten(sent);
+            current.extend_from(sent);
             if was_fenced {
                 tracing::warn!("Heartbeat restored: this node resumes work");
             }
@@ -274,7 +274,7 @@ impl ThisNode {
     pub(crate) fn has(&self, duty: Duty, now: Moment) -> bool {
         // Released before another node can take it.
         let held = |taken: &Moment| now.is_before(taken.after(limits::DUTY - limits::DUTY_RENEWED));
-        !self.is_shared || self.current().stands(now) && lock(&self.duties).get(&duty).is_some_and(held)
+        !self.is_shared || self.current().is_valid(now) && lock(&self.duties).get(&duty).is_some_and(held)
     }
 }
 
@@ -301,19 +301,19 @@ mod tests {
         let begin = Moment::now();
         let node = shared(begin);
         let late = begin.after(limits::NODE_FENCED);
-        assert!(node.current().stands(begin.after(limits::NODE_FENCED - MOMENT)));
-        assert!(!node.current().stands(late));
-        node.current().beaten(begin.after(limits::NODE_BEAT));
-        assert!(node.current().stands(late));
+        assert!(node.current().is_valid(begin.after(limits::NODE_FENCED - MOMENT)));
+        assert!(!node.current().is_valid(late));
+        node.current().extend_from(begin.after(limits::NODE_BEAT));
+        assert!(node.current().is_valid(late));
         // A heartbeat whose response is delayed counts from when it was sent.
-        node.current().beaten(begin);
-        assert!(node.current().stands(late.after(limits::NODE_BEAT - MOMENT)));
+        node.current().extend_from(begin);
+        assert!(node.current().is_valid(late.after(limits::NODE_BEAT - MOMENT)));
         assert!(limits::NODE_FENCED + limits::NODE_BEAT < limits::NODE_DEAD);
         // A node that was ended is no longer valid.
         node.current().end(late);
-        assert!(!node.current().stands(late));
+        assert!(!node.current().is_valid(late));
         let alone = ThisNode::alone("weir");
-        assert!(alone.current().stands(late.after(Duration::from_secs(3_600))));
+        assert!(alone.current().is_valid(late.after(Duration::from_secs(3_600))));
     }
 
     #[test]
@@ -324,15 +324,15 @@ mod tests {
             system: begin.after(limits::NODE_FENCED).system,
             ..begin.after(MOMENT)
         };
-        assert!(!node.current().stands(awake));
+        assert!(!node.current().is_valid(awake));
         // The system's clock may be set back, which does not reduce the elapsed time.
         let set_back = Moment {
             system: begin.system - limits::NODE_DEAD,
             ..begin.after(limits::NODE_FENCED)
         };
-        assert!(!node.current().stands(set_back));
-        node.current().beaten(set_back);
-        assert!(node.current().stands(set_back.after(limits::NODE_FENCED - MOMENT)));
+        assert!(!node.current().is_valid(set_back));
+        node.current().extend_from(set_back);
+        assert!(node.current().is_valid(set_back.after(limits::NODE_FENCED - MOMENT)));
     }
 
     #[test]
@@ -344,7 +344,7 @@ mod tests {
         let later = begin.after(limits::DUTY_RENEWED);
         assert!(node.has(Duty::Counter, later));
         assert!(!node.has(Duty::Retention, later));
-        node.current().beaten(begin.after(limits::DUTY));
+        node.current().extend_from(begin.after(limits::DUTY));
         assert!(!node.has(Duty::Counter, begin.after(limits::DUTY - limits::DUTY_RENEWED)));
         // A node that is fenced has none.
         let far = begin.after(3 * limits::DUTY);

@@ -151,7 +151,7 @@ impl AnswerDates for AppClock {
 }
 
 /// The offset of a platform's clock, as a sentence.
-pub(crate) fn apart(app: &str, offset: ClockOffset) -> String {
+pub(crate) fn describe_offset(app: &str, offset: ClockOffset) -> String {
     let seconds = offset.as_millis().unsigned_abs() as f64 / 1_000.0;
     match offset.as_millis() {
         0 => format!("The clock of the platform of {app} agrees with this machine's."),

@@ -68,13 +68,13 @@ impl Standing {
     async fn ended(mut self) -> Denied {
         loop {
             let now = self.api.host.now();
-            let look = self
+            let wait = self
                 .ends_at
                 .map_or(limits::KEY_CHECK, |end| end.since(now).min(limits::KEY_CHECK));
             tokio::select! {
                 // The sender is the host's, which outlives its requests.
                 _ = self.changed.changed() => {}
-                () = tokio::time::sleep(look) => {}
+                () = tokio::time::sleep(wait) => {}
             }
             // A database that cannot be read is no evidence against the key.
             if let Ok(Err(denied)) = caller_of(&self.api, &self.headers, false, self.api.host.now()).await {

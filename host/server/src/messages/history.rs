@@ -122,7 +122,7 @@ impl History {
         self.accounts.checked(last);
         // With other nodes the clock is the server's, and the running ones handle a step.
         if last > now && !self.core.node.is_shared() {
-            self.core.set_right(Step::Back(last.since(now)), now).await?;
+            self.core.adjust_to_step(Step::Back(last.since(now)), now).await?;
         }
         let away = now.since(last);
         if away < OUTAGE {

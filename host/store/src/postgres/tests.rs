@@ -269,8 +269,8 @@ mod opening {
             unreadable.contains("the URL of the database cannot be read"),
             "{unreadable}"
         );
-        let error_text = reason("postgres:///weir?host=/nonexistent&user=weir");
-        assert!(error_text.contains("the database cannot be reached"), "{error_text}");
+        let unreachable = reason("postgres:///weir?host=/nonexistent&user=weir");
+        assert!(unreachable.contains("the database cannot be reached"), "{unreachable}");
         let server = PostgresServer::installed();
         let missing = reason(&server.url("weir_missing"));
         assert!(missing.contains("does not exist"), "{missing}");
